@@ -1,0 +1,9 @@
+//! What is declared: relations with their typed options, and the settings registry.
+
+mod option;
+mod relation;
+mod suggest;
+
+pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
+pub use relation::{ColumnDef, Relation, RelationKind, WatermarkDef};
+pub use suggest::nearest;

@@ -1,0 +1,71 @@
+//! Bytes ⇄ records: framing × format.
+//!
+//! A decoder finds whole records in a piece of input and writes them straight into the recycled records of a
+//! [`BatchBuilder`]; an encoder appends to a byte buffer. Neither knows where bytes come from or go to.
+
+use std::sync::Arc;
+
+use crate::record::{BatchBuilder, RecordError, StreamRecord};
+
+/// Where a piece of input begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Byte offset of its first byte in the (uncompressed) source.
+    pub offset: u64,
+    /// Line number of its first byte, from 1.
+    pub line: u64,
+}
+
+/// How far a call of [`Decoder::decode`] came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// Bytes consumed from the front of the input; the next call's input starts behind them.
+    pub consumed: usize,
+    /// Lines consumed (line feeds among the consumed bytes).
+    pub lines: u64,
+}
+
+/// Whether more bytes can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// More may follow: an incomplete record at the end is left alone.
+    Partial,
+    /// This is all there is: the rest counts as a record even without a terminator.
+    Complete,
+}
+
+/// Decodes the records of one stream of bytes.
+pub trait Decoder: Send {
+    /// Decodes whole records from the front of `bytes` into `out`, until `out` is full or no whole
+    /// record is left. `_offset` of each record is the byte offset of its first byte. A record
+    /// that can't be decoded goes to `out.reject` and its neighbours are unaffected.
+    ///
+    /// Returning without consuming anything while `out` has room means that more bytes are needed. A record longer
+    /// than `max_record_bytes` is consumed piece by piece and rejected, never held.
+    fn decode(&mut self, bytes: &[u8], input: Input, origin: Origin, out: &mut BatchBuilder) -> Decoded;
+
+    /// Forgets everything: the next input is the start of another file. `at_start` is false when a file is
+    /// entered in the middle (a position is sought): then no header is expected.
+    fn reset(&mut self, at_start: bool);
+}
+
+/// Encodes records into bytes.
+pub trait Encoder: Send {
+    /// What comes before the first record (a CSV header).
+    fn start(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+    /// Appends the encoded records.
+    ///
+    /// # Errors
+    /// The index of the first record that can't be encoded, and why; `out` then holds exactly the records before it.
+    fn encode(
+        &mut self,
+        records: &[Arc<StreamRecord>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), (usize, RecordError)>;
+    /// What comes after the last record (the `]` of a JSON array).
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+}

@@ -1,0 +1,15 @@
+//! Typed expressions: from bound trees to programs that evaluate a record.
+//!
+//! [`Expr`] is what `sql` binds and `plan` moves about; [`typing`] is the only way to build one, so that types, NULL
+//! logic and implicit casts are decided in one place. [`Program`] is the compiled form: column
+//! positions instead of names, no allocation for numbers. SQL semantics of values (comparison,
+//! arithmetic, casts, text forms) live here and nowhere else.
+
+mod bound;
+mod function;
+mod program;
+pub mod typing;
+
+pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
+pub use function::{Arity, EvalContext, EvalFn, FunctionRegistry, FunctionSpec, ReturnType, Volatility};
+pub use program::{Datum, EvalResult, Program};

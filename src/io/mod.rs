@@ -1,0 +1,13 @@
+//! The doors: how records get in and out.
+//!
+//! A [`DataSource`] / [`DataSink`] is a description that can be opened, again after a restart;
+//! a [`DataReader`] / [`DataWriter`] is the open thing, used by one thread at a time.
+//! This room knows no connector and no thread.
+
+mod error;
+mod reader;
+mod writer;
+
+pub use error::{IoError, IoErrorKind};
+pub use reader::{Boundedness, DataReader, DataSource, Read, Scan, SystemColumns};
+pub use writer::{DataSink, DataWriter, SinkStart};

@@ -1,0 +1,126 @@
+//! Readers: where records come from.
+
+use std::sync::Arc;
+
+use super::IoError;
+use crate::record::{BatchBuilder, Position, Schema};
+
+/// What a call of [`DataReader::read`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Records or rejects were added, or there may be more at once.
+    More,
+    /// Nothing to read at the moment.
+    Idle,
+    /// There will never be more.
+    End,
+}
+
+/// Whether a source ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundedness {
+    /// Says `End` some day.
+    Bounded,
+    /// Never ends unless it is asked to stop.
+    Unbounded,
+    /// Nobody knows: after `empty_batches` empty reads in a row, `empty_wait` apart, the stream is
+    /// taken for ended.
+    Unknown,
+}
+
+/// An open source, or one group of its partitions.
+///
+/// Owned by one thread at a time (the reader's thread, or the one that calls `step`), which
+/// calls every method. It may move between threads at a batch boundary.
+pub trait DataReader: Send {
+    /// The shape of the records that [`read`](Self::read) gives. Constant.
+    fn schema(&self) -> Arc<Schema>;
+
+    /// Adds records to `out` until it [is full](BatchBuilder::is_full) or nothing more can be had.
+    ///
+    /// Called in a loop, once a batch. May block for at most `out.max_wait()` when there is no input;
+    /// a reader that can't keep that promise still works, but delays a stop by as much.
+    /// Records that can't be decoded are not errors: they go to `out.reject`.
+    ///
+    /// # Errors
+    /// On `Err` nothing of this call counts: the runtime drops what was added and, if the error can be
+    /// retried, calls again, so the reader must still stand where it stood before the call.
+    fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError>;
+
+    /// Whether the source ends by itself.
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Unknown
+    }
+
+    /// Where the reader stands: after the last record that it gave. Asked at barriers and at the end.
+    /// The default says `start`: a source that can't be reread.
+    fn position(&self) -> Position {
+        Position::default()
+    }
+
+    /// Continues from `position`, which an earlier instance returned. Called once, before the first read.
+    ///
+    /// # Errors
+    /// If the source can't be reread, or no longer has that position.
+    fn seek(&mut self, position: &Position) -> Result<(), IoError> {
+        let _ = position;
+        Err(IoError::unsupported("this source can't be read again from a position"))
+    }
+
+    /// All records before `position` are durable downstream. Called after each commit.
+    ///
+    /// # Errors
+    /// Counted and logged; the job goes on, since its own state already holds the position.
+    fn commit(&mut self, position: &Position) -> Result<(), IoError> {
+        let _ = position;
+        Ok(())
+    }
+}
+
+/// System columns that a plan reads; a reader need not fill the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SystemColumns {
+    /// `_timestamp`
+    pub timestamp: bool,
+    /// `_topic`
+    pub topic: bool,
+    /// `_key`
+    pub key: bool,
+    /// `_headers`
+    pub headers: bool,
+}
+
+/// What a plan wants of a source.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The columns that are read, in the order in which they are wanted: a subset of the declared ones.
+    pub schema: Arc<Schema>,
+    /// System columns that are read.
+    pub system: SystemColumns,
+}
+
+/// A source that can be opened, also again after a failure.
+pub trait DataSource: Send + Sync {
+    /// All columns, declared or inferred.
+    fn schema(&self) -> Arc<Schema>;
+
+    /// Whether [`open`](Self::open) gives records of exactly `scan.schema`. If not, readers give all
+    /// columns of [`schema`](Self::schema).
+    fn projects(&self) -> bool {
+        false
+    }
+
+    /// Whether what this source opens ends by itself.
+    fn boundedness(&self) -> Boundedness;
+
+    /// Whether a position of an earlier run can be sought.
+    fn can_replay(&self) -> bool {
+        false
+    }
+
+    /// Opens a reader at the start. May block on slow storage; called on the thread that starts the job.
+    ///
+    /// # Errors
+    /// If the source is not there or can't be opened, or was already taken and can't be opened twice.
+    fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError>;
+}

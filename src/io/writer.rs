@@ -1,0 +1,100 @@
+//! Writers: where records go.
+
+use std::sync::Arc;
+
+use super::IoError;
+use crate::record::{Position, Schema, StreamRecord};
+
+/// An open sink. Owned by one thread at a time, which calls every method.
+///
+/// The runtime recycles the records: a writer that wants to keep one clones its `Arc`.
+pub trait DataWriter: Send {
+    /// Takes a batch, in order. May buffer. Blocks while the sink is slow: that is the backpressure.
+    ///
+    /// # Errors
+    /// [`IoErrorKind::Rejected`](super::IoErrorKind::Rejected) names the one record that the sink refuses: the
+    /// records before it are taken, the runtime applies the policy and goes on after it. With any other error
+    /// *nothing* of the batch counts as taken; if it can be retried, the same batch comes again.
+    fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError>;
+
+    /// Hands everything that is buffered to the sink. Called when the stage has nothing else to do and
+    /// `batch_linger` has passed, and at the end.
+    ///
+    /// # Errors
+    /// The stage fails; what was written since the last commit is written again after a restart.
+    fn flush(&mut self) -> Result<(), IoError>;
+
+    /// Makes everything that was written durable (fsync, acknowledged) and says where the sink stands.
+    /// Called before each commit and at the end; after it a crash loses nothing written so far.
+    ///
+    /// # Errors
+    /// Never retried: the epoch is done again after a restart.
+    fn sync(&mut self) -> Result<Position, IoError> {
+        self.flush()?;
+        Ok(Position::default())
+    }
+
+    /// Ends the sink: footer, last flush. Called once, after the last `write`; not after a failure.
+    ///
+    /// # Errors
+    /// The job fails.
+    fn finish(&mut self) -> Result<(), IoError> {
+        self.flush()
+    }
+
+    /// Transactions: starts `epoch`.
+    ///
+    /// # Errors
+    /// By default: not supported.
+    fn begin(&mut self, epoch: u64) -> Result<(), IoError> {
+        let _ = epoch;
+        Err(IoError::unsupported("this sink has no transactions"))
+    }
+    /// Transactions: stages the output of `epoch` durably.
+    ///
+    /// # Errors
+    /// By default: not supported.
+    fn prepare(&mut self, epoch: u64) -> Result<Position, IoError> {
+        let _ = epoch;
+        Err(IoError::unsupported("this sink has no transactions"))
+    }
+    /// Transactions: publishes what was prepared.
+    ///
+    /// # Errors
+    /// By default: not supported.
+    fn commit(&mut self, epoch: u64) -> Result<(), IoError> {
+        let _ = epoch;
+        Err(IoError::unsupported("this sink has no transactions"))
+    }
+    /// Transactions: throws away what belongs to `epoch`.
+    ///
+    /// # Errors
+    /// By default: not supported.
+    fn abort(&mut self, epoch: u64) -> Result<(), IoError> {
+        let _ = epoch;
+        Err(IoError::unsupported("this sink has no transactions"))
+    }
+}
+
+/// How a sink starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkStart {
+    /// The job's first start: overwrite or append as the options say.
+    Fresh,
+    /// Goes on after a commit: cut back to where [`DataWriter::sync`] said it stood.
+    Resume(Position),
+}
+
+/// A sink that can be opened, also again after a failure.
+pub trait DataSink: Send + Sync {
+    /// Opens a writer for records of that shape.
+    ///
+    /// # Errors
+    /// If the sink can't be opened, can't resume, or can't take the schema.
+    fn open(&self, schema: Arc<Schema>, start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError>;
+
+    /// Whether [`SinkStart::Resume`] cuts the sink back, so that a restart leaves no gap and no torn line.
+    fn can_resume(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,15 @@
+//! Streaming SQL for synchronous Rust: threads, bounded channels and shared records, no async runtime.
+#![forbid(unsafe_code)]
+
+pub mod catalog;
+pub mod codec;
+pub mod expr;
+pub mod io;
+pub mod operator;
+pub mod plan;
+pub mod record;
+pub mod sql;
+pub mod state;
+
+pub use io::{Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Read};
+pub use record::{BatchBuilder, DataType, FieldValue, RowKind, Schema, StreamRecord};

@@ -1,0 +1,95 @@
+//! Running operators: what a plan's nodes become.
+//!
+//! Operators are driven by the job's processor, one batch at a time, under the engine lock. They know no
+//! thread, no channel, no file.
+
+use crate::record::{Batch, Pools, RecordError, StreamRecord};
+use std::sync::Arc;
+
+pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
+
+/// Which input of an operator a batch came from, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InputId(pub usize);
+
+/// Counters of one operator: each is incremented at the site where a record takes that way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorCounters {
+    /// Records taken in.
+    pub input: u64,
+    /// Records emitted for records taken in (first of each fan-out).
+    pub forwarded: u64,
+    /// Records emitted beyond that: rows that UNNEST made of one.
+    pub fanned_out: u64,
+    /// Records that a WHERE dropped.
+    pub filtered: u64,
+    /// Records that ended here on purpose (past LIMIT, an empty array under UNNEST).
+    pub absorbed: u64,
+    /// Records handed to the error policy.
+    pub rejected: u64,
+}
+
+/// A record that an operator could not process, with the reason.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The record as it came in.
+    pub record: Arc<StreamRecord>,
+    /// Why.
+    pub error: RecordError,
+}
+
+/// Where an operator puts what it makes. Lent by the processor for one call.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// Batches to be handed on, in order.
+    pub batches: &'a mut Vec<Batch>,
+    /// Records for the error policy.
+    pub rejects: &'a mut Vec<Rejected>,
+    /// The operator's counters.
+    pub counters: &'a mut OperatorCounters,
+    /// Pools to take output batches from and to give emptied ones back to.
+    pub pools: &'a Pools,
+    /// Home of batches that this operator makes.
+    pub home: u16,
+    /// Time of the job's clock at the start of the call, µs since the Unix epoch.
+    pub now: i64,
+    /// Set by an operator that needs no more input (LIMIT reached).
+    pub done: bool,
+}
+
+/// A running operator. All methods are called on the processor's thread under the engine lock.
+pub trait Operator: Send {
+    /// Takes one batch and emits what follows from it. All expressions of a record are evaluated before the
+    /// record or any state is changed, so a rejected record leaves no trace.
+    fn process(&mut self, input: InputId, batch: Batch, out: &mut Output<'_>);
+
+    /// The watermark of an input rose to `micros`. The processor forwards it afterwards.
+    fn on_watermark(&mut self, input: InputId, micros: i64, out: &mut Output<'_>) {
+        let _ = (input, micros, out);
+    }
+
+    /// A time asked for has come. Stateless operators have none.
+    fn on_timer(&mut self, now: i64, out: &mut Output<'_>) {
+        let _ = (now, out);
+    }
+
+    /// An input has ended. After the last one nothing more can be emitted.
+    fn on_end(&mut self, input: InputId, out: &mut Output<'_>) {
+        let _ = (input, out);
+    }
+
+    /// Writes all state. Called at a barrier.
+    ///
+    /// # Errors
+    /// The commit fails and the job with it.
+    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError>;
+
+    /// Reads what [`snapshot`](Self::snapshot) wrote, perhaps in another process and with another thread count.
+    ///
+    /// # Errors
+    /// The job does not start.
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError>;
+
+    /// What is kept, for how long, how much at most.
+    fn state_contract(&self) -> StateContract;
+}

@@ -1,0 +1,103 @@
+//! The logical plan: relational algebra over bound expressions.
+
+use std::sync::Arc;
+
+use crate::expr::{Expr, SystemColumn};
+use crate::record::{CompactString, FieldValue, Schema};
+
+/// Where a projected value goes in the output record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutputTarget {
+    /// A column of the output, under this name.
+    Column(CompactString),
+    /// The record's own metadata: `SELECT x AS _key`.
+    System(SystemColumn),
+}
+
+/// One item of a projection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputColumn {
+    /// What is computed.
+    pub expr: Expr,
+    /// Where it goes.
+    pub target: OutputTarget,
+}
+
+/// A relational expression. Column positions in an expression refer to the schema of the node's input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogicalPlan {
+    /// Reads a source.
+    Scan {
+        /// Name of the relation in the catalog (or the generated name of a file read by name).
+        relation: String,
+        /// The columns that are read, in the order in which they are wanted. The binder puts all of them here; the
+        /// push-down rule leaves those that are used.
+        schema: Arc<Schema>,
+    },
+    /// Constant rows: `SELECT 1`, `VALUES …`.
+    Values {
+        /// Shape.
+        schema: Arc<Schema>,
+        /// Rows, already evaluated.
+        rows: Vec<Vec<FieldValue>>,
+    },
+    /// Keeps the records for which the predicate is TRUE.
+    Filter {
+        /// Input.
+        input: Box<LogicalPlan>,
+        /// A BOOLEAN expression.
+        predicate: Expr,
+    },
+    /// Computes new columns.
+    Project {
+        /// Input.
+        input: Box<LogicalPlan>,
+        /// Items, in order.
+        columns: Vec<OutputColumn>,
+        /// Shape of the output: the items whose target is a column.
+        schema: Arc<Schema>,
+    },
+    /// One row per element of an array (or entry of a map); the input's columns, then the element's.
+    Unnest {
+        /// Input.
+        input: Box<LogicalPlan>,
+        /// The ARRAY or MAP.
+        expr: Expr,
+        /// Keep a row with NULLs where the array is empty or NULL (LEFT JOIN … ON TRUE).
+        outer: bool,
+        /// Add the position, from 1.
+        with_ordinality: bool,
+        /// Input columns + element columns (+ ordinality).
+        schema: Arc<Schema>,
+    },
+    /// Rows of all inputs (UNION ALL), whose columns agree in number and type.
+    Union {
+        /// Inputs.
+        inputs: Vec<LogicalPlan>,
+        /// Names of the first input.
+        schema: Arc<Schema>,
+    },
+    /// Skips `offset` rows, then passes `count` rows and ends the job.
+    Limit {
+        /// Input.
+        input: Box<LogicalPlan>,
+        /// Rows passed; `None` = all.
+        count: Option<u64>,
+        /// Rows skipped first.
+        offset: u64,
+    },
+}
+
+impl LogicalPlan {
+    /// Shape of the output.
+    pub fn schema(&self) -> &Arc<Schema> {
+        match self {
+            LogicalPlan::Scan { schema, .. }
+            | LogicalPlan::Values { schema, .. }
+            | LogicalPlan::Project { schema, .. }
+            | LogicalPlan::Unnest { schema, .. }
+            | LogicalPlan::Union { schema, .. } => schema,
+            LogicalPlan::Filter { input, .. } | LogicalPlan::Limit { input, .. } => input.schema(),
+        }
+    }
+}

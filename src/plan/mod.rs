@@ -1,0 +1,10 @@
+//! What will run, as data: logical plan, rules, physical plan, EXPLAIN. Holds nothing that runs.
+
+mod logical;
+mod physical;
+
+pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
+pub use physical::{
+    FilterProjectSpec, InputRef, JobPlan, LimitSpec, NodeSpec, OperatorSpec, ProjectColumn, SinkSpec,
+    SourceSpec, UnnestSpec,
+};

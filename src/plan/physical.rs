@@ -1,0 +1,121 @@
+//! The physical plan of a job: sources, a graph of operators in topological order, sinks.
+
+use std::sync::Arc;
+
+use crate::expr::{Expr, SystemColumn};
+use crate::record::{FieldValue, Schema};
+
+/// What feeds a node or a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum InputRef {
+    /// A source, by position in [`JobPlan::sources`].
+    Source(usize),
+    /// A node, by position in [`JobPlan::nodes`]; always an earlier one.
+    Node(usize),
+}
+
+/// One source that the job reads, once, whoever uses its records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSpec {
+    /// Name of the relation.
+    pub relation: String,
+    /// Columns wanted, in the order wanted.
+    pub schema: Arc<Schema>,
+    /// System columns that the plan reads.
+    pub system: Vec<SystemColumn>,
+    /// Constant rows instead of a relation: `SELECT 1`.
+    pub values: Option<Vec<Vec<FieldValue>>>,
+}
+
+/// One item of a projection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProjectColumn {
+    /// Output column = that input column, moved without being evaluated.
+    Take(usize),
+    /// Output column = this expression.
+    Compute(Expr),
+}
+
+/// WHERE and SELECT list in one pass over the record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterProjectSpec {
+    /// Condition over input columns, evaluated first.
+    pub predicate: Option<Expr>,
+    /// Output columns; `None` = input unchanged.
+    pub project: Option<Vec<ProjectColumn>>,
+    /// Metadata to set: `AS _key` …
+    pub system: Vec<(SystemColumn, Expr)>,
+    /// Shape of the output.
+    pub schema: Arc<Schema>,
+}
+
+/// See [`LogicalPlan::Unnest`](super::LogicalPlan::Unnest).
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnnestSpec {
+    /// The ARRAY or MAP.
+    pub expr: Expr,
+    /// Keep empty ones as a row of NULLs.
+    pub outer: bool,
+    /// Add the position.
+    pub with_ordinality: bool,
+    /// Shape of the output.
+    pub schema: Arc<Schema>,
+}
+
+/// See [`LogicalPlan::Limit`](super::LogicalPlan::Limit).
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitSpec {
+    /// Rows passed.
+    pub count: Option<u64>,
+    /// Rows skipped first.
+    pub offset: u64,
+}
+
+/// What a node does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OperatorSpec {
+    /// Filter and project.
+    FilterProject(FilterProjectSpec),
+    /// UNNEST.
+    Unnest(UnnestSpec),
+    /// LIMIT / OFFSET.
+    Limit(LimitSpec),
+    /// UNION ALL: passes every input on; inputs may differ in column names, so the records get this shape.
+    Union {
+        /// Shape of the output.
+        schema: Arc<Schema>,
+    },
+}
+
+/// One operator of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSpec {
+    /// Stable over restarts of the same plan: keys its state. E.g. `"out/0.filter_project"`.
+    pub id: String,
+    /// What it does.
+    pub operator: OperatorSpec,
+    /// What feeds it, by input number.
+    pub inputs: Vec<InputRef>,
+}
+
+/// One sink that the job writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkSpec {
+    /// Name of the relation; empty for a bare SELECT.
+    pub relation: String,
+    /// Shape of the records written.
+    pub schema: Arc<Schema>,
+    /// What feeds it; several INSERTs into one sink share a writer.
+    pub inputs: Vec<InputRef>,
+}
+
+/// Everything that one job runs.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct JobPlan {
+    /// Sources.
+    pub sources: Vec<SourceSpec>,
+    /// Operators in topological order.
+    pub nodes: Vec<NodeSpec>,
+    /// Sinks.
+    pub sinks: Vec<SinkSpec>,
+}

@@ -1,0 +1,355 @@
+//! The unit that moves between stages, and the builder that readers fill.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{RecordError, Schema, StreamRecord};
+
+/// A batch of records: the first [`len`](Batch::len) are its content, the rest are spare records
+/// that travel along so that they come home with the batch and are used again.
+#[derive(Debug, Default)]
+pub struct Batch {
+    records: Vec<Arc<StreamRecord>>,
+    live: usize,
+    /// Payload size as the reader knows it, for byte credits.
+    bytes: usize,
+    /// Index of the pool that it returns to.
+    home: u16,
+    /// When the first record was read: start of the latency clock.
+    born: Option<Instant>,
+}
+
+impl Batch {
+    /// A batch whose records are all live.
+    pub fn new(records: Vec<Arc<StreamRecord>>) -> Self {
+        Self { live: records.len(), records, ..Self::default() }
+    }
+    /// Number of live records.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.live
+    }
+    /// Whether no record is live.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+    /// The live records.
+    #[inline]
+    pub fn records(&self) -> &[Arc<StreamRecord>] {
+        self.records.get(..self.live).unwrap_or(&[])
+    }
+    /// The live records, to be changed through `Arc::get_mut` or `Arc::make_mut`.
+    #[inline]
+    pub fn records_mut(&mut self) -> &mut [Arc<StreamRecord>] {
+        self.records.get_mut(..self.live).unwrap_or_default()
+    }
+    /// Keeps the records for which `keep` says so, in order; the others become spare.
+    #[inline]
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut Arc<StreamRecord>) -> bool) {
+        let mut to = 0;
+        for i in 0..self.live {
+            if self.records.get_mut(i).is_some_and(|r| keep(i, r)) {
+                if i != to {
+                    self.records.swap(i, to);
+                }
+                to += 1;
+            }
+        }
+        self.shrink_bytes(to);
+        self.live = to;
+    }
+    /// Makes all records from `len` on spare.
+    pub fn truncate(&mut self, len: usize) {
+        let len = len.min(self.live);
+        self.shrink_bytes(len);
+        self.live = len;
+    }
+    fn shrink_bytes(&mut self, to: usize) {
+        if self.live > 0 {
+            self.bytes = (self.bytes as u128 * to as u128 / self.live as u128) as usize;
+        }
+    }
+    /// Adds a record at the end.
+    pub fn push(&mut self, record: Arc<StreamRecord>) {
+        self.records.push(record);
+        let last = self.records.len() - 1;
+        self.records.swap(self.live, last);
+        self.live += 1;
+    }
+    /// The next record to be overwritten, of shape `schema` and already counted as live: a spare one if it is
+    /// uniquely owned, else a fresh one. Its values are stale. The flag tells whether it was allocated.
+    #[inline]
+    pub fn next_slot(&mut self, schema: &Arc<Schema>) -> (&mut StreamRecord, bool) {
+        let at = self.live;
+        let mut fresh = false;
+        if at == self.records.len() {
+            self.records.push(Arc::new(StreamRecord::new(schema.clone())));
+            fresh = true;
+        } else if Arc::get_mut(&mut self.records[at]).is_none() {
+            // Somebody downstream kept a clone: leave it to them.
+            self.records[at] = Arc::new(StreamRecord::new(schema.clone()));
+            fresh = true;
+        }
+        self.live += 1;
+        // Unique by now: `make_mut` never copies here.
+        let record = Arc::make_mut(&mut self.records[at]);
+        record.recycle(schema);
+        (record, fresh)
+    }
+    /// Payload bytes (estimate).
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+    /// Sets [`bytes`](Self::bytes).
+    pub fn set_bytes(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+    /// Index of the pool that the batch returns to.
+    pub fn home(&self) -> u16 {
+        self.home
+    }
+    /// Sets [`home`](Self::home).
+    pub fn set_home(&mut self, home: u16) {
+        self.home = home;
+    }
+    /// When its first record was read.
+    pub fn born(&self) -> Option<Instant> {
+        self.born
+    }
+    /// Sets [`born`](Self::born).
+    pub fn set_born(&mut self, at: Option<Instant>) {
+        self.born = at;
+    }
+    /// Copies what is not records (payload size apart) from another batch.
+    pub fn inherit(&mut self, other: &Batch) {
+        self.born = other.born;
+    }
+    /// Makes all records spare.
+    pub fn clear(&mut self) {
+        self.live = 0;
+        self.bytes = 0;
+        self.born = None;
+    }
+    /// Live and spare records.
+    pub fn capacity(&self) -> usize {
+        self.records.len()
+    }
+    /// Memory that the batch keeps when it is recycled, in bytes: an estimate from its first record.
+    pub fn footprint(&self) -> usize {
+        self.records.first().map_or(0, |r| r.footprint()) * self.records.len() + self.records.capacity() * 8
+    }
+}
+
+/// A record that could not be decoded, with what is needed to find and repair it.
+#[derive(Debug, Clone)]
+pub struct Reject {
+    /// How many records of the batch precede it.
+    pub at: usize,
+    /// Byte offset in the source, or offset in its partition.
+    pub offset: i64,
+    /// Line number, from 1, where the source has lines.
+    pub line: Option<u64>,
+    /// The undecoded bytes; cut to a bounded length for over-long records.
+    pub raw: Vec<u8>,
+    /// Length of the record in the source, in bytes.
+    pub raw_len: u64,
+    /// What was wrong.
+    pub error: RecordError,
+}
+
+/// What a reader fills: hands out recycled records and knows the limits of the batch.
+///
+/// ```
+/// use millstream::{BatchBuilder, DataType, Schema};
+/// let mut out = BatchBuilder::new(Schema::of([("n", DataType::BigInt)]));
+/// while !out.is_full() {
+///     out.record().set(0, 42i64);
+/// }
+/// assert_eq!(out.len(), 1000);
+/// ```
+#[derive(Debug)]
+pub struct BatchBuilder {
+    batch: Batch,
+    schema: Arc<Schema>,
+    max_rows: usize,
+    max_bytes: usize,
+    max_wait: Duration,
+    rejects: Vec<Reject>,
+    allocated: u64,
+}
+
+impl BatchBuilder {
+    /// An empty builder with the default limits: 1,000 rows, 1 MiB, no waiting.
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Self {
+            batch: Batch::default(),
+            schema,
+            max_rows: 1000,
+            max_bytes: 1 << 20,
+            max_wait: Duration::ZERO,
+            rejects: Vec::new(),
+            allocated: 0,
+        }
+    }
+    /// Sets the limits of the next batches; at least one row.
+    pub fn set_limits(&mut self, max_rows: usize, max_bytes: usize) {
+        self.max_rows = max_rows.max(1);
+        self.max_bytes = max_bytes;
+    }
+    /// Sets how long a reader may wait for input.
+    pub fn set_max_wait(&mut self, wait: Duration) {
+        self.max_wait = wait;
+    }
+    /// How long [`read`](crate::DataReader::read) may block when there is no input yet. Zero means: return
+    /// `Idle` at once.
+    #[inline]
+    pub fn max_wait(&self) -> Duration {
+        self.max_wait
+    }
+    /// The shape of the records.
+    #[inline]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+    /// Appends a record whose values are all NULL and returns it to be filled.
+    #[inline]
+    pub fn record(&mut self) -> &mut StreamRecord {
+        let record = self.recycled_record();
+        record.clear_values();
+        record
+    }
+    /// Appends a record whose values are *stale*: the caller sets every one of them, and so
+    /// lets string buffers be reused.
+    #[inline]
+    pub fn recycled_record(&mut self) -> &mut StreamRecord {
+        let (record, fresh) = self.batch.next_slot(&self.schema);
+        self.allocated += u64::from(fresh);
+        record
+    }
+    /// Appends a finished record as it is, shared or not.
+    pub fn push(&mut self, record: Arc<StreamRecord>) {
+        self.batch.push(record);
+    }
+    /// Takes back the record appended last, e.g. because decoding it failed half way.
+    pub fn undo(&mut self) {
+        self.batch.live = self.batch.live.saturating_sub(1);
+    }
+    /// The record appended last.
+    pub fn last_mut(&mut self) -> Option<&mut StreamRecord> {
+        self.batch.records_mut().last_mut().and_then(Arc::get_mut)
+    }
+    /// Reports a record that could not be decoded; the job's `on_error` decides what becomes of it.
+    pub fn reject(&mut self, mut reject: Reject) {
+        reject.at = self.batch.live;
+        self.rejects.push(reject);
+    }
+    /// Adds to the payload size of the batch: what the records took in the source.
+    #[inline]
+    pub fn add_bytes(&mut self, bytes: usize) {
+        self.batch.bytes += bytes;
+    }
+    /// Number of records so far.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.batch.live
+    }
+    /// Whether there is no record and no reject yet.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.batch.live == 0 && self.rejects.is_empty()
+    }
+    /// Rows that still fit.
+    #[inline]
+    pub fn room(&self) -> usize {
+        if self.batch.bytes >= self.max_bytes && self.batch.live > 0 {
+            return 0;
+        }
+        self.max_rows.saturating_sub(self.batch.live + self.rejects.len())
+    }
+    /// Whether a limit is reached. Checking it is the reader's duty; one record beyond a
+    /// byte limit is fine.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.room() == 0
+    }
+    /// The rejects so far.
+    pub fn rejects(&self) -> &[Reject] {
+        &self.rejects
+    }
+    /// The records so far.
+    pub fn records(&self) -> &[Arc<StreamRecord>] {
+        self.batch.records()
+    }
+    /// Records allocated because no recycled one could be used.
+    pub fn allocated(&self) -> u64 {
+        self.allocated
+    }
+    /// For the runtime: takes the finished batch and goes on with `next` (recycled or empty).
+    pub fn take(&mut self, mut next: Batch) -> Batch {
+        next.clear();
+        std::mem::swap(&mut self.batch, &mut next);
+        if next.bytes == 0 && next.live > 0 {
+            // The reader did not say: assume the first record is typical.
+            next.bytes = next.records().first().map_or(0, |r| r.footprint()) * next.live;
+        }
+        next
+    }
+    /// For the runtime: takes the rejects.
+    pub fn take_rejects(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{DataType, FieldValue};
+
+    fn schema() -> Arc<Schema> {
+        Schema::of([("n", DataType::BigInt)])
+    }
+    fn numbers(batch: &Batch) -> Vec<i64> {
+        batch.records().iter().filter_map(|r| r.values()[0].as_i64()).collect()
+    }
+    fn filled(builder: &mut BatchBuilder, n: i64) -> Batch {
+        for i in 0..n {
+            builder.record().set(0, i);
+        }
+        builder.take(Batch::default())
+    }
+
+    #[test]
+    fn retain_keeps_order_and_turns_the_rest_into_spares() {
+        let mut b = BatchBuilder::new(schema());
+        let mut batch = filled(&mut b, 10);
+        batch.retain(|_, r| r.values()[0].as_i64().is_some_and(|n| n % 3 == 0));
+        assert_eq!(numbers(&batch), [0, 3, 6, 9]);
+        assert_eq!(batch.capacity(), 10);
+    }
+
+    #[test]
+    fn a_recycled_batch_allocates_nothing_and_a_held_record_is_not_overwritten() {
+        let mut b = BatchBuilder::new(schema());
+        let batch = filled(&mut b, 5);
+        assert_eq!(b.allocated(), 5);
+        let held = batch.records()[2].clone();
+        b.take(batch);
+        for i in 10..15i64 {
+            b.record().set(0, i);
+        }
+        assert_eq!(b.allocated(), 6);
+        assert_eq!(held.values(), &[FieldValue::Integer(2)]);
+        assert_eq!(numbers(&b.take(Batch::default())), [10, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn undo_gives_the_slot_back() {
+        let mut b = BatchBuilder::new(schema());
+        b.record().set(0, 1i64);
+        b.record().set(0, 2i64);
+        b.undo();
+        b.record().set(0, 3i64);
+        assert_eq!(numbers(&b.take(Batch::default())), [1, 3]);
+    }
+}

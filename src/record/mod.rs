@@ -1,0 +1,29 @@
+//! What flows: values, schemas, records, batches, and the pools that they return to.
+//!
+//! Floor 0: imports nothing of the crate. It knows no SQL semantics (comparison, casts and
+//! arithmetic live in `expr`), no threads and no files.
+
+mod batch;
+mod clock;
+mod headers;
+mod pool;
+mod position;
+mod reject;
+mod schema;
+mod stream_record;
+mod types;
+mod value;
+
+pub use batch::{Batch, BatchBuilder, Reject};
+pub use clock::Clock;
+pub use headers::Headers;
+pub use pool::{Pool, Pools};
+pub use position::Position;
+pub use reject::{ErrorCode, RecordError};
+pub use schema::{Field, Schema};
+pub use stream_record::{RowKind, StreamRecord, deep_copies_on_this_thread};
+pub use types::DataType;
+pub use value::{FieldValue, Interval, StructValue};
+
+pub use compact_str::CompactString;
+pub use rust_decimal::Decimal;

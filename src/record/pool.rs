@@ -1,0 +1,127 @@
+//! Where spent batches wait to be filled again.
+//!
+//! Evidence: records allocated on one thread and freed on another cost more than a stage's work.
+//! So a batch remembers the pool that it came from, and whoever holds it last gives it back.
+//! A pool never blocks: a full one drops what it is given, an empty one makes the taker allocate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::Batch;
+
+/// A bounded stock of spent batches of one shape.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    give: Sender<Batch>,
+    take: Receiver<Batch>,
+    held: Arc<AtomicUsize>,
+    max_bytes: usize,
+}
+
+impl Pool {
+    /// A pool that holds at most `max_batches` batches and `max_bytes` bytes.
+    pub fn new(max_batches: usize, max_bytes: usize) -> Self {
+        let (give, take) = bounded(max_batches);
+        Self { give, take, held: Arc::new(AtomicUsize::new(0)), max_bytes }
+    }
+    /// Gives a spent batch back.
+    pub fn give(&self, mut batch: Batch) {
+        batch.clear();
+        let size = batch.footprint();
+        if self.held.load(Ordering::Relaxed) + size > self.max_bytes {
+            return;
+        }
+        self.held.fetch_add(size, Ordering::Relaxed);
+        // The payload size is free while the batch is idle: it remembers what was counted.
+        batch.set_bytes(size);
+        if self.give.try_send(batch).is_err() {
+            self.held.fetch_sub(size, Ordering::Relaxed);
+        }
+    }
+    /// A spent batch, or an empty new one.
+    pub fn take(&self) -> Batch {
+        match self.take.try_recv() {
+            Ok(mut batch) => {
+                self.held.fetch_sub(batch.bytes(), Ordering::Relaxed);
+                batch.clear();
+                batch
+            }
+            Err(_) => Batch::default(),
+        }
+    }
+    /// Bytes held now (estimate).
+    pub fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+/// All pools of a job, by the `home` index that its batches carry.
+#[derive(Clone, Debug, Default)]
+pub struct Pools {
+    pools: Arc<Vec<Pool>>,
+}
+
+impl Pools {
+    /// The pools of a job.
+    pub fn new(pools: Vec<Pool>) -> Self {
+        Self { pools: Arc::new(pools) }
+    }
+    /// A batch for `home`.
+    pub fn take(&self, home: u16) -> Batch {
+        let mut batch = self.pools.get(home as usize).map(Pool::take).unwrap_or_default();
+        batch.set_home(home);
+        batch
+    }
+    /// Gives a batch back to its home.
+    pub fn give(&self, batch: Batch) {
+        if let Some(pool) = self.pools.get(batch.home() as usize) {
+            pool.give(batch);
+        }
+    }
+    /// Gives a shared batch back if this was its last holder.
+    pub fn give_shared(&self, batch: Arc<Batch>) {
+        if let Some(batch) = Arc::into_inner(batch) {
+            self.give(batch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{DataType, Schema, StreamRecord};
+
+    fn batch(n: usize) -> Batch {
+        let s = Schema::of([("a", DataType::BigInt)]);
+        Batch::new((0..n).map(|_| Arc::new(StreamRecord::new(s.clone()))).collect())
+    }
+
+    #[test]
+    fn the_bounds_hold_and_the_count_returns_to_zero() {
+        let size = batch(10).footprint();
+        let pool = Pool::new(8, size * 3);
+        for _ in 0..20 {
+            pool.give(batch(10));
+        }
+        assert!(pool.held_bytes() <= size * 3 && pool.held_bytes() > 0);
+        while pool.take().capacity() > 0 {}
+        assert_eq!(pool.held_bytes(), 0);
+        let small = Pool::new(2, usize::MAX);
+        (0..5).for_each(|_| small.give(batch(1)));
+        assert_eq!((0..5).filter(|_| small.take().capacity() > 0).count(), 2);
+        assert_eq!(small.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_shared_batch_comes_home_once() {
+        let pools = Pools::new(vec![Pool::new(4, usize::MAX)]);
+        let shared = Arc::new(batch(3));
+        let other = shared.clone();
+        pools.give_shared(shared);
+        assert_eq!(pools.take(0).capacity(), 0);
+        pools.give_shared(other);
+        assert_eq!(pools.take(0).capacity(), 3);
+    }
+}

@@ -1,0 +1,75 @@
+//! Errors with a place: line, column, caret, and the nearest name.
+
+use std::fmt;
+
+/// A place in a SQL text: byte range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// Byte behind the last.
+    pub end: usize,
+}
+
+/// One thing that is wrong with a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What is wrong: one sentence without a final stop.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// What helps.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at `span`.
+    pub fn new(message: impl Into<String>, span: Span) -> Self {
+        Self { message: message.into(), span, hint: None }
+    }
+    /// The same with a hint.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+    /// Line and column of the span's start, both from 1; columns count characters.
+    pub fn line_column(&self, source: &str) -> (usize, usize) {
+        let before = source.get(..self.span.start).unwrap_or(source);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+    /// The error as people read it: `file:line:column: message`, the line, a caret, the hint.
+    pub fn render(&self, name: &str, source: &str) -> String {
+        let (line, column) = self.line_column(source);
+        let text = source.lines().nth(line - 1).unwrap_or("");
+        let shown: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+        let width = source
+            .get(self.span.start..self.span.end)
+            .map_or(1, |s| s.lines().next().unwrap_or("").chars().count())
+            .max(1);
+        let gutter = line.to_string();
+        let pad = " ".repeat(gutter.len());
+        let mut out = format!(
+            "{name}:{line}:{column}: {}\n{pad} |\n{gutter} | {shown}\n{pad} | {}{}",
+            self.message,
+            " ".repeat(column - 1),
+            "^".repeat(width.min(shown.chars().count().saturating_sub(column - 1).max(1)))
+        );
+        if let Some(hint) = &self.hint {
+            out.push_str(&format!("\n{pad} = help: {hint}"));
+        }
+        out
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(h) => write!(f, " ({h})"),
+            None => Ok(()),
+        }
+    }
+}
+impl std::error::Error for Diagnostic {}

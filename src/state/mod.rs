@@ -1,0 +1,26 @@
+//! State that outlives a batch: contracts, snapshots, and the files that hold them. Pure but for the files.
+
+mod codec;
+
+pub use codec::{StateError, StateReader, StateWriter};
+
+/// What an operator promises about its state; EXPLAIN prints it before the job starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateContract {
+    /// Keeps nothing between batches.
+    Stateless,
+    /// Keeps a fixed amount, e.g. one counter.
+    Constant {
+        /// What it is, e.g. `"rows taken so far"`.
+        what: &'static str,
+        /// Upper bound in bytes.
+        bytes: usize,
+    },
+}
+
+impl StateContract {
+    /// Whether a restart needs this state to give the right result.
+    pub fn is_stateful(&self) -> bool {
+        !matches!(self, StateContract::Stateless)
+    }
+}
