@@ -11,6 +11,7 @@ mod position;
 mod reject;
 mod schema;
 mod stream_record;
+pub mod text;
 mod types;
 mod value;
 
