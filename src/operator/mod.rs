@@ -3,8 +3,15 @@
 //! Operators are driven by the job's processor, one batch at a time, under the engine lock. They know no
 //! thread, no channel, no file.
 
-use crate::record::{Batch, Pools, RecordError, StreamRecord};
+mod build;
+mod filter_project;
+
 use std::sync::Arc;
+
+use crate::record::{Batch, Pools, RecordError, StreamRecord};
+
+pub use build::build;
+pub use filter_project::FilterProjectOp;
 
 pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
 
@@ -57,11 +64,26 @@ pub struct Output<'a> {
     pub done: bool,
 }
 
+impl Output<'_> {
+    /// Hands a batch on; an empty one goes straight back to its pool.
+    pub fn emit(&mut self, batch: Batch) {
+        if batch.is_empty() { self.pools.give(batch) } else { self.batches.push(batch) }
+    }
+}
+
 /// A running operator. All methods are called on the processor's thread under the engine lock.
 pub trait Operator: Send {
     /// Takes one batch and emits what follows from it. All expressions of a record are evaluated before the
     /// record or any state is changed, so a rejected record leaves no trace.
     fn process(&mut self, input: InputId, batch: Batch, out: &mut Output<'_>);
+
+    /// The same for a batch that others read too: nothing of it may be changed. Called for all but the last
+    /// consumer of a shared scan. The default hands on clones of the `Arc`s.
+    fn process_shared(&mut self, input: InputId, batch: &Batch, out: &mut Output<'_>) {
+        let mut copy = out.pools.take(out.home);
+        copy.share(batch);
+        self.process(input, copy, out);
+    }
 
     /// The watermark of an input rose to `micros`. The processor forwards it afterwards.
     fn on_watermark(&mut self, input: InputId, micros: i64, out: &mut Output<'_>) {

@@ -59,6 +59,14 @@ impl Batch {
         self.shrink_bytes(to);
         self.live = to;
     }
+    /// Moves live record `from` to place `to <= from`; what stood there takes its place. With [`truncate`](Self::truncate)
+    /// this is an order-keeping filter that can be left and entered again.
+    #[inline]
+    pub fn keep(&mut self, from: usize, to: usize) {
+        if from != to && from < self.live && to < self.live {
+            self.records.swap(from, to);
+        }
+    }
     /// Makes all records from `len` on spare.
     pub fn truncate(&mut self, len: usize) {
         let len = len.min(self.live);
@@ -123,6 +131,14 @@ impl Batch {
     }
     /// Copies what is not records (payload size apart) from another batch.
     pub fn inherit(&mut self, other: &Batch) {
+        self.born = other.born;
+    }
+    /// Becomes a second list of the records of `other`, which are then shared.
+    pub fn share(&mut self, other: &Batch) {
+        self.records.clear();
+        self.records.extend_from_slice(other.records());
+        self.live = self.records.len();
+        self.bytes = other.bytes;
         self.born = other.born;
     }
     /// Makes all records spare.

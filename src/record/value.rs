@@ -119,6 +119,15 @@ impl FieldValue {
         }
     }
 
+    /// Overwrites with a copy of `other`; a string buffer that is already here is reused.
+    #[inline]
+    pub fn assign(&mut self, other: &FieldValue) {
+        match other {
+            FieldValue::String(s) => self.set_str(s),
+            other => *self = other.clone(),
+        }
+    }
+
     /// Bytes held on the heap by this value alone (estimate; shared parts count in full).
     pub fn heap_bytes(&self) -> usize {
         match self {
