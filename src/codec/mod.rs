@@ -47,6 +47,18 @@ pub trait Decoder: Send {
     /// Forgets everything: the next input is the start of another file. `at_start` is false when a file is
     /// entered in the middle (a position is sought): then no header is expected.
     fn reset(&mut self, at_start: bool);
+
+    /// Reads what the head of a file says about the rest (a CSV header) without giving records. A reader that enters
+    /// a file in the middle hands over its first bytes (64 KiB are enough) before it calls `reset(false)`.
+    fn read_head(&mut self, head: &[u8]) {
+        let _ = head;
+    }
+
+    /// Why nothing of this input can be decoded, e.g. a declared column that the CSV header lacks. A reader asks
+    /// after its first `decode` and makes an error of its stage of it; until the next `reset` no record comes.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Encodes records into bytes.
