@@ -3,6 +3,10 @@
 //! A decoder finds whole records in a piece of input and writes them straight into the recycled records of a
 //! [`BatchBuilder`]; an encoder appends to a byte buffer. Neither knows where bytes come from or go to.
 
+mod forms;
+
+pub use forms::{BYTES_FORMAT, BytesFormat, TIMESTAMP_FORMAT, TimestampFormat};
+
 use std::sync::Arc;
 
 use crate::record::{BatchBuilder, RecordError, StreamRecord};
