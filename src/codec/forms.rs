@@ -84,7 +84,11 @@ impl TimestampFormat {
                     return parsed.to_timestamp().ok().map(Timestamp::as_microsecond);
                 }
                 let date = parsed.to_date().ok()?;
-                let time = if parsed.hour().is_some() { parsed.to_time().ok()? } else { jiff::civil::Time::midnight() };
+                let time = if parsed.hour().is_some() {
+                    parsed.to_time().ok()?
+                } else {
+                    jiff::civil::Time::midnight()
+                };
                 let zoned = jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(time)).ok()?;
                 Some(zoned.as_microsecond())
             }
@@ -102,9 +106,9 @@ impl TimestampFormat {
                 text::write_decimal(&rust_decimal::Decimal::new(micros, scale).normalize(), out);
             }
             Self::Pattern(pattern) => {
-                let written = Timestamp::from_microsecond(micros)
-                    .ok()
-                    .and_then(|t| BrokenDownTime::from(&t.to_zoned(jiff::tz::TimeZone::UTC)).to_string(pattern).ok());
+                let written = Timestamp::from_microsecond(micros).ok().and_then(|t| {
+                    BrokenDownTime::from(&t.to_zoned(jiff::tz::TimeZone::UTC)).to_string(pattern).ok()
+                });
                 match written {
                     Some(t) => out.extend_from_slice(t.as_bytes()),
                     // Beyond the years that the pattern language knows.
