@@ -2,8 +2,7 @@
 
 mod option;
 mod relation;
-mod suggest;
 
 pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
 pub use relation::{ColumnDef, Relation, RelationKind, WatermarkDef};
-pub use suggest::nearest;
+pub use crate::record::nearest;

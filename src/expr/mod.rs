@@ -6,10 +6,21 @@
 //! arithmetic, casts, text forms) live here and nowhere else.
 
 mod bound;
+mod compare;
+mod decimal;
+mod display;
 mod function;
+mod pattern;
 mod program;
+mod special;
 pub mod typing;
+mod walk;
 
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
+pub use compare::{compare, compare_nulls_last};
 pub use function::{Arity, EvalContext, EvalFn, FunctionRegistry, FunctionSpec, ReturnType, Volatility};
+pub use pattern::Pattern;
 pub use program::{Datum, EvalResult, Program};
+pub use special::{SPECIAL_FORMS, SpecialForm};
+
+use decimal::decimal_to_f64;

@@ -12,6 +12,7 @@ mod reject;
 mod schema;
 mod stream_record;
 pub mod text;
+mod suggest;
 mod types;
 mod value;
 
@@ -23,6 +24,7 @@ pub use position::Position;
 pub use reject::{ErrorCode, RecordError};
 pub use schema::{Field, Schema};
 pub use stream_record::{RowKind, StreamRecord, deep_copies_on_this_thread};
+pub use suggest::nearest;
 pub use types::DataType;
 pub use value::{FieldValue, Interval, StructValue};
 

@@ -148,7 +148,10 @@ impl FieldValue {
             FieldValue::Boolean(_) => DataType::Boolean,
             FieldValue::Integer(_) => DataType::BigInt,
             FieldValue::Float(_) => DataType::Double,
-            FieldValue::Decimal(d) => DataType::Decimal { precision: 28, scale: d.scale() as u8 },
+            FieldValue::Decimal(d) => {
+                let digits = d.mantissa().unsigned_abs().checked_ilog10().map_or(1, |n| n as u8 + 1);
+                DataType::Decimal { precision: digits.max(d.scale() as u8), scale: d.scale() as u8 }
+            }
             FieldValue::String(_) => DataType::Varchar,
             FieldValue::Bytes(_) => DataType::Bytes,
             FieldValue::Date(_) => DataType::Date,

@@ -1,0 +1,147 @@
+//! Calls of functions by name: special forms, choice of the overload, casts of arguments.
+
+use std::sync::Arc;
+
+use super::convert::{cast_to, unify, widens};
+use super::{TypeError, Typed, bounded, case, coalesce, nullif, string_literal};
+use crate::expr::special::{self, SPECIAL_FORMS};
+use crate::expr::{Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType};
+use crate::record::{DataType, nearest};
+
+/// A call: chooses the overload and casts the arguments. COALESCE, NULLIF, GREATEST, LEAST and IF are functions here too.
+///
+/// # Errors
+/// If there is no such function (names the nearest) or no overload fits (lists the signatures).
+pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed {
+    let lower = name.to_ascii_lowercase();
+    match (lower.as_str(), args.len()) {
+        ("coalesce", _) | ("ifnull" | "nvl", 2) => return coalesce(args),
+        ("greatest" | "least", 1..) => return extreme(&lower, args),
+        ("nullif", 2) | ("if" | "iif", 2 | 3) => {
+            let mut args = args.into_iter();
+            if let (Some(a), Some(b)) = (args.next(), args.next()) {
+                return if lower == "nullif" { nullif(a, b) } else { case(None, vec![(a, b)], args.next()) };
+            }
+        }
+        _ => {}
+    }
+    let overloads = functions.overloads(name);
+    if overloads.is_empty() {
+        return Err(unknown(functions, &lower, args.len()));
+    }
+    let chosen = overloads
+        .iter()
+        .find(|f| fits(f, &args, Fit::AsIs))
+        .or_else(|| overloads.iter().find(|f| fits(f, &args, Fit::Widened)));
+    match chosen {
+        Some(function) => build(function, args),
+        None => Err(misfit(&lower, overloads, &args)),
+    }
+}
+
+fn unknown(functions: &FunctionRegistry, name: &str, count: usize) -> TypeError {
+    if let Some(form) = SPECIAL_FORMS.iter().find(|f| f.name == name) {
+        return TypeError::new(format!("{name} does not take {count} arguments")).with_hint(form.signature);
+    }
+    let known = functions.names().chain(SPECIAL_FORMS.iter().map(|f| f.name));
+    let error = TypeError::new(format!("there is no function {name}"));
+    match nearest(name, known).as_slice() {
+        [] => error,
+        near => error.with_hint(format!("did you mean {}?", near.join(" or "))),
+    }
+}
+
+fn misfit(name: &str, overloads: &[Arc<FunctionSpec>], args: &[Expr]) -> TypeError {
+    let types: Vec<String> = args.iter().map(|a| a.data_type().to_string()).collect();
+    let signatures: Vec<&str> = overloads.iter().map(|f| f.signature).collect();
+    TypeError::new(format!("{name} does not take ({})", types.join(", ")))
+        .with_hint(format!("there is {}", signatures.join("; ")))
+}
+
+/// GREATEST and LEAST skip NULLs, as in PostgreSQL.
+fn extreme(name: &str, args: Vec<Expr>) -> Typed {
+    let (args, data_type) =
+        unify(args).map_err(|e| TypeError { message: format!("{name}: {}", e.message), ..e })?;
+    super::operator::comparable(
+        crate::expr::BinaryOp::Less,
+        super::null_of(data_type.clone()),
+        super::null_of(data_type.clone()),
+    )?;
+    let function = if name == "greatest" { special::greatest() } else { special::least() };
+    bounded(Expr::Call { function, args, data_type })
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fit {
+    AsIs,
+    Widened,
+}
+
+/// The parameter types for so many arguments, if so many are taken.
+fn parameters(arity: &Arity, count: usize) -> Option<Vec<&DataType>> {
+    match arity {
+        Arity::Exact(types) => (types.len() == count).then(|| types.iter().collect()),
+        Arity::Optional(types, optional) => (count <= types.len() && count + optional >= types.len())
+            .then(|| types.iter().take(count).collect()),
+        Arity::Variadic(types) => {
+            let last = types.last()?;
+            let repeated = types.iter().chain(std::iter::repeat(last)).take(count);
+            (count >= types.len()).then(|| repeated.collect())
+        }
+    }
+}
+
+fn fits(function: &FunctionSpec, args: &[Expr], fit: Fit) -> bool {
+    parameters(&function.arity, args.len())
+        .is_some_and(|types| args.iter().zip(types).all(|(arg, to)| takes(&arg.data_type(), arg, to, fit)))
+}
+
+fn takes(from: &DataType, arg: &Expr, to: &DataType, fit: Fit) -> bool {
+    accepts(from, to)
+        || fit == Fit::Widened
+            && (widens(from, to)
+                || matches!(to, DataType::Decimal { .. }) && from.is_integer()
+                || string_literal(arg).is_some() && super::convert::adapt_text(string_literal(arg).unwrap_or(""), to).is_ok())
+}
+
+/// Whether values of `from` are what a parameter of type `to` expects, as they are. A NULL inside a parameter's
+/// type stands for any type, an empty STRUCT for any STRUCT; DECIMAL parameters take any precision.
+fn accepts(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    match (from, to) {
+        (_, T::Null) | (T::Null, _) => true,
+        (T::Decimal { .. }, T::Decimal { .. }) => true,
+        (T::Array(a), T::Array(b)) => accepts(a, b),
+        (T::Map(a, b), T::Map(c, d)) => accepts(a, c) && accepts(b, d),
+        (T::Struct(_), T::Struct(fields)) if fields.is_empty() => true,
+        (a, T::BigInt) => a.is_integer(),
+        (a, T::Double) => a.is_float(),
+        _ => from == to,
+    }
+}
+
+fn build(function: &Arc<FunctionSpec>, args: Vec<Expr>) -> Typed {
+    let types = parameters(&function.arity, args.len()).unwrap_or_default();
+    let mut cast = Vec::with_capacity(args.len());
+    for (arg, to) in args.into_iter().zip(types) {
+        let from = arg.data_type();
+        cast.push(match to {
+            DataType::Null => arg,
+            DataType::Decimal { .. } if from.is_integer() => {
+                let (precision, scale) = super::convert::decimal_shape(&from).unwrap_or((19, 0));
+                cast_to(arg, &DataType::Decimal { precision, scale })?
+            }
+            to if from != DataType::Null && accepts(&from, to) => arg,
+            to => cast_to(arg, to)?,
+        });
+    }
+    let types: Vec<DataType> = cast.iter().map(Expr::data_type).collect();
+    let data_type = match &function.returns {
+        ReturnType::Fixed(t) => t.clone(),
+        ReturnType::SameAs(i) => types.get(*i).cloned().unwrap_or(DataType::Null),
+        ReturnType::Derived(f) => {
+            f(&types).map_err(|m| TypeError::new(format!("{}: {m}", function.name)).with_hint(function.signature))?
+        }
+    };
+    bounded(Expr::Call { function: function.clone(), args: cast, data_type })
+}
