@@ -17,12 +17,7 @@ pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed 
     match (lower.as_str(), args.len()) {
         ("coalesce", _) | ("ifnull" | "nvl", 2) => return coalesce(args),
         ("greatest" | "least", 1..) => return extreme(&lower, args),
-        ("nullif", 2) | ("if" | "iif", 2 | 3) => {
-            let mut args = args.into_iter();
-            if let (Some(a), Some(b)) = (args.next(), args.next()) {
-                return if lower == "nullif" { nullif(a, b) } else { case(None, vec![(a, b)], args.next()) };
-            }
-        }
+        ("nullif", 2) | ("if" | "iif", 2 | 3) => return conditional(&lower, args),
         _ => {}
     }
     let overloads = functions.overloads(name);
@@ -36,6 +31,15 @@ pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed 
     match chosen {
         Some(function) => build(function, args),
         None => Err(misfit(&lower, overloads, &args)),
+    }
+}
+
+fn conditional(name: &str, args: Vec<Expr>) -> Typed {
+    let mut args = args.into_iter();
+    match (args.next(), args.next(), args.next()) {
+        (Some(value), Some(other), None) if name == "nullif" => nullif(value, other),
+        (Some(condition), Some(result), otherwise) => case(None, vec![(condition, result)], otherwise),
+        _ => Err(TypeError::new(format!("{name} takes two or three arguments"))),
     }
 }
 

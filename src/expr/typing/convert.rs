@@ -120,6 +120,12 @@ pub fn coerce(expr: Expr, to: &DataType) -> Typed {
                 .collect::<Result<_, TypeError>>()?;
             Ok(Expr::Struct { fields, data_type: to.clone() })
         }
+        (Expr::Case { branches, otherwise, .. }, to) => {
+            let branches =
+                branches.into_iter().map(|(c, r)| Ok((c, coerce(r, to)?))).collect::<Result<_, TypeError>>()?;
+            let otherwise = otherwise.map(|e| coerce(*e, to).map(Box::new)).transpose()?;
+            Ok(Expr::Case { branches, otherwise, data_type: to.clone() })
+        }
         _ => {
             let error = TypeError::new(format!("{from} does not become {to} without a cast"));
             Err(if castable(&from, to) {
@@ -267,10 +273,26 @@ pub(super) fn decimal_shape(t: &DataType) -> Option<(u8, u8)> {
 /// # Errors
 /// If there is no such type.
 pub fn unify(exprs: Vec<Expr>) -> Result<(Vec<Expr>, DataType), TypeError> {
-    let types: Vec<DataType> =
-        exprs.iter().filter(|e| string_literal(e).is_none()).map(Expr::data_type).collect();
-    let mut to = common_type(&types)?;
-    if to == DataType::Null && types.len() < exprs.len() {
+    let integer = |e: &Expr| match e {
+        Expr::Literal { value: FieldValue::Integer(i), .. } => Some(*i),
+        _ => None,
+    };
+    let typed = exprs.iter().filter(|e| string_literal(e).is_none() && integer(e).is_none());
+    let mut to = common_type(&typed.map(Expr::data_type).collect::<Vec<_>>())?;
+    // An integer constant counts with its own digits, so that `coalesce(small, 0)` stays small.
+    for i in exprs.iter().filter_map(integer) {
+        let own = match &to {
+            DataType::SmallInt if i16::try_from(i).is_ok() => continue,
+            DataType::Integer if i32::try_from(i).is_ok() => continue,
+            DataType::Decimal { .. } => {
+                let precision = i.unsigned_abs().checked_ilog10().map_or(1, |n| n as u8 + 1);
+                DataType::Decimal { precision, scale: 0 }
+            }
+            _ => DataType::BigInt,
+        };
+        to = common_type(&[to, own])?;
+    }
+    if to == DataType::Null && exprs.iter().any(|e| string_literal(e).is_some()) {
         to = DataType::Varchar;
     }
     let mut cast = Vec::with_capacity(exprs.len());

@@ -91,3 +91,6 @@ fn string_literal(expr: &Expr) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,8 +174,13 @@ fn arithmetic(op: BinaryOp, left: Expr, right: Expr) -> Operands {
     if let Some(text) = string_literal(&right)
         && l != T::Varchar
     {
-        let wanted = partner(op, &l, Side::Right);
-        let right = adapt_text(text, &wanted)?;
+        let right = match adapt_text(text, &partner(op, &l, Side::Right)) {
+            // `ts - '1 hour'`: what is no TIMESTAMP may be an INTERVAL.
+            Err(error) if l.is_temporal() && op == BinaryOp::Subtract => {
+                adapt_text(text, &T::Interval).map_err(|_| error)?
+            }
+            adapted => adapted?,
+        };
         return arithmetic(op, left, right);
     }
     match (&l, &r) {
