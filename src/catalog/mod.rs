@@ -3,6 +3,6 @@
 mod option;
 mod relation;
 
+pub use crate::record::nearest;
 pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
 pub use relation::{ColumnDef, Relation, RelationKind, WatermarkDef};
-pub use crate::record::nearest;

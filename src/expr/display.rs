@@ -199,9 +199,9 @@ impl Display for Expr {
 
 fn case(f: &mut Formatter<'_>, branches: &[(Expr, Expr)], otherwise: Option<&Expr>) -> fmt::Result {
     // COALESCE is bound as CASE; show what was written.
-    let coalesced = branches.iter().all(
-        |(c, r)| matches!(c, Expr::Unary { op: UnaryOp::IsNotNull, expr, .. } if **expr == *r),
-    );
+    let coalesced = branches
+        .iter()
+        .all(|(c, r)| matches!(c, Expr::Unary { op: UnaryOp::IsNotNull, expr, .. } if **expr == *r));
     if let (true, Some(last)) = (coalesced, otherwise) {
         f.write_str("coalesce(")?;
         list(f, branches.iter().map(|(_, r)| r).chain([last]), ", ", |f, e| e.fmt(f))?;

@@ -79,10 +79,14 @@ impl Matcher {
             (false, true) => tokens.get(..tokens.len() - 1),
             (false, false) => Some(tokens.as_slice()),
         };
-        let plain: Option<String> = inner.unwrap_or(&[]).iter().map(|t| match t {
-            Token::Char(c) => Some(*c),
-            _ => None,
-        }).collect();
+        let plain: Option<String> = inner
+            .unwrap_or(&[])
+            .iter()
+            .map(|t| match t {
+                Token::Char(c) => Some(*c),
+                _ => None,
+            })
+            .collect();
         match (plain, open, closed) {
             (Some(text), false, false) => Matcher::Exact(text),
             (Some(text), false, true) => Matcher::Prefix(text),
@@ -111,7 +115,9 @@ fn tokens(pattern: &str, escape: char) -> Result<Vec<Token>, String> {
     while let Some(c) = chars.next() {
         tokens.push(match c {
             c if c == escape => Token::Char(
-                chars.next().ok_or_else(|| format!("the pattern '{pattern}' ends with its escape character"))?,
+                chars
+                    .next()
+                    .ok_or_else(|| format!("the pattern '{pattern}' ends with its escape character"))?,
             ),
             '%' if tokens.last() == Some(&Token::Run) => continue,
             '%' => Token::Run,

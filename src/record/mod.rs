@@ -11,8 +11,8 @@ mod position;
 mod reject;
 mod schema;
 mod stream_record;
-pub mod text;
 mod suggest;
+pub mod text;
 mod types;
 mod value;
 

@@ -105,7 +105,8 @@ fn takes(from: &DataType, arg: &Expr, to: &DataType, fit: Fit) -> bool {
         || fit == Fit::Widened
             && (widens(from, to)
                 || matches!(to, DataType::Decimal { .. }) && from.is_integer()
-                || string_literal(arg).is_some() && super::convert::adapt_text(string_literal(arg).unwrap_or(""), to).is_ok())
+                || string_literal(arg).is_some()
+                    && super::convert::adapt_text(string_literal(arg).unwrap_or(""), to).is_ok())
 }
 
 /// Whether values of `from` are what a parameter of type `to` expects, as they are. A NULL inside a parameter's
@@ -143,9 +144,8 @@ fn build(function: &Arc<FunctionSpec>, args: Vec<Expr>) -> Typed {
     let data_type = match &function.returns {
         ReturnType::Fixed(t) => t.clone(),
         ReturnType::SameAs(i) => types.get(*i).cloned().unwrap_or(DataType::Null),
-        ReturnType::Derived(f) => {
-            f(&types).map_err(|m| TypeError::new(format!("{}: {m}", function.name)).with_hint(function.signature))?
-        }
+        ReturnType::Derived(f) => f(&types)
+            .map_err(|m| TypeError::new(format!("{}: {m}", function.name)).with_hint(function.signature))?,
     };
     bounded(Expr::Call { function: function.clone(), args: cast, data_type })
 }

@@ -175,12 +175,13 @@ pub fn between(expr: Expr, low: Expr, high: Expr, negated: bool) -> Typed {
 /// # Errors
 /// If an operand is not VARCHAR or the pattern is invalid.
 pub fn like(kind: LikeKind, expr: Expr, pattern: Expr, escape: Option<char>, negated: bool) -> Typed {
-    let text = |e: Expr| match e.data_type() {
-        DataType::Varchar => Ok(e),
-        DataType::Null => Ok(null_of(DataType::Varchar)),
-        t => Err(TypeError::new(format!("{kind} takes VARCHAR, not {t}"))
-            .with_hint("write CAST(… AS VARCHAR)")),
-    };
+    let text =
+        |e: Expr| match e.data_type() {
+            DataType::Varchar => Ok(e),
+            DataType::Null => Ok(null_of(DataType::Varchar)),
+            t => Err(TypeError::new(format!("{kind} takes VARCHAR, not {t}"))
+                .with_hint("write CAST(… AS VARCHAR)")),
+        };
     let (expr, pattern) = (text(expr)?, text(pattern)?);
     if let Expr::Literal { value: FieldValue::String(p), .. } = &pattern {
         crate::expr::Pattern::new(kind, p, escape).map_err(TypeError::new)?;

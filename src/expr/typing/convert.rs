@@ -121,18 +121,16 @@ pub fn coerce(expr: Expr, to: &DataType) -> Typed {
             Ok(Expr::Struct { fields, data_type: to.clone() })
         }
         (Expr::Case { branches, otherwise, .. }, to) => {
-            let branches =
-                branches.into_iter().map(|(c, r)| Ok((c, coerce(r, to)?))).collect::<Result<_, TypeError>>()?;
+            let branches = branches
+                .into_iter()
+                .map(|(c, r)| Ok((c, coerce(r, to)?)))
+                .collect::<Result<_, TypeError>>()?;
             let otherwise = otherwise.map(|e| coerce(*e, to).map(Box::new)).transpose()?;
             Ok(Expr::Case { branches, otherwise, data_type: to.clone() })
         }
         _ => {
             let error = TypeError::new(format!("{from} does not become {to} without a cast"));
-            Err(if castable(&from, to) {
-                error.with_hint(format!("write CAST(… AS {to})"))
-            } else {
-                error
-            })
+            Err(if castable(&from, to) { error.with_hint(format!("write CAST(… AS {to})")) } else { error })
         }
     }
 }
@@ -236,7 +234,11 @@ fn common_pair(a: &DataType, b: &DataType) -> Option<DataType> {
         _ if a == b => a.clone(),
         (T::Null, t) | (t, T::Null) => t.clone(),
         (x, y) if x.is_integer() && y.is_integer() => {
-            if integer_digits(x) >= integer_digits(y) { x.clone() } else { y.clone() }
+            if integer_digits(x) >= integer_digits(y) {
+                x.clone()
+            } else {
+                y.clone()
+            }
         }
         (x, y) if x.is_numeric() && y.is_numeric() => match (decimal_shape(x), decimal_shape(y)) {
             (Some((p, s)), Some((q, t))) => {

@@ -17,7 +17,9 @@ pub fn field(expr: Expr, name: &str) -> Typed {
             return bounded(Expr::Field { expr: Box::new(expr), index: 0, name, data_type: DataType::Json });
         }
         t => {
-            return Err(TypeError::new(format!("{t} has no fields: only STRUCT and JSON have, not this .{name}")));
+            return Err(TypeError::new(format!(
+                "{t} has no fields: only STRUCT and JSON have, not this .{name}"
+            )));
         }
     };
     let found = fields.iter().position(|f| f.name == name).or_else(|| {
@@ -34,7 +36,8 @@ pub fn field(expr: Expr, name: &str) -> Typed {
         }
         None => {
             let names = fields.iter().map(|f| f.name.as_str());
-            let error = TypeError::new(format!("there is no field {name} in {}", DataType::Struct(fields.clone())));
+            let error =
+                TypeError::new(format!("there is no field {name} in {}", DataType::Struct(fields.clone())));
             Err(match nearest(name, names).first() {
                 Some(near) => error.with_hint(format!("did you mean {near}?")),
                 None => error,
@@ -94,7 +97,10 @@ pub fn map(entries: Vec<(Expr, Expr)>) -> Typed {
     let (values, value) =
         unify(values).map_err(|e| TypeError { message: format!("values of MAP: {}", e.message), ..e })?;
     let key = if key == DataType::Null { DataType::Varchar } else { key };
-    bounded(Expr::Map { entries: keys.into_iter().zip(values).collect(), data_type: DataType::map(key, value) })
+    bounded(Expr::Map {
+        entries: keys.into_iter().zip(values).collect(),
+        data_type: DataType::map(key, value),
+    })
 }
 
 /// `STRUCT(…)`, `ROW(…)`.

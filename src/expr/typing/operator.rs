@@ -259,7 +259,11 @@ fn exact_shape(expr: &Expr) -> Option<(u8, u8)> {
 }
 
 fn as_decimal(expr: Expr, precision: u8, scale: u8) -> Typed {
-    if expr.data_type().is_integer() { cast_to(expr, &DataType::Decimal { precision, scale }) } else { Ok(expr) }
+    if expr.data_type().is_integer() {
+        cast_to(expr, &DataType::Decimal { precision, scale })
+    } else {
+        Ok(expr)
+    }
 }
 
 /// Arithmetic with dates, times and intervals.
