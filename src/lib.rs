@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod connector;
 pub mod expr;
 pub mod io;
 pub mod operator;

@@ -63,6 +63,12 @@ pub trait Decoder: Send {
     fn failure(&self) -> Option<&str> {
         None
     }
+
+    /// Where the record began that was consumed in part and is not reported yet (one longer than `max_record_bytes`):
+    /// a position to resume from must not lie behind it.
+    fn unfinished(&self) -> Option<Origin> {
+        None
+    }
 }
 
 /// Encodes records into bytes.

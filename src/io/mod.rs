@@ -4,7 +4,11 @@
 //! a [`DataReader`] / [`DataWriter`] is the open thing, used by one thread at a time.
 //! This room knows no connector and no thread.
 
+#[doc(hidden)]
+pub mod contract;
 mod error;
+#[doc(hidden)]
+pub mod faulty;
 mod reader;
 mod writer;
 

@@ -1,5 +1,6 @@
 //! Readers: where records come from.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::IoError;
@@ -116,6 +117,11 @@ pub trait DataSource: Send + Sync {
     /// Whether a position of an earlier run can be sought.
     fn can_replay(&self) -> bool {
         false
+    }
+
+    /// Local files that this source reads: the engine refuses a job that would overwrite its own input.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Opens a reader at the start. May block on slow storage; called on the thread that starts the job.

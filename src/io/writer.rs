@@ -1,5 +1,6 @@
 //! Writers: where records go.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::IoError;
@@ -96,5 +97,10 @@ pub trait DataSink: Send + Sync {
     /// Whether [`SinkStart::Resume`] cuts the sink back, so that a restart leaves no gap and no torn line.
     fn can_resume(&self) -> bool {
         false
+    }
+
+    /// Local files that this sink writes: the engine refuses a job that would overwrite its own input.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 }

@@ -213,6 +213,10 @@ impl BatchBuilder {
         self.max_rows = max_rows.max(1);
         self.max_bytes = max_bytes;
     }
+    /// The limits: rows, bytes.
+    pub fn limits(&self) -> (usize, usize) {
+        (self.max_rows, self.max_bytes)
+    }
     /// Sets how long a reader may wait for input.
     pub fn set_max_wait(&mut self, wait: Duration) {
         self.max_wait = wait;
@@ -296,6 +300,10 @@ impl BatchBuilder {
     /// The records so far.
     pub fn records(&self) -> &[Arc<StreamRecord>] {
         self.batch.records()
+    }
+    /// The records so far, to be completed (a source that adds metadata to what a decoder gave).
+    pub fn records_mut(&mut self) -> &mut [Arc<StreamRecord>] {
+        self.batch.records_mut()
     }
     /// Records allocated because no recycled one could be used.
     pub fn allocated(&self) -> u64 {

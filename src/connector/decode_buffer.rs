@@ -1,0 +1,162 @@
+//! The piece of input between read(2) and a decoder: one buffer, filled and emptied in place.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use crate::codec::{Decoder, Input, Origin};
+use crate::record::BatchBuilder;
+
+/// Size of the buffer at the start; it grows only for a record that does not fit.
+pub(crate) const START_BYTES: usize = 256 << 10;
+/// Room beyond `max_record_bytes`, so that a decoder sees that a record is too long.
+const SLACK_BYTES: usize = 64 << 10;
+
+/// What filling the buffer brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// That many bytes more.
+    Bytes(usize),
+    /// Nothing at the moment.
+    WouldBlock,
+    /// No more bytes (for the time being, where a file may grow).
+    Eof,
+}
+
+/// Bytes of one stream that wait to be decoded.
+///
+/// Invariant: `buf[start..end]` are the bytes from `at.offset` on that no decoder has consumed.
+pub(crate) struct DecodeBuffer {
+    decoder: Box<dyn Decoder>,
+    buf: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Place of `buf[start]` in the uncompressed stream.
+    at: Origin,
+    /// The decoder has seen all of it and wants more.
+    hungry: bool,
+    max_bytes: usize,
+}
+
+impl DecodeBuffer {
+    pub(crate) fn new(decoder: Box<dyn Decoder>, max_record_bytes: usize) -> Self {
+        let max_bytes = max_record_bytes.saturating_add(SLACK_BYTES).max(START_BYTES);
+        Self {
+            decoder,
+            buf: Vec::new(),
+            start: 0,
+            end: 0,
+            at: Origin { offset: 0, line: 1 },
+            hungry: true,
+            max_bytes,
+        }
+    }
+
+    /// Starts another stream, or the same one at another place: then `head` is its first bytes.
+    pub(crate) fn restart(&mut self, at: Origin, head: &[u8]) {
+        if at.offset > 0 {
+            self.decoder.read_head(head);
+        }
+        self.start = 0;
+        self.end = 0;
+        self.at = at;
+        self.hungry = true;
+        self.decoder.reset(at.offset == 0);
+    }
+
+    /// Puts bytes in that were read before the stream was opened (a sample). Only while it is empty.
+    pub(crate) fn preload(&mut self, bytes: &[u8]) {
+        self.buf.clear();
+        self.buf.extend_from_slice(bytes);
+        self.start = 0;
+        self.end = bytes.len();
+        self.hungry = bytes.is_empty();
+    }
+
+    /// Where a later reader must start to give exactly the records after those given so far.
+    pub(crate) fn resume_at(&self) -> Origin {
+        self.decoder.unfinished().unwrap_or(self.at)
+    }
+
+    /// Why the stream as a whole can't be decoded.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.decoder.failure()
+    }
+
+    /// Offset of the next byte that will be read from the stream.
+    pub(crate) fn read_offset(&self) -> u64 {
+        self.at.offset + (self.end - self.start) as u64
+    }
+
+    /// Bytes that wait for the rest of their record.
+    pub(crate) fn pending(&self) -> &[u8] {
+        self.buf.get(self.start..self.end).unwrap_or(&[])
+    }
+
+    /// Decodes into `out` until it is full (`Break`) or the decoder wants more bytes (`Continue`). With
+    /// [`Input::Complete`], `Continue` means that the stream is used up.
+    pub(crate) fn decode(&mut self, input: Input, out: &mut BatchBuilder) -> ControlFlow<()> {
+        if self.hungry && input == Input::Partial {
+            return if out.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        }
+        loop {
+            if out.is_full() {
+                return ControlFlow::Break(());
+            }
+            let bytes = self.buf.get(self.start..self.end).unwrap_or(&[]);
+            let before = out.len() + out.rejects().len();
+            let done = self.decoder.decode(bytes, input, self.at, out);
+            let consumed = done.consumed.min(bytes.len());
+            self.start += consumed;
+            self.at.offset += consumed as u64;
+            self.at.line += done.lines;
+            if consumed == 0 && out.len() + out.rejects().len() == before {
+                self.hungry = true;
+                return ControlFlow::Continue(());
+            }
+        }
+    }
+
+    /// Reads once from `input`. Called when the decoder wants more.
+    ///
+    /// # Errors
+    /// As `input` says, after which the buffer is as before; `InvalidData` if the decoder wants a longer
+    /// record than it may.
+    pub(crate) fn fill(&mut self, input: &mut dyn io::Read) -> io::Result<Fill> {
+        if self.start > 0 {
+            self.buf.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buf.len() {
+            let size = (self.buf.len() * 2).max(START_BYTES).min(self.max_bytes).max(self.end);
+            if size == self.buf.len() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the decoder asks for more than max_record_bytes",
+                ));
+            }
+            self.buf.resize(size, 0);
+        }
+        let free = self.buf.get_mut(self.end..).unwrap_or_default();
+        let fill = loop {
+            match input.read(free) {
+                Ok(0) => break Fill::Eof,
+                Ok(n) => break Fill::Bytes(n),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Fill::WouldBlock,
+                Err(e) => return Err(e),
+            }
+        };
+        if let Fill::Bytes(n) = fill {
+            self.end += n;
+            self.hungry = false;
+        }
+        Ok(fill)
+    }
+
+    /// Memory held, in bytes.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+}

@@ -1,0 +1,21 @@
+//! Files as sources and sinks.
+//!
+//! A source reads one file, the files of a directory or of a pattern, plain or compressed, as one partition. Its position
+//! is a byte offset in the uncompressed content. A sink writes one file; a commit makes it durable and remembers its length,
+//! and a restart cuts it back to that length.
+
+mod compression;
+mod input;
+mod natural;
+mod output;
+mod position;
+mod reader;
+mod sink;
+mod source;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use compression::Compression;
+pub use sink::{FileMode, FileSink};
+pub use source::{FileSource, FileSourceConfig};

@@ -1,0 +1,180 @@
+//! The description of a file sink: how it is opened at first, and after a restart.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::compression::Compression;
+use super::natural::parent;
+use super::output::{Output, RawFile};
+use super::writer::{FileWriter, SinkPosition};
+use crate::connector::MakeEncoder;
+use crate::io::{DataSink, DataWriter, IoError, IoErrorKind, SinkStart};
+use crate::record::Schema;
+
+/// What happens to a file that is there when a job starts for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileMode {
+    /// Its content is replaced.
+    #[default]
+    Overwrite,
+    /// It grows. A last line without line feed gets one first.
+    Append,
+}
+
+/// One file that records are written to.
+///
+/// A commit ends the compressed frame, if there is one, and syncs; its position is the length of the file. A restart cuts the
+/// file back to it, so that a reader of a growing file may see lines that vanish and come again. Directories are
+/// not created.
+pub struct FileSink {
+    path: PathBuf,
+    mode: FileMode,
+    compression: Compression,
+    encoder: MakeEncoder,
+}
+
+impl FileSink {
+    /// A sink; `compression` `None` means by extension.
+    pub fn new(
+        path: impl Into<PathBuf>,
+        mode: FileMode,
+        compression: Option<Compression>,
+        encoder: MakeEncoder,
+    ) -> Self {
+        let path = path.into();
+        let compression = compression.unwrap_or_else(|| Compression::of_path(&path));
+        Self { path, mode, compression, encoder }
+    }
+
+    fn open_file(&self, truncate: bool, create: bool) -> Result<File, IoError> {
+        OpenOptions::new()
+            .read(!is_special(&self.path))
+            .write(true)
+            .create(create)
+            .truncate(truncate)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open(&self.path)
+            .map_err(|e| self.cannot_open(e))
+    }
+
+    fn cannot_open(&self, error: io::Error) -> IoError {
+        let path = self.path.display();
+        let dir = parent(&self.path);
+        match error.kind() {
+            io::ErrorKind::IsADirectory => {
+                IoError::config(format!("can't write to '{path}': it is a directory"))
+            }
+            io::ErrorKind::NotFound if !dir.exists() => IoError::new(
+                IoErrorKind::Os(error),
+                format!("can't create '{path}' (there is no directory '{}')", dir.display()),
+            ),
+            // ENXIO of a FIFO opened for writing.
+            _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+                IoError::new(IoErrorKind::Unavailable, format!("nobody reads the FIFO '{path}'"))
+            }
+            _ => IoError::os(format!("can't open '{path}' for writing"), error),
+        }
+    }
+
+    /// Opens the file as `start` says; gives it with its length.
+    fn start(&self, start: &SinkStart) -> Result<(File, u64), IoError> {
+        let failed = |e| IoError::os(format!("can't prepare '{}'", self.path.display()), e);
+        let (mut file, len) = match start {
+            SinkStart::Fresh if self.mode == FileMode::Overwrite => (self.open_file(true, true)?, 0),
+            SinkStart::Fresh => {
+                let mut file = self.open_file(false, true)?;
+                let len = self.end_last_line(&mut file).map_err(failed)?;
+                (file, len)
+            }
+            SinkStart::Resume(position) if position.is_start() => {
+                let file = self.open_file(false, true)?;
+                if self.compression != Compression::None {
+                    return Err(IoError::unsupported(format!(
+                        "can't go on writing '{}': no commit says where its last whole compressed frame ends; remove it",
+                        self.path.display()
+                    )));
+                }
+                let len = complete_lines(&file).map_err(failed)?;
+                (file, len)
+            }
+            SinkStart::Resume(position) => {
+                let SinkPosition { len } = SinkPosition::decode(position)?;
+                (self.open_file(false, false)?, len)
+            }
+        };
+        if is_special(&self.path) {
+            return Ok((file, 0));
+        }
+        let there = file.metadata().map_err(failed)?.len();
+        if there < len {
+            return Err(IoError::data(format!(
+                "can't go on writing '{}': the last commit left {len} bytes, now there are {there}",
+                self.path.display()
+            )));
+        }
+        if there > len {
+            log::info!("cutting '{}' back from {there} to {len} bytes", self.path.display());
+            file.set_len(len).map_err(failed)?;
+        }
+        file.seek(SeekFrom::Start(len)).map_err(failed)?;
+        Ok((file, len))
+    }
+
+    /// Ends a last line that has no line feed, so that no record is glued to it; gives the length.
+    fn end_last_line(&self, file: &mut File) -> io::Result<u64> {
+        let len = file.metadata()?.len();
+        if len == 0 || self.compression != Compression::None || is_special(&self.path) {
+            return Ok(len);
+        }
+        let mut last = [0];
+        file.read_exact_at(&mut last, len - 1)?;
+        if last == *b"\n" {
+            return Ok(len);
+        }
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(b"\n")?;
+        Ok(len + 1)
+    }
+}
+
+impl DataSink for FileSink {
+    fn open(&self, schema: Arc<Schema>, start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
+        self.compression.check_built()?;
+        let encoder = (self.encoder)(&schema)?;
+        let (file, len) = self.start(start)?;
+        let path = (!is_special(&self.path)).then_some(self.path.as_path());
+        let output = Output::Plain(RawFile::new(file, len), self.compression);
+        let name = format!("'{}'", self.path.display());
+        Ok(Box::new(FileWriter::new(name, path, output, encoder, len == 0)))
+    }
+    fn can_resume(&self) -> bool {
+        !is_special(&self.path)
+    }
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+}
+
+/// There, and not a regular file: a FIFO, a terminal, `/dev/null`.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// Length of the lines that end with a line feed.
+fn complete_lines(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut piece = vec![0; 64 << 10];
+    while end > 0 {
+        let len = end.min(piece.len() as u64);
+        let part = piece.get_mut(..len as usize).unwrap_or_default();
+        file.read_exact_at(part, end - len)?;
+        if let Some(at) = memchr::memrchr(b'\n', part) {
+            return Ok(end - len + at as u64 + 1);
+        }
+        end -= len;
+    }
+    Ok(0)
+}

@@ -1,0 +1,287 @@
+//! File source and sink: the contract, and files that are not as they should be.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::*;
+use crate::connector::testing::*;
+use crate::io::contract::*;
+use crate::io::{DataReader, DataSink, DataSource, IoErrorKind, Read, SinkStart};
+use crate::record::Position;
+
+fn source(path: &Path) -> FileSource {
+    let config = FileSourceConfig::new(path.to_string_lossy());
+    FileSource::new(config, line_schema(), line_decoder(1 << 20))
+}
+fn open(path: &Path) -> Box<dyn DataReader> {
+    source(path).open(&scan()).unwrap()
+}
+fn open_error(path: &Path) -> String {
+    source(path).open(&scan()).err().unwrap().to_string()
+}
+fn lines(path: &Path) -> Vec<String> {
+    texts(&read_all(open(path).as_mut(), Limits::default()).unwrap())
+}
+fn put(dir: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+fn gzip(members: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for m in members {
+        let mut e = flate2::write::GzEncoder::new(&mut out, flate2::Compression::fast());
+        e.write_all(m.as_bytes()).unwrap();
+        e.finish().unwrap();
+    }
+    out
+}
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+const MIXED: &str = "a\n\nbad\nccc\nbad\nbad\nlast line\nno line feed";
+
+#[test]
+fn plain_gzip_zstd_and_several_files_keep_the_contract() {
+    let d = dir();
+    let plain = put(&d, "a.txt", MIXED);
+    put(&d, "b.txt.gz", gzip(&["one\ntw", "o\nbad\n", "", "three"]));
+    put(&d, "c.txt.zst", zstd::encode_all(MIXED.as_bytes(), 1).unwrap());
+    put(&d, "d.txt", "");
+    for path in [
+        plain,
+        d.path().join("b.txt.gz"),
+        d.path().join("c.txt.zst"),
+        d.path().join("d.txt"),
+        d.path().into(),
+    ] {
+        check_reader(&mut || open(&path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+    assert_eq!(lines(&d.path().join("b.txt.gz")), ["one", "two", "!malformed", "three"]);
+    assert_eq!(lines(d.path()).len(), 8 + 4 + 8);
+}
+
+#[test]
+fn records_larger_than_the_buffer_and_across_its_edges_come_out_whole() {
+    let d = dir();
+    let mut text = String::new();
+    for i in 0..40 {
+        text.push_str(&"x".repeat(i * 7919 % 400_000));
+        text.push('\n');
+    }
+    let path = put(&d, "long.txt", &text);
+    assert_eq!(lines(&path), text.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn an_over_long_line_is_rejected_in_bounded_memory_and_resumed_from_its_start() {
+    let d = dir();
+    let long = "y".repeat(3 << 20);
+    let path = put(&d, "huge.txt", format!("first\n{long}\nlast\n{long}"));
+    let config = FileSourceConfig { max_record_bytes: 1000, ..FileSourceConfig::new(path.to_string_lossy()) };
+    let source = FileSource::new(config, line_schema(), line_decoder(1000));
+    let mut open = || source.open(&scan()).unwrap();
+    assert_eq!(
+        texts(&read_all(open().as_mut(), Limits::default()).unwrap()),
+        ["first", "!too_large", "last", "!too_large"]
+    );
+    check_reader(&mut open).unwrap();
+    let mut buffer =
+        crate::connector::decode_buffer::DecodeBuffer::new(line_decoder(1000)(&scan()).unwrap(), 1000);
+    let mut out = crate::record::BatchBuilder::new(line_schema());
+    let mut file = fs::File::open(&path).unwrap();
+    while buffer.fill(&mut file).unwrap() != crate::connector::decode_buffer::Fill::Eof {
+        let _ = buffer.decode(crate::codec::Input::Partial, &mut out);
+    }
+    assert!(buffer.capacity() <= 256 << 10);
+}
+
+#[test]
+fn missing_forbidden_and_strange_files_are_named() {
+    let d = dir();
+    put(&d, "flights.csv", "x");
+    let e = open_error(&d.path().join("flihgts.csv"));
+    assert!(e.contains("can't open") && e.contains("did you mean 'flights.csv'?"), "{e}");
+    fs::create_dir(d.path().join("empty")).unwrap();
+    let e = open_error(&d.path().join("empty"));
+    assert!(e.contains("no file in the directory"), "{e}");
+    let secret = put(&d, "secret", "x");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may read everything.
+    if fs::File::open(&secret).is_err() {
+        let e = open_error(&secret);
+        assert!(e.contains("secret") && e.contains("ermission denied"), "{e}");
+    }
+    let cut = gzip(&["some text that is long enough\n"]);
+    let path = put(&d, "cut.gz", &cut[..cut.len() - 9]);
+    let e = read_all(open(&path).as_mut(), Limits::default()).unwrap_err();
+    assert!(e.contains("cut off"), "{e}");
+    let path = put(&d, "no.gz", "this is not gzip at all");
+    let e = read_all(open(&path).as_mut(), Limits::default()).unwrap_err();
+    assert!(e.contains("no.gz") && e.contains("gzip"), "{e}");
+}
+
+#[test]
+fn what_was_decoded_before_a_broken_file_counts_once() {
+    let d = dir();
+    put(&d, "1.txt", "a\nb\n");
+    put(&d, "2.txt.gz", "not gzip");
+    let mut reader = open(d.path());
+    let (read, items) = read_batch(reader.as_mut(), Limits::default()).unwrap();
+    assert_eq!((read, texts(&items)), (Read::More, vec!["a".to_owned(), "b".to_owned()]));
+    let at = reader.position();
+    for _ in 0..2 {
+        assert!(read_batch(reader.as_mut(), Limits::default()).is_err());
+        assert_eq!(reader.position(), at);
+    }
+}
+
+#[test]
+fn a_position_in_a_file_that_shrank_or_went_away_is_refused() {
+    let d = dir();
+    let path = put(&d, "a.txt", "one\ntwo\nthree\n");
+    let other = put(&d, "b.txt", "x\n");
+    let mut reader = open(&path);
+    read_all(reader.as_mut(), Limits::default()).unwrap();
+    let end = reader.position();
+    fs::write(&path, "one\n").unwrap();
+    let e = open(&path).seek(&end).unwrap_err().to_string();
+    assert!(e.contains("has shrunk") && e.contains("4 bytes"), "{e}");
+    let e = open(&other).seek(&end).unwrap_err().to_string();
+    assert!(e.contains("is not among the files"), "{e}");
+    let e = open(&other).seek(&Position::new([1, 2, 3], "junk")).unwrap_err().to_string();
+    assert!(e.contains("not that of a file source"), "{e}");
+    let mut whole = open(d.path());
+    read_batch(whole.as_mut(), Limits { rows: 1, bytes: 1 }).unwrap();
+    let at = whole.position();
+    put(&d, "0.txt", "new\n");
+    let e = open(d.path()).seek(&at).unwrap_err().to_string();
+    assert!(e.contains("1 files that were not there before"), "{e}");
+}
+
+#[test]
+fn a_fifo_without_writer_is_idle_and_ends_with_its_writer() {
+    let d = dir();
+    let path = d.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let mut reader = open(&path);
+    assert!(!source(&path).can_replay());
+    let next = |reader: &mut Box<dyn DataReader>| {
+        let (read, items) = read_batch(reader.as_mut(), Limits::default()).unwrap();
+        (read, texts(&items))
+    };
+    assert_eq!(next(&mut reader), (Read::Idle, vec![]));
+    let mut writer = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    assert_eq!(next(&mut reader), (Read::Idle, vec![]));
+    writer.write_all(b"one\ntw").unwrap();
+    assert_eq!(next(&mut reader), (Read::More, vec!["one".into()]));
+    assert_eq!(next(&mut reader), (Read::Idle, vec![]));
+    writer.write_all(b"o").unwrap();
+    drop(writer);
+    assert_eq!(next(&mut reader), (Read::More, vec!["two".into()]));
+    assert_eq!(next(&mut reader), (Read::End, vec![]));
+    assert!(reader.position().is_start());
+}
+
+fn sink(path: &Path, mode: FileMode) -> FileSink {
+    FileSink::new(path, mode, None, line_encoder())
+}
+
+fn under_test(path: &Path) -> SinkUnderTest<'_> {
+    SinkUnderTest {
+        schema: line_schema(),
+        open: Box::new(move |start| sink(path, FileMode::Overwrite).open(line_schema(), start)),
+        content: Box::new(move || lines(path).join("\n").into_bytes()),
+    }
+}
+
+#[test]
+fn plain_and_compressed_sinks_keep_the_contract() {
+    let d = dir();
+    let mut records: Vec<_> = (0..9).map(|i| record(&format!("line {i}"))).collect();
+    for name in ["out.txt", "out.txt.gz", "out.txt.zst"] {
+        let path = d.path().join(name);
+        check_writer(&mut under_test(&path), &records).unwrap();
+        check_writer_resumes(&mut under_test(&path), &records).unwrap();
+    }
+    records[4] = record("refused");
+    let path = d.path().join("out.txt");
+    check_writer_rejects(&mut under_test(&path), &records, 4).unwrap();
+}
+
+#[test]
+fn append_and_resume_without_a_commit_never_glue_or_tear_lines() {
+    let d = dir();
+    let path = put(&d, "out.txt", "old\nlast without line feed");
+    let write = |start: &SinkStart| {
+        let mut w = sink(&path, FileMode::Append).open(line_schema(), start).unwrap();
+        w.write(&[record("new")]).unwrap();
+        w.finish().unwrap();
+        fs::read_to_string(&path).unwrap()
+    };
+    assert_eq!(write(&SinkStart::Fresh), "old\nlast without line feed\nnew\n");
+    fs::write(&path, "old\ntorn li").unwrap();
+    assert_eq!(write(&SinkStart::Resume(Position::default())), "old\nnew\n");
+    fs::write(&path, "all torn").unwrap();
+    assert_eq!(write(&SinkStart::Resume(Position::default())), "new\n");
+}
+
+#[test]
+fn a_sink_that_cannot_be_opened_or_resumed_says_why() {
+    let d = dir();
+    let error = |path: &Path, start: &SinkStart| {
+        sink(path, FileMode::Overwrite).open(line_schema(), start).err().unwrap().to_string()
+    };
+    let e = error(&d.path().join("no/out.txt"), &SinkStart::Fresh);
+    assert!(e.contains("there is no directory") && e.contains("/no'"), "{e}");
+    let e = error(d.path(), &SinkStart::Fresh);
+    assert!(e.contains("it is a directory"), "{e}");
+    let path = put(&d, "out.txt", "12345");
+    let resume = SinkStart::Resume(super::writer::SinkPosition { len: 6 }.encode());
+    let e = error(&path, &resume);
+    assert!(e.contains("left 6 bytes, now there are 5"), "{e}");
+    let e = error(&d.path().join("gone.txt"), &resume);
+    assert!(e.contains("gone.txt"), "{e}");
+}
+
+#[test]
+fn a_full_disk_is_reported_with_its_cause() {
+    let w = sink(Path::new("/dev/full"), FileMode::Overwrite).open(line_schema(), &SinkStart::Fresh);
+    let mut w = w.unwrap();
+    w.write(&[record("x")]).unwrap();
+    let e = w.flush().unwrap_err();
+    assert!(matches!(e.kind(), IoErrorKind::Os(_)));
+    assert!(e.to_string().contains("/dev/full") && e.to_string().contains("No space left"), "{e}");
+}
+
+#[test]
+fn a_closed_pipe_is_a_broken_pipe() {
+    let d = dir();
+    let path = d.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let e = sink(&path, FileMode::Overwrite).open(line_schema(), &SinkStart::Fresh).err().unwrap();
+    assert!(e.is_transient() && e.to_string().contains("nobody reads"), "{e}");
+    let reader = open(&path);
+    let mut w = sink(&path, FileMode::Overwrite).open(line_schema(), &SinkStart::Fresh).unwrap();
+    drop(reader);
+    w.write(&[record("x")]).unwrap();
+    assert!(matches!(w.flush().unwrap_err().kind(), IoErrorKind::BrokenPipe));
+}
+
+#[test]
+fn topic_is_the_file_when_the_plan_reads_it() {
+    let d = dir();
+    let path = put(&d, "a.txt", "x\n");
+    let mut wanted = scan();
+    wanted.system.topic = true;
+    let mut reader = source(&path).open(&wanted).unwrap();
+    let (_, items) = read_batch(reader.as_mut(), Limits::default()).unwrap();
+    let Item::Record(r) = &items[0] else { panic!() };
+    assert_eq!(r.topic().map(Arc::as_ref), path.to_str());
+}
