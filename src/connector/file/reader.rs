@@ -134,7 +134,11 @@ impl DataReader for FileReader {
             self.stamp_topic(first, out);
             if let Some(why) = self.buffer.failure() {
                 let name = self.input.as_ref().map_or("the file", OpenInput::name);
-                return if out.is_empty() { Err(IoError::data(format!("{name}: {why}"))) } else { Ok(Read::More) };
+                return if out.is_empty() {
+                    Err(IoError::data(format!("{name}: {why}")))
+                } else {
+                    Ok(Read::More)
+                };
             }
             if full {
                 return Ok(Read::More);
