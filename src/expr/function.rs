@@ -111,6 +111,12 @@ impl FunctionRegistry {
     pub fn empty() -> Self {
         Self::default()
     }
+    /// The built-in functions.
+    pub fn builtin() -> Self {
+        let mut registry = Self::empty();
+        super::scalar::register_all(&mut registry);
+        registry
+    }
     /// Adds a function or an overload.
     pub fn add(&mut self, function: FunctionSpec) {
         self.by_name.entry(function.name.to_owned()).or_default().push(Arc::new(function));

@@ -12,6 +12,7 @@ mod display;
 mod function;
 mod pattern;
 mod program;
+pub mod scalar;
 mod special;
 pub mod typing;
 mod walk;

@@ -1,0 +1,57 @@
+//! The built-in scalar functions: one file a family, one row a function, each with an example that a test evaluates.
+//!
+//! Names and results are those of PostgreSQL 15 where it has the function, else those of DuckDB or Flink. A function
+//! sees NULL only if its row says [`lenient`](row::lenient); a bad argument is a record error, never a panic. Not
+//! here: COALESCE, NULLIF, IF, GREATEST and LEAST, which need the types of all their arguments
+//! ([`typing`](super::typing)).
+
+mod args;
+mod row;
+mod values;
+
+mod math;
+mod number;
+mod random;
+mod trigonometry;
+
+mod pattern;
+mod quote;
+mod regexp;
+mod string;
+
+mod hash;
+mod misc;
+mod url;
+
+use super::{FunctionRegistry, FunctionSpec};
+
+/// What a family's file gives.
+type Family = (&'static str, fn() -> Vec<FunctionSpec>);
+
+const FAMILIES: &[Family] = &[
+    ("math", math::functions),
+    ("math", number::functions),
+    ("math", trigonometry::functions),
+    ("string", string::functions),
+    ("string", quote::functions),
+    ("regexp", regexp::functions),
+    ("hash", hash::functions),
+    ("url", url::functions),
+    ("uuid", misc::uuid),
+    ("header", misc::header),
+    ("conditional", misc::conditional),
+    ("convert", misc::convert),
+];
+
+/// Adds every built-in function to `registry`.
+pub fn register_all(registry: &mut FunctionRegistry) {
+    for (family, functions) in FAMILIES {
+        for mut function in functions() {
+            function.family = family;
+            registry.add(function);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
