@@ -187,35 +187,33 @@ fn trimming() -> Vec<FunctionSpec> {
 
 fn cutting() -> Vec<FunctionSpec> {
     let mut all = Vec::new();
-    for (signature, example) in [
-        ("substr(text, from [, count])", ("substr('alphabet', 3, 2)", "ph")),
-        ("substring(text, from [, count])", ("substring('Thomas', 2, 3)", "hom")),
+    for (of_text, text_example, of_bytes, bytes_example) in [
+        (
+            "substr(text, from [, count])",
+            ("substr('alphabet', 3, 2)", "ph"),
+            "substr(bytes, from [, count])",
+            ("encode(substr(decode('1234567890', 'hex'), 3, 2), 'hex')", "5678"),
+        ),
+        (
+            "substring(text, from [, count])",
+            ("substring('Thomas', 2, 3)", "hom"),
+            "substring(bytes, from [, count])",
+            ("encode(substring(decode('1234567890', 'hex'), 4), 'hex')", "7890"),
+        ),
     ] {
-        all.push(row(
-            signature,
-            "Characters from a position on",
-            example,
-            optional([TEXT, INT, INT], 1),
-            TEXT,
-            |_, a| {
-                let length = if a.len() > 2 { Some(int(a, 2)?) } else { None };
-                Ok(substring(text(a, 0)?, int(a, 1)?, length)?.into())
-            },
-        ));
-        all.push(row(
-            signature,
-            "Bytes from a position on",
-            ("substring(decode('1234567890', 'hex'), 3, 2)", "\\x5678"),
-            optional([BYTES, INT, INT], 1),
-            BYTES,
-            |_, a| {
-                let whole = bytes(a, 0)?;
-                let length = if a.len() > 2 { Some(int(a, 2)?) } else { None };
-                let (skip, take) = window(int(a, 1)?, length)?;
-                let part = whole.get(skip.min(whole.len())..).unwrap_or(&[]);
-                Ok(part.get(..take.min(part.len())).unwrap_or(&[]).into())
-            },
-        ));
+        let doc = "Characters from a position on";
+        all.push(row(of_text, doc, text_example, optional([TEXT, INT, INT], 1), TEXT, |_, a| {
+            let length = if a.len() > 2 { Some(int(a, 2)?) } else { None };
+            Ok(substring(text(a, 0)?, int(a, 1)?, length)?.into())
+        }));
+        let doc = "Bytes from a position on";
+        all.push(row(of_bytes, doc, bytes_example, optional([BYTES, INT, INT], 1), BYTES, |_, a| {
+            let whole = bytes(a, 0)?;
+            let length = if a.len() > 2 { Some(int(a, 2)?) } else { None };
+            let (skip, take) = window(int(a, 1)?, length)?;
+            let part = whole.get(skip.min(whole.len())..).unwrap_or(&[]);
+            Ok(part.get(..take.min(part.len())).unwrap_or(&[]).into())
+        }));
     }
     all.extend([
         row(

@@ -4,25 +4,21 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::args::invalid;
-use crate::expr::EvalResult;
+use crate::expr::{EvalResult, compare};
 use crate::record::{FieldValue, text};
 
 /// How two values that are not NULL compare.
 pub(super) fn order(a: &FieldValue, b: &FieldValue) -> EvalResult<Ordering> {
-    match (a, b) {
-        (FieldValue::Integer(a), FieldValue::Integer(b)) => Ok(a.cmp(b)),
-        (FieldValue::String(a), FieldValue::String(b)) => Ok(a.cmp(b)),
-        _ => Err(invalid("cannot compare")),
-    }
+    compare(a, b)
+        .ok_or_else(|| invalid(format!("{} and {} are not comparable", a.data_type(), b.data_type())))
 }
 /// Whether two values are equal; NULL equals NULL.
-#[cfg(test)]
-pub(super) fn same(a: &FieldValue, b: &FieldValue) -> EvalResult<bool> {
-    Ok(match (a.is_null(), b.is_null()) {
-        (true, true) => true,
-        (true, false) | (false, true) => false,
-        (false, false) => order(a, b)?.is_eq(),
-    })
+pub(super) fn same(a: &FieldValue, b: &FieldValue) -> bool {
+    if a.is_null() || b.is_null() {
+        a.is_null() && b.is_null()
+    } else {
+        compare(a, b) == Some(Ordering::Equal)
+    }
 }
 /// The text of a value, as `CAST(… AS VARCHAR)` gives it.
 pub(super) fn to_text(v: &FieldValue) -> EvalResult<Cow<'_, str>> {
