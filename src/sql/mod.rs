@@ -1,7 +1,15 @@
 //! Text → plan: dialect, parser, statements, binder. Every error has a place in the text.
+//!
+//! [`parse()`] cuts a text into located tokens, reads our own statements itself, rewrites our own clauses and types over
+//! the tokens, and hands queries and expressions to `sqlparser`.
 
 mod diagnostic;
+mod dialect;
+mod parse;
 mod statement;
+mod types;
 
 pub use diagnostic::{Diagnostic, Span};
+pub use parse::{Emit, emit_of, parse, parse_expr, span_of};
 pub use statement::{CreateRelation, Located, Statement};
+pub use types::{data_type, parse_data_type};

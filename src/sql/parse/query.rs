@@ -1,0 +1,118 @@
+//! Queries and expressions: our rewriting, then sqlparser, then the check that nothing is left.
+
+use sqlparser::ast;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::lexer::Tok;
+use super::{depth, failure, is, rewrite, words};
+use crate::sql::dialect::MillstreamDialect;
+use crate::sql::{Diagnostic, Span};
+
+/// Nesting of sqlparser's own recursion; [`depth`] reports most of what is too deep, with a better place.
+const RECURSION_LIMIT: usize = 60;
+
+/// `EMIT CHANGES | FINAL` at the end of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Each change as it happens.
+    Changes,
+    /// Final results only.
+    Final,
+}
+
+/// The EMIT clause of a parsed query. It travels in the query's `settings`, which no other syntax of ours fills.
+pub fn emit_of(query: &ast::Query) -> Option<Emit> {
+    let setting = query.settings.as_ref()?.iter().find(|s| s.key.value == EMIT)?;
+    match &setting.value {
+        ast::Expr::Identifier(mode) if mode.value == "final" => Some(Emit::Final),
+        _ => Some(Emit::Changes),
+    }
+}
+
+const EMIT: &str = "emit";
+
+/// Parses all of `toks` as a query.
+pub(super) fn query(source: &str, toks: &[Tok]) -> Result<Box<ast::Query>, Diagnostic> {
+    let (toks, emit) = split_emit(source, toks)?;
+    let mut query = with_parser(source, &toks, |p| p.parse_query())?;
+    if let ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) =
+        query.body.as_ref()
+    {
+        return Err(Diagnostic::new("WITH must be followed by SELECT", whole(&toks)));
+    }
+    if let Some((emit, place)) = emit {
+        let mode = match emit {
+            Emit::Changes => "changes",
+            Emit::Final => "final",
+        };
+        let value = ast::Expr::Identifier(ast::Ident::with_span(place, mode));
+        query.settings = Some(vec![ast::Setting { key: ast::Ident::with_span(place, EMIT), value }]);
+    }
+    Ok(query)
+}
+
+/// Parses all of `toks` as an expression.
+pub(super) fn expression(source: &str, toks: &[Tok]) -> Result<ast::Expr, Diagnostic> {
+    with_parser(source, toks, |p| p.parse_expr())
+}
+
+fn with_parser<T>(
+    source: &str,
+    toks: &[Tok],
+    read: impl Fn(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T, Diagnostic> {
+    depth::check(toks)?;
+    let rewritten = rewrite::rewrite(source, toks)?;
+    let mut parser = Parser::new(&MillstreamDialect)
+        .with_recursion_limit(RECURSION_LIMIT)
+        .with_tokens_with_locations(rewritten);
+    let parsed = read(&mut parser).map_err(|e| failure::explain(source, toks, &e))?;
+    match parser.peek_token_ref() {
+        TokenWithSpan { token: Token::EOF, .. } => Ok(parsed),
+        TokenWithSpan { span, .. } => Err(failure::leftover(source, toks, span.start)),
+    }
+}
+
+fn whole(toks: &[Tok]) -> Span {
+    match (toks.first(), toks.last()) {
+        (Some(a), Some(b)) => Span { start: a.span.start, end: b.span.end },
+        _ => Span::default(),
+    }
+}
+
+type EmitAt = (Emit, sqlparser::tokenizer::Span);
+
+/// Takes `EMIT CHANGES | FINAL` out of the end of a query; LIMIT and OFFSET may follow it.
+fn split_emit(source: &str, toks: &[Tok]) -> Result<(Vec<Tok>, Option<EmitAt>), Diagnostic> {
+    let Some(at) = emit_position(toks) else { return Ok((toks.to_vec(), None)) };
+    let emit = match toks.get(at + 1).map(|t| &t.token) {
+        Some(t) if is(t, "CHANGES") => Emit::Changes,
+        Some(t) if is(t, "FINAL") => Emit::Final,
+        _ => return Err(words::bad_emit(source, toks, at)),
+    };
+    if let Some(next) = toks.get(at + 2)
+        && !["LIMIT", "OFFSET", "FETCH"].iter().any(|w| is(&next.token, w))
+    {
+        return Err(Diagnostic::new("EMIT belongs at the end of a query, only LIMIT may follow", next.span));
+    }
+    let place = toks.get(at).map_or_else(sqlparser::tokenizer::Span::empty, |t| t.place);
+    let rest = toks.iter().enumerate().filter(|(i, _)| *i != at && *i != at + 1).map(|(_, t)| t.clone());
+    Ok((rest.collect(), Some((emit, place))))
+}
+
+/// Where the EMIT of the outermost query stands.
+fn emit_position(toks: &[Tok]) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut previous: Option<&Token> = None;
+    for (i, tok) in toks.iter().enumerate() {
+        match &tok.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            t if depth == 0 && words::is_emit(t, previous) => return Some(i),
+            _ => {}
+        }
+        previous = Some(&tok.token);
+    }
+    None
+}

@@ -1,0 +1,159 @@
+//! Which words are clauses of ours, which are names after all, and which are not built yet.
+
+use sqlparser::tokenizer::Token;
+
+use super::cursor::word;
+use super::is;
+use super::lexer::Tok;
+use crate::sql::Diagnostic;
+
+/// Words behind which an operand follows: a word there is a name, no clause.
+const OPERAND_FOLLOWS: &[&str] = &[
+    "ALL", "AND", "ANY", "BETWEEN", "BY", "CASE", "DISTINCT", "ELSE", "ESCAPE", "FROM", "HAVING", "ILIKE", "IN",
+    "INTO", "JOIN", "LIKE", "NOT", "ON", "OR", "QUALIFY", "RETURNING", "SELECT", "SOME", "THEN", "TO", "USING",
+    "VALUES", "WHEN", "WHERE", "ZONE",
+];
+
+/// Clause words that are fine as column names: where an operand must stand they are nothing else.
+const NAMES: &[&str] = &["END", "OFFSET", "START", "TOP", "WINDOW"];
+
+/// Words that can't be an operand, although sqlparser would take them for a column's name.
+const NO_OPERAND: &[&str] = &[
+    "AND", "AS", "BETWEEN", "BY", "ELSE", "ESCAPE", "EXCEPT", "GROUP", "HAVING", "ILIKE", "IN", "INTERSECT", "INTO",
+    "IS", "JOIN", "LIKE", "LIMIT", "ON", "OR", "ORDER", "QUALIFY", "SIMILAR", "THEN", "UNION", "USING", "WHEN",
+    "WHERE",
+];
+
+/// Syntax that is known and not built: the words that begin it, the words behind them, what to say.
+struct Unbuilt {
+    words: &'static [&'static str],
+    then: Then,
+    message: &'static str,
+}
+
+enum Then {
+    Anything,
+    Paren,
+    OneOf(&'static [&'static str]),
+}
+
+const UNBUILT: &[Unbuilt] = &[
+    Unbuilt {
+        words: &["WINDOW"],
+        then: Then::OneOf(&["TUMBLING", "TUMBLE", "HOPPING", "HOP", "SLIDING", "SESSION", "CUMULATE"]),
+        message: "the WINDOW clause is not supported yet",
+    },
+    Unbuilt { words: &["TUMBLE"], then: Then::Paren, message: "TUMBLE windows are not supported yet" },
+    Unbuilt { words: &["TUMBLING"], then: Then::Paren, message: "TUMBLING windows are not supported yet" },
+    Unbuilt { words: &["HOP"], then: Then::Paren, message: "HOP windows are not supported yet" },
+    Unbuilt { words: &["HOPPING"], then: Then::Paren, message: "HOPPING windows are not supported yet" },
+    Unbuilt { words: &["SLIDING"], then: Then::Paren, message: "SLIDING windows are not supported yet" },
+    Unbuilt { words: &["CUMULATE"], then: Then::Paren, message: "CUMULATE windows are not supported yet" },
+    Unbuilt { words: &["SESSION"], then: Then::Paren, message: "SESSION windows are not supported yet" },
+    Unbuilt { words: &["TABLE"], then: Then::Paren, message: "TABLE (…) in FROM is not supported yet" },
+    Unbuilt { words: &["DESCRIPTOR"], then: Then::Paren, message: "DESCRIPTOR is not supported yet" },
+    Unbuilt { words: &["GRACE", "PERIOD"], then: Then::Anything, message: "GRACE PERIOD is not supported yet" },
+    Unbuilt { words: &["ROWS", "WINDOW"], then: Then::Anything, message: "ROWS WINDOW is not supported yet" },
+    Unbuilt {
+        words: &["ASOF"],
+        then: Then::OneOf(&["JOIN", "LEFT", "INNER"]),
+        message: "ASOF JOIN is not supported yet",
+    },
+    Unbuilt {
+        words: &["FOR"],
+        then: Then::OneOf(&["SYSTEM_TIME", "SYSTEM"]),
+        message: "FOR SYSTEM_TIME AS OF is not supported yet",
+    },
+    Unbuilt {
+        words: &["MATCH_RECOGNIZE"],
+        then: Then::Paren,
+        message: "MATCH_RECOGNIZE is not supported",
+    },
+];
+
+/// What is not built and begins at `at`.
+pub(super) fn unbuilt(toks: &[Tok], at: usize) -> Option<Diagnostic> {
+    let token = |i: usize| toks.get(at + i).map(|t| &t.token);
+    let hit = UNBUILT.iter().find(|u| {
+        u.words.iter().enumerate().all(|(i, w)| token(i).is_some_and(|t| is(t, w)))
+            && match u.then {
+                Then::Anything => true,
+                Then::Paren => token(u.words.len()) == Some(&Token::LParen),
+                Then::OneOf(words) => token(u.words.len()).is_some_and(|t| words.iter().any(|w| is(t, w))),
+            }
+    })?;
+    let first = toks.get(at)?.span;
+    let last = toks.get(at + hit.words.len() - 1)?.span;
+    Some(Diagnostic::new(hit.message, crate::sql::Span { start: first.start, end: last.end }))
+}
+
+/// Whether an operand must follow this token.
+pub(super) fn operand_follows(token: Option<&Token>) -> bool {
+    match token {
+        None => true,
+        Some(
+            Token::RParen
+            | Token::RBracket
+            | Token::RBrace
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::NationalStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::SingleQuotedByteStringLiteral(_)
+            | Token::DollarQuotedString(_)
+            | Token::Placeholder(_)
+            | Token::Mul,
+        ) => false,
+        Some(Token::Word(w)) => {
+            w.quote_style.is_none() && OPERAND_FOLLOWS.iter().any(|k| k.eq_ignore_ascii_case(&w.value))
+        }
+        Some(_) => true,
+    }
+}
+
+/// Whether a word that stands where an operand must stand is a name although sqlparser has another use for it.
+pub(super) fn is_name(token: &Token) -> bool {
+    word(token).is_some_and(|w| NAMES.iter().any(|n| n.eq_ignore_ascii_case(w)))
+}
+
+/// Whether a word where an operand must stand shows that the operand is missing.
+pub(super) fn lacks_operand(token: &Token, previous: Option<&Token>) -> bool {
+    let Some(text) = word(token).map(str::to_ascii_uppercase) else { return false };
+    if !NO_OPERAND.contains(&text.as_str()) {
+        return false;
+    }
+    let behind = |w: &str| previous.is_some_and(|p| is(p, w));
+    match text.as_str() {
+        // NOT IN, CASE WHEN, DISTINCT ON, OVER (ORDER BY …).
+        "IN" | "LIKE" | "ILIKE" | "SIMILAR" | "BETWEEN" => !behind("NOT"),
+        "WHEN" => !behind("CASE"),
+        "ON" => !behind("DISTINCT"),
+        "ORDER" => previous != Some(&Token::LParen),
+        _ => true,
+    }
+}
+
+/// Whether this is the word EMIT as a clause: not where a name must stand.
+pub(super) fn is_emit(token: &Token, previous: Option<&Token>) -> bool {
+    is(token, "EMIT")
+        && !operand_follows(previous)
+        && !previous.is_some_and(|p| *p == Token::Period || is(p, "AS"))
+}
+
+/// What is wrong with an EMIT at `at` that is not followed by a mode.
+pub(super) fn bad_emit(source: &str, toks: &[Tok], at: usize) -> Diagnostic {
+    let span = toks.get(at).map_or_else(Default::default, |t| t.span);
+    match toks.get(at + 1) {
+        Some(next) if is(&next.token, "CHANGES") || is(&next.token, "FINAL") => {
+            Diagnostic::new("EMIT belongs at the end of the whole query", span)
+        }
+        Some(next) => {
+            let found = super::cursor::shown(source, next.span);
+            Diagnostic::new(format!("expected CHANGES or FINAL behind EMIT, found {found}"), next.span)
+        }
+        None => Diagnostic::new("expected CHANGES or FINAL behind EMIT", span)
+            .with_hint("a column of that name needs AS or quotes: \"emit\""),
+    }
+}
