@@ -275,9 +275,7 @@ fn digits(cursor: &mut Cursor<'_>) -> Result<(u64, Span), Diagnostic> {
 /// The digits of a second's fraction: six are held.
 fn fraction(cursor: &mut Cursor<'_>, name: &str) -> Result<(), Diagnostic> {
     match number(cursor)? {
-        Some((7.., at)) => {
-            Err(Diagnostic::new(format!("{name} holds microseconds: at most 6 digits"), at))
-        }
+        Some((7.., at)) => Err(Diagnostic::new(format!("{name} holds microseconds: at most 6 digits"), at)),
         _ => Ok(()),
     }
 }
@@ -287,7 +285,8 @@ fn zone(cursor: &mut Cursor<'_>) -> Result<bool, Diagnostic> {
     if cursor.accept_words(&["WITHOUT", "TIME", "ZONE"]) {
         return Ok(false);
     }
-    Ok(cursor.accept_words(&["WITH", "TIME", "ZONE"]) || cursor.accept_words(&["WITH", "LOCAL", "TIME", "ZONE"]))
+    Ok(cursor.accept_words(&["WITH", "TIME", "ZONE"])
+        || cursor.accept_words(&["WITH", "LOCAL", "TIME", "ZONE"]))
 }
 
 fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType, Diagnostic> {
@@ -298,7 +297,8 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType, Diagnostic> {
     let scale = if cursor.accept(&Token::Comma) { Some(digits(cursor)?) } else { None };
     cursor.expect(&Token::RParen, "')'")?;
     if precision == 0 || precision > u64::from(MAX_PRECISION) {
-        let message = format!("DECIMAL({precision}) is out of range: a DECIMAL has 1 to {MAX_PRECISION} digits");
+        let message =
+            format!("DECIMAL({precision}) is out of range: a DECIMAL has 1 to {MAX_PRECISION} digits");
         return Err(Diagnostic::new(message, at));
     }
     match scale {
@@ -306,6 +306,8 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType, Diagnostic> {
             let message = format!("the scale {scale} is greater than the precision {precision}");
             Err(Diagnostic::new(message, at))
         }
-        scale => Ok(DataType::Decimal { precision: precision as u8, scale: scale.map_or(0, |(s, _)| s as u8) }),
+        scale => {
+            Ok(DataType::Decimal { precision: precision as u8, scale: scale.map_or(0, |(s, _)| s as u8) })
+        }
     }
 }

@@ -26,8 +26,10 @@ pub(super) fn create(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
     let kind = match cursor.word_at(0).map(str::to_ascii_uppercase).as_deref() {
         Some("STREAM") => RelationKind::Stream,
         Some("TABLE") => RelationKind::Table,
-        Some(what @ ("TEMPORARY" | "TEMP" | "EXTERNAL" | "SOURCE" | "SINK" | "CONNECTION" | "FUNCTION" | "INDEX"
-        | "SCHEMA" | "DATABASE" | "MATERIALIZED" | "CATALOG" | "TYPE")) => {
+        Some(
+            what @ ("TEMPORARY" | "TEMP" | "EXTERNAL" | "SOURCE" | "SINK" | "CONNECTION" | "FUNCTION"
+            | "INDEX" | "SCHEMA" | "DATABASE" | "MATERIALIZED" | "CATALOG" | "TYPE"),
+        ) => {
             return Err(cursor
                 .error(format!("CREATE {what} is not supported"))
                 .with_hint("use CREATE STREAM, CREATE TABLE or CREATE VIEW"));
@@ -46,7 +48,9 @@ pub(super) fn create(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
 /// `CREATE [OR REPLACE] VIEW name AS query`.
 fn view(mut cursor: Cursor<'_>, or_replace: bool) -> Result<Statement, Diagnostic> {
     if cursor.is_word("IF") && cursor.is_word_at(1, "NOT") {
-        return Err(cursor.error("IF NOT EXISTS is not supported for views").with_hint("use CREATE OR REPLACE VIEW"));
+        return Err(cursor
+            .error("IF NOT EXISTS is not supported for views")
+            .with_hint("use CREATE OR REPLACE VIEW"));
     }
     let (name, _) = relation_name(&mut cursor, "the name of the view")?;
     if cursor.is(&Token::LParen) {
@@ -81,27 +85,26 @@ fn relation(mut cursor: Cursor<'_>, kind: RelationKind) -> Result<Statement, Dia
         return Err(cursor.expected_one_of(what, words));
     };
     if shape.columns.is_empty() && query.is_none() && !with {
-        return Err(Diagnostic::new(format!("'{name}' has neither columns nor WITH (…) nor AS SELECT …"), named_at));
+        return Err(Diagnostic::new(
+            format!("'{name}' has neither columns nor WITH (…) nor AS SELECT …"),
+            named_at,
+        ));
     }
     // Flink and Arroyo users write CREATE TABLE … WITH for what is a stream.
     let kind = match kind {
         RelationKind::Table if with && shape.primary_key.is_empty() => RelationKind::Stream,
         kind => kind,
     };
-    let mut relation = Relation {
-        name,
-        kind,
-        columns: shape.columns,
-        primary_key: Vec::new(),
-        watermark: None,
-        options,
-    };
+    let mut relation =
+        Relation { name, kind, columns: shape.columns, primary_key: Vec::new(), watermark: None, options };
     let query_names_columns = query.is_some() || relation.columns.is_empty();
     for (column, at) in shape.primary_key {
         if relation.primary_key.contains(&column) {
             return Err(Diagnostic::new(format!("'{column}' is twice in the primary key"), at));
         }
-        known(&mut relation.columns, &column, at, query_names_columns)?.iter_mut().for_each(|c| c.not_null = true);
+        known(&mut relation.columns, &column, at, query_names_columns)?
+            .iter_mut()
+            .for_each(|c| c.not_null = true);
         relation.primary_key.push(column);
     }
     if let Some((watermark, at)) = shape.watermark {
@@ -203,9 +206,9 @@ fn column(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<(), Diagnostic> 
     if let Some(what) = cursor.word_at(0) {
         let what = what.to_ascii_uppercase();
         let error = match what.as_str() {
-            "METADATA" => cursor
-                .error("METADATA columns are not supported")
-                .with_hint("_timestamp, _offset, _partition, _topic, _key and _headers['x'] can be used anywhere"),
+            "METADATA" => cursor.error("METADATA columns are not supported").with_hint(
+                "_timestamp, _offset, _partition, _topic, _key and _headers['x'] can be used anywhere",
+            ),
             "DEFAULT" | "GENERATED" | "UNIQUE" | "REFERENCES" | "CHECK" | "COMMENT" | "COLLATE" | "KEY" => {
                 cursor.error(format!("{what} is not supported for a column"))
             }

@@ -16,11 +16,30 @@ pub(super) const MAX_CHAIN: usize = 500;
 
 /// Binary and postfix operators that are words.
 const OPERATORS: &[&str] = &[
-    "AND", "OR", "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "COLLATE", "AT", "UNION", "INTERSECT", "EXCEPT",
-    "MINUS", "JOIN", "RLIKE", "REGEXP", "XOR", "DIV", "OVERLAPS",
+    "AND",
+    "OR",
+    "IS",
+    "IN",
+    "LIKE",
+    "ILIKE",
+    "SIMILAR",
+    "BETWEEN",
+    "COLLATE",
+    "AT",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "MINUS",
+    "JOIN",
+    "RLIKE",
+    "REGEXP",
+    "XOR",
+    "DIV",
+    "OVERLAPS",
 ];
 /// Words behind which a new expression begins.
-const FRESH: &[&str] = &["SELECT", "FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "WHEN", "THEN", "ELSE"];
+const FRESH: &[&str] =
+    &["SELECT", "FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "WHEN", "THEN", "ELSE"];
 
 /// One bracket's worth of tokens.
 #[derive(Default)]
@@ -63,8 +82,11 @@ pub(super) fn check(toks: &[Tok]) -> Result<(), Diagnostic> {
                 return Err(too_deep(tok));
             }
             if level.depth() > MAX_CHAIN {
-                let message = format!("this expression is too long: at most {MAX_CHAIN} operators in one chain");
-                return Err(Diagnostic::new(message, tok.span).with_hint("IN (…) and ARRAY[…] may be of any length"));
+                let message =
+                    format!("this expression is too long: at most {MAX_CHAIN} operators in one chain");
+                return Err(
+                    Diagnostic::new(message, tok.span).with_hint("IN (…) and ARRAY[…] may be of any length")
+                );
             }
         }
         if opens(&tok.token) {
@@ -99,9 +121,7 @@ fn opens(token: &Token) -> bool {
 fn closes(token: &Token, level: Option<&Level>) -> bool {
     match token {
         Token::RParen | Token::RBracket | Token::RBrace => true,
-        _ => {
-            level.is_some_and(|l| l.case) && word(token).is_some_and(|w| w.eq_ignore_ascii_case("END"))
-        }
+        _ => level.is_some_and(|l| l.case) && word(token).is_some_and(|w| w.eq_ignore_ascii_case("END")),
     }
 }
 
@@ -124,8 +144,14 @@ fn count(level: &mut Level, tok: &Tok, previous: Option<&Token>) {
                 _ => level.prefix = 0,
             }
         }
-        Token::Minus | Token::Plus | Token::Tilde | Token::ExclamationMark | Token::DoubleExclamationMark
-        | Token::AtSign | Token::PGSquareRoot | Token::PGCubeRoot
+        Token::Minus
+        | Token::Plus
+        | Token::Tilde
+        | Token::ExclamationMark
+        | Token::DoubleExclamationMark
+        | Token::AtSign
+        | Token::PGSquareRoot
+        | Token::PGCubeRoot
             if super::words::operand_follows(previous) =>
         {
             level.prefix += 1;

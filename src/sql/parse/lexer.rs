@@ -116,7 +116,8 @@ fn unreadable(source: &str, byte: usize, message: &str) -> Diagnostic {
     let span = Span { start: byte, end };
     let low = message.to_ascii_lowercase();
     if low.contains("unterminated string") || low.contains("unterminated dollar") {
-        return Diagnostic::new("this string is not closed", span).with_hint("a ' inside a string is written ''");
+        return Diagnostic::new("this string is not closed", span)
+            .with_hint("a ' inside a string is written ''");
     }
     if low.contains("comment") {
         return Diagnostic::new("a comment /* is not closed at the end of the text", span);

@@ -114,8 +114,10 @@ fn insert(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
     }
     let (target, _) = relation_name(&mut cursor, "the name of a stream or table")?;
     let mut columns: Vec<String> = Vec::new();
-    let query_in_parens = matches!(cursor.word_at(1).map(str::to_ascii_uppercase).as_deref(), Some("SELECT" | "WITH" | "VALUES"))
-        || cursor.peek_at(1) == Some(&Token::LParen);
+    let query_in_parens = matches!(
+        cursor.word_at(1).map(str::to_ascii_uppercase).as_deref(),
+        Some("SELECT" | "WITH" | "VALUES")
+    ) || cursor.peek_at(1) == Some(&Token::LParen);
     if cursor.is(&Token::LParen) && !query_in_parens {
         cursor.advance();
         loop {
@@ -131,7 +133,10 @@ fn insert(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
         cursor.expect(&Token::RParen, "',' or ')'")?;
     }
     let begins = cursor.is(&Token::LParen)
-        || matches!(cursor.word_at(0).map(str::to_ascii_uppercase).as_deref(), Some("SELECT" | "WITH" | "VALUES"));
+        || matches!(
+            cursor.word_at(0).map(str::to_ascii_uppercase).as_deref(),
+            Some("SELECT" | "WITH" | "VALUES")
+        );
     if !begins {
         return Err(cursor.expected_one_of("SELECT or VALUES", &["SELECT", "VALUES", "WITH"]));
     }

@@ -36,8 +36,10 @@ const EMIT: &str = "emit";
 pub(super) fn query(source: &str, toks: &[Tok]) -> Result<Box<ast::Query>, Diagnostic> {
     let (toks, emit) = split_emit(source, toks)?;
     let mut query = with_parser(source, &toks, |p| p.parse_query())?;
-    if let ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) =
-        query.body.as_ref()
+    if let ast::SetExpr::Insert(_)
+    | ast::SetExpr::Update(_)
+    | ast::SetExpr::Delete(_)
+    | ast::SetExpr::Merge(_) = query.body.as_ref()
     {
         return Err(Diagnostic::new("WITH must be followed by SELECT", whole(&toks)));
     }

@@ -70,7 +70,8 @@ impl<'a> Rewriter<'a> {
     fn step(&mut self, at: usize) -> Result<usize, Diagnostic> {
         let Some(token) = self.token(at) else { return Ok(at + 1) };
         let named = std::mem::take(&mut self.named);
-        let after_name = Some(&Token::Period) == self.before(at) || self.token(at + 1) == Some(&Token::Period);
+        let after_name =
+            Some(&Token::Period) == self.before(at) || self.token(at + 1) == Some(&Token::Period);
         match token {
             Token::Word(w) if w.quote_style.is_none() && !after_name => {
                 self.named = named;
@@ -119,7 +120,8 @@ impl<'a> Rewriter<'a> {
             }
         }
         if operand && words::lacks_operand(&Token::Word(w.clone()), previous) {
-            let message = format!("expected an expression or a name, found {}", shown(self.source, self.span(at)));
+            let message =
+                format!("expected an expression or a name, found {}", shown(self.source, self.span(at)));
             return Err(Diagnostic::new(message, self.span(at)));
         }
         if w.value.eq_ignore_ascii_case("AS") && self.open.last() == Some(&Open::Cast) {
@@ -144,9 +146,7 @@ impl<'a> Rewriter<'a> {
     fn interval_follows(&self, at: usize) -> bool {
         match self.token(at) {
             Some(Token::SingleQuotedString(_) | Token::Number(..) | Token::EscapedStringLiteral(_)) => true,
-            Some(Token::Word(w)) => {
-                w.quote_style.is_some() || !self.is_clause(at) && self.is_unit(at + 1)
-            }
+            Some(Token::Word(w)) => w.quote_style.is_some() || !self.is_clause(at) && self.is_unit(at + 1),
             Some(Token::LParen) => true,
             _ => false,
         }
@@ -155,8 +155,18 @@ impl<'a> Rewriter<'a> {
         words::operand_follows(self.token(at)) || self.token(at).is_some_and(|t| is(t, "AS"))
     }
     fn is_unit(&self, at: usize) -> bool {
-        const UNITS: &[&str] =
-            &["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"];
+        const UNITS: &[&str] = &[
+            "YEAR",
+            "QUARTER",
+            "MONTH",
+            "WEEK",
+            "DAY",
+            "HOUR",
+            "MINUTE",
+            "SECOND",
+            "MILLISECOND",
+            "MICROSECOND",
+        ];
         self.token(at).and_then(word).is_some_and(|w| {
             let w = w.to_ascii_uppercase();
             UNITS.contains(&w.as_str()) || w.strip_suffix('S').is_some_and(|u| UNITS.contains(&u))
@@ -195,7 +205,9 @@ impl<'a> Rewriter<'a> {
             _ if name.starts_with("READ_") => Open::Named,
             _ => match at.checked_sub(2).and_then(|i| self.token(i)) {
                 // A table function: FROM generator(rows = 5).
-                Some(t) if (is(t, "FROM") || is(t, "JOIN")) && self.open.last() != Some(&Open::Plain) => Open::Named,
+                Some(t) if (is(t, "FROM") || is(t, "JOIN")) && self.open.last() != Some(&Open::Plain) => {
+                    Open::Named
+                }
                 _ => Open::Plain,
             },
         }
@@ -275,7 +287,8 @@ impl<'a> Rewriter<'a> {
             self.put(self.token(at).cloned().unwrap_or(Token::EOF), first);
         } else {
             let place = Place { start: first.start, end: self.place(at + used - 1).end };
-            let name = Word { value: data_type.to_string(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+            let name =
+                Word { value: data_type.to_string(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
             self.put(Token::Word(name), place);
         }
         self.named = true;

@@ -38,10 +38,18 @@ fn smoke() {
         "INSERT INTO o (a, b) SELECT 1, 2",
         "INSERT INTO o VALUES (1, 2)",
         "EXPLAIN ANALYZE SELECT 1",
-        "SHOW streams", "DESCRIBE x", "DESC STREAM x", "DROP STREAM IF EXISTS x", "SET a.b = 5s", "SET 'k' = 'v'", "SET k = -5", "SET timeout = 1h30m",
+        "SHOW streams",
+        "DESCRIBE x",
+        "DESC STREAM x",
+        "DROP STREAM IF EXISTS x",
+        "SET a.b = 5s",
+        "SET 'k' = 'v'",
+        "SET k = -5",
+        "SET timeout = 1h30m",
         "CREATE STREAM orders (order_id BIGINT, customer_id BIGINT NOT NULL, amount DECIMAL(18,2), timestamp VARCHAR, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH (connector = 'file', 'path' = 'orders.jsonl', format = json, n = 5, b = true, d = 5s, z = 64 KiB)",
         "CREATE TABLE rates (currency VARCHAR PRIMARY KEY, rate DECIMAL(12,6)) WITH ('a.b' = 'x')",
-        "CREATE STREAM big WITH (a = 'b') AS SELECT 1", "CREATE OR REPLACE VIEW v AS SELECT 1",
+        "CREATE STREAM big WITH (a = 'b') AS SELECT 1",
+        "CREATE OR REPLACE VIEW v AS SELECT 1",
         "CREATE TABLE totals AS SELECT a FROM t",
     ] {
         good(text);
@@ -61,7 +69,11 @@ fn which_words_are_names() {
             format!("SELECT a AS {k} FROM t"),
             format!("SELECT t.{k}, {k}.x FROM t"),
         ];
-        let bad: Vec<_> = forms.iter().filter(|f| parse(f)[0].is_err()).map(|f| format!("{f}  -- {}", parse(f)[0].as_ref().unwrap_err())).collect();
+        let bad: Vec<_> = forms
+            .iter()
+            .filter(|f| parse(f)[0].is_err())
+            .map(|f| format!("{f}  -- {}", parse(f)[0].as_ref().unwrap_err()))
+            .collect();
         if !bad.is_empty() {
             println!("{k}: {}\n", bad.join("\n   "));
         }

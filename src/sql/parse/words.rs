@@ -9,9 +9,36 @@ use crate::sql::Diagnostic;
 
 /// Words behind which an operand follows: a word there is a name, no clause.
 const OPERAND_FOLLOWS: &[&str] = &[
-    "ALL", "AND", "ANY", "BETWEEN", "BY", "CASE", "DISTINCT", "ELSE", "ESCAPE", "FROM", "HAVING", "ILIKE", "IN",
-    "INTO", "JOIN", "LIKE", "NOT", "ON", "OR", "QUALIFY", "RETURNING", "SELECT", "SOME", "THEN", "TO", "USING",
-    "VALUES", "WHEN", "WHERE", "ZONE",
+    "ALL",
+    "AND",
+    "ANY",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "DISTINCT",
+    "ELSE",
+    "ESCAPE",
+    "FROM",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INTO",
+    "JOIN",
+    "LIKE",
+    "NOT",
+    "ON",
+    "OR",
+    "QUALIFY",
+    "RETURNING",
+    "SELECT",
+    "SOME",
+    "THEN",
+    "TO",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "ZONE",
 ];
 
 /// Clause words that are fine as column names: where an operand must stand they are nothing else.
@@ -19,8 +46,32 @@ const NAMES: &[&str] = &["END", "OFFSET", "START", "TOP", "WINDOW"];
 
 /// Words that can't be an operand, although sqlparser would take them for a column's name.
 const NO_OPERAND: &[&str] = &[
-    "AND", "AS", "BETWEEN", "BY", "ELSE", "ESCAPE", "EXCEPT", "GROUP", "HAVING", "ILIKE", "IN", "INTERSECT", "INTO",
-    "IS", "JOIN", "LIKE", "LIMIT", "ON", "OR", "ORDER", "QUALIFY", "SIMILAR", "THEN", "UNION", "USING", "WHEN",
+    "AND",
+    "AS",
+    "BETWEEN",
+    "BY",
+    "ELSE",
+    "ESCAPE",
+    "EXCEPT",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "LIKE",
+    "LIMIT",
+    "ON",
+    "OR",
+    "ORDER",
+    "QUALIFY",
+    "SIMILAR",
+    "THEN",
+    "UNION",
+    "USING",
+    "WHEN",
     "WHERE",
 ];
 
@@ -52,7 +103,11 @@ const UNBUILT: &[Unbuilt] = &[
     Unbuilt { words: &["SESSION"], then: Then::Paren, message: "SESSION windows are not supported yet" },
     Unbuilt { words: &["TABLE"], then: Then::Paren, message: "TABLE (…) in FROM is not supported yet" },
     Unbuilt { words: &["DESCRIPTOR"], then: Then::Paren, message: "DESCRIPTOR is not supported yet" },
-    Unbuilt { words: &["GRACE", "PERIOD"], then: Then::Anything, message: "GRACE PERIOD is not supported yet" },
+    Unbuilt {
+        words: &["GRACE", "PERIOD"],
+        then: Then::Anything,
+        message: "GRACE PERIOD is not supported yet",
+    },
     Unbuilt { words: &["ROWS", "WINDOW"], then: Then::Anything, message: "ROWS WINDOW is not supported yet" },
     Unbuilt {
         words: &["ASOF"],
@@ -64,11 +119,7 @@ const UNBUILT: &[Unbuilt] = &[
         then: Then::OneOf(&["SYSTEM_TIME", "SYSTEM"]),
         message: "FOR SYSTEM_TIME AS OF is not supported yet",
     },
-    Unbuilt {
-        words: &["MATCH_RECOGNIZE"],
-        then: Then::Paren,
-        message: "MATCH_RECOGNIZE is not supported",
-    },
+    Unbuilt { words: &["MATCH_RECOGNIZE"], then: Then::Paren, message: "MATCH_RECOGNIZE is not supported" },
 ];
 
 /// What is not built and begins at `at`.
