@@ -1,0 +1,1 @@
+"""The query lists, one file a topic; each has `topic(Topic)`."""
