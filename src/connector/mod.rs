@@ -3,8 +3,10 @@
 //! A connector turns options into a [`DataSource`](crate::io::DataSource) or [`DataSink`](crate::io::DataSink). It moves
 //! bytes; what the bytes mean is left to the codec. It knows no thread and no job.
 
+pub mod blackhole;
 mod decode_buffer;
 pub mod file;
+pub mod memory;
 #[cfg(test)]
 mod testing;
 
