@@ -3,8 +3,11 @@
 //! A decoder finds whole records in a piece of input and writes them straight into the recycled records of a
 //! [`BatchBuilder`]; an encoder appends to a byte buffer. Neither knows where bytes come from or go to.
 
+pub mod csv;
+mod format;
 mod forms;
 
+pub use format::{FORMATS, Format, FormatSpec};
 pub use forms::{BYTES_FORMAT, BytesFormat, TIMESTAMP_FORMAT, TimestampFormat};
 
 use std::sync::Arc;

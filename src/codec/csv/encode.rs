@@ -1,0 +1,227 @@
+//! The encoder: quotes only what would not be read back otherwise.
+
+use std::sync::Arc;
+
+use super::dialect::{CsvOptions, HeaderMode};
+use crate::catalog::OptionError;
+use crate::codec::{BytesFormat, Encoder, TimestampFormat};
+use crate::record::{DataType, ErrorCode, FieldValue, RecordError, Schema, StreamRecord, text};
+
+/// Encodes CSV.
+///
+/// A text is quoted if it is empty (an unquoted empty field is NULL), holds the delimiter, a quote or a line end, begins or
+/// ends with a blank, begins like a comment, or reads like NULL.
+#[derive(Debug)]
+pub struct CsvEncoder {
+    schema: Arc<Schema>,
+    header: bool,
+    delimiter: u8,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    comment: Option<u8>,
+    null_text: String,
+    null_values: Vec<String>,
+    line_end: &'static [u8],
+    timestamps: TimestampFormat,
+    bytes: BytesFormat,
+    scratch: Vec<u8>,
+    text: String,
+}
+
+impl CsvEncoder {
+    /// An encoder of records of that shape.
+    ///
+    /// # Errors
+    /// A column type that CSV can't hold, or a name that can't be written without quotes.
+    pub fn new(schema: Arc<Schema>, options: &CsvOptions) -> Result<Self, OptionError> {
+        for field in schema.fields() {
+            if matches!(field.data_type, DataType::Array(_) | DataType::Map(..) | DataType::Struct(_)) {
+                return Err(OptionError {
+                    name: field.name.to_string(),
+                    message: format!(
+                        "writing {} to CSV (column '{}') is not supported yet; cast it to JSON",
+                        field.data_type, field.name
+                    ),
+                });
+            }
+        }
+        let encoder = Self {
+            header: options.header != HeaderMode::Absent,
+            delimiter: options.separator(),
+            quote: options.quote,
+            escape: options.escape,
+            comment: options.comment,
+            null_text: options.null_text.clone(),
+            null_values: options.null_values.clone(),
+            line_end: if options.crlf { b"\r\n" } else { b"\n" },
+            timestamps: options.timestamp_format.clone(),
+            bytes: options.bytes_format,
+            scratch: Vec::new(),
+            text: String::new(),
+            schema,
+        };
+        encoder
+            .write_header(&mut Vec::new())
+            .map_err(|e| OptionError { name: "quote".into(), message: e.message })?;
+        Ok(encoder)
+    }
+
+    fn write_header(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        if !self.header {
+            return Ok(());
+        }
+        for (i, name) in self.schema.names().enumerate() {
+            if i > 0 {
+                out.push(self.delimiter);
+            }
+            self.text(name, out)?;
+        }
+        out.extend_from_slice(self.line_end);
+        Ok(())
+    }
+
+    fn row(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        for (i, value) in record.values().iter().enumerate() {
+            if i > 0 {
+                out.push(self.delimiter);
+            }
+            self.field(value, out).map_err(|e| match record.schema().fields().get(i) {
+                Some(field) => e.in_column(&field.name),
+                None => e,
+            })?;
+        }
+        out.extend_from_slice(self.line_end);
+        Ok(())
+    }
+
+    fn field(&mut self, value: &FieldValue, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        match value {
+            FieldValue::Null => out.extend_from_slice(self.null_text.as_bytes()),
+            FieldValue::String(s) => return self.text(s, out),
+            FieldValue::Json(j) => return self.text(j, out),
+            // No delimiter can be part of these unless it is a strange one: then they are quoted like texts.
+            _ if self.delimiter.is_ascii_alphanumeric() || b"+-.:".contains(&self.delimiter) => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.clear();
+                let result = self.scalar(value, &mut scratch);
+                let written = match std::str::from_utf8(&scratch) {
+                    Ok(t) => self.text(t, out),
+                    Err(_) => Err(unwritable("not UTF-8")),
+                };
+                self.scratch = scratch;
+                return result.and(written);
+            }
+            _ => return self.scalar(value, out),
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self, value: &FieldValue, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        match value {
+            FieldValue::Boolean(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+            FieldValue::Integer(i) => text::write_i64(*i, out),
+            FieldValue::Float(f) => text::write_f64(*f, out),
+            FieldValue::Decimal(d) => text::write_decimal(d, out),
+            FieldValue::Date(d) => text::write_date(*d, out),
+            FieldValue::Time(t) => text::write_time(*t, out),
+            FieldValue::Interval(i) => text::write_interval(i, out),
+            FieldValue::Timestamp(t) if matches!(self.timestamps, TimestampFormat::Pattern(_)) => {
+                let mut scratch = Vec::new();
+                self.timestamps.write(*t, &mut scratch);
+                let written = std::str::from_utf8(&scratch).map_err(|_| unwritable("not UTF-8"))?;
+                return self.text(written, out);
+            }
+            FieldValue::Timestamp(t) => self.timestamps.write(*t, out),
+            FieldValue::Bytes(b) => {
+                let mut written = std::mem::take(&mut self.text);
+                written.clear();
+                let result = match self.bytes.write(b, &mut written) {
+                    Some(()) => self.text(&written, out),
+                    None => Err(unwritable("bytes that are not UTF-8, under bytes_format = 'utf8'")),
+                };
+                self.text = written;
+                return result;
+            }
+            FieldValue::Null | FieldValue::String(_) | FieldValue::Json(_) => {}
+            FieldValue::Array(_) | FieldValue::Map(_) | FieldValue::Struct(_) => {
+                return Err(unwritable("a nested value in CSV"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A text, in quotes if it needs them.
+    fn text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        let bytes = text.as_bytes();
+        if !self.needs_quotes(text) {
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let Some(quote) = self.quote else {
+            if bytes.iter().any(|b| *b == self.delimiter || matches!(b, b'\n' | b'\r')) {
+                return Err(unwritable("a text that holds a delimiter or a line end, under quote = 'none'"));
+            }
+            out.extend_from_slice(bytes);
+            return Ok(());
+        };
+        out.push(quote);
+        let escape = self.escape.unwrap_or(quote);
+        let mut rest = bytes;
+        while let Some(at) = memchr::memchr2(quote, escape, rest) {
+            let (before, tail) = rest.split_at(at);
+            out.extend_from_slice(before);
+            out.push(escape);
+            out.extend(tail.first());
+            rest = tail.get(1..).unwrap_or_default();
+        }
+        out.extend_from_slice(rest);
+        out.push(quote);
+        Ok(())
+    }
+
+    fn needs_quotes(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return true };
+        let blank = |b: &u8| matches!(b, b' ' | b'\t');
+        blank(first)
+            || blank(last)
+            || Some(*first) == self.comment
+            || bytes.iter().any(|b| {
+                *b == self.delimiter
+                    || Some(*b) == self.quote
+                    || Some(*b) == self.escape
+                    || matches!(b, b'\n' | b'\r')
+            })
+            || text == self.null_text
+            || self.null_values.iter().any(|n| n == text)
+    }
+}
+
+fn unwritable(what: &str) -> RecordError {
+    RecordError::new(ErrorCode::SinkRejected, format!("can't write {what}"))
+}
+
+impl Encoder for CsvEncoder {
+    fn start(&mut self, out: &mut Vec<u8>) {
+        let before = out.len();
+        if self.write_header(out).is_err() {
+            // Not reached: `new` has tried it.
+            out.truncate(before);
+        }
+    }
+
+    fn encode(
+        &mut self,
+        records: &[Arc<StreamRecord>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), (usize, RecordError)> {
+        for (i, record) in records.iter().enumerate() {
+            let before = out.len();
+            if let Err(error) = self.row(record, out) {
+                out.truncate(before);
+                return Err((i, error));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,592 @@
+//! The decoder against csv-core, against itself cut differently, and against broken files.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{CsvDecoder, CsvEncoder, CsvOptions};
+use crate::catalog::Options;
+use crate::codec::{Decoder, Encoder, Input, Origin};
+use crate::record::{
+    Batch, BatchBuilder, CompactString, DataType, ErrorCode, FieldValue, Reject, Schema, StreamRecord,
+};
+
+fn options(pairs: &[(&str, &str)]) -> CsvOptions {
+    CsvOptions::new(&Options::new(pairs.iter().copied())).unwrap()
+}
+fn names(schema: &Schema) -> Vec<CompactString> {
+    schema.names().map(CompactString::new).collect()
+}
+fn decoder(schema: &Arc<Schema>, pairs: &[(&str, &str)]) -> CsvDecoder {
+    CsvDecoder::new(schema.clone(), Some(&names(schema)), options(pairs)).unwrap()
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    rows: Vec<Vec<FieldValue>>,
+    offsets: Vec<i64>,
+    /// With `at` counted from the start of the input.
+    rejects: Vec<Reject>,
+    lines: u64,
+    /// Most bytes that had to be held.
+    held: usize,
+}
+
+impl Run {
+    fn codes(&self) -> Vec<(u64, ErrorCode)> {
+        self.rejects.iter().map(|r| (r.line.unwrap(), r.error.code)).collect()
+    }
+    fn texts(&self) -> Vec<String> {
+        let text = |v: &FieldValue| match v {
+            FieldValue::Null => "NULL".to_owned(),
+            FieldValue::String(s) => format!("'{s}'"),
+            FieldValue::Integer(i) => i.to_string(),
+            other => format!("{other:?}"),
+        };
+        self.rows.iter().map(|r| r.iter().map(text).collect::<Vec<_>>().join("|")).collect()
+    }
+}
+
+/// Feeds the input in pieces, as a reader does: what is not consumed is kept, more is read when nothing moves.
+fn run(decoder: &mut CsvDecoder, input: &[u8], mut piece: impl FnMut() -> usize, rows: usize) -> Run {
+    let schema = decoder.schema.clone();
+    let mut out = BatchBuilder::new(schema);
+    out.set_limits(rows, 1 << 20);
+    let mut result = Run::default();
+    let (mut held, mut read, mut offset) = (Vec::new(), 0, 0u64);
+    loop {
+        let more = if read == input.len() { Input::Complete } else { Input::Partial };
+        let origin = Origin { offset, line: 1 + result.lines };
+        let done = decoder.decode(&held, more, origin, &mut out);
+        held.drain(..done.consumed);
+        offset += done.consumed as u64;
+        result.lines += done.lines;
+        let (full, base) = (out.is_full(), result.rows.len());
+        for mut reject in out.take_rejects() {
+            reject.at += base;
+            result.rejects.push(reject);
+        }
+        let batch = out.take(Batch::default());
+        for record in batch.records() {
+            result.rows.push(record.values().to_vec());
+            result.offsets.push(record.offset().unwrap());
+        }
+        out.take(batch);
+        if done.consumed == 0 && !full {
+            if more == Input::Complete {
+                break;
+            }
+            let n = piece().max(1).min(input.len() - read);
+            held.extend_from_slice(&input[read..read + n]);
+            read += n;
+            result.held = result.held.max(held.len());
+        }
+    }
+    assert!(held.is_empty(), "left over: {:?}", String::from_utf8_lossy(&held));
+    result
+}
+fn whole(decoder: &mut CsvDecoder, input: impl AsRef<[u8]>) -> Run {
+    run(decoder, input.as_ref(), || usize::MAX, 1000)
+}
+
+fn three() -> Arc<Schema> {
+    Schema::of([("id", DataType::BigInt), ("name", DataType::Varchar), ("n", DataType::Double)])
+}
+
+#[test]
+fn columns_are_found_by_name_in_any_order_and_unread_ones_are_stepped_over() {
+    let wanted = Schema::of([("n", DataType::Double), ("ID", DataType::BigInt)]);
+    let declared: Vec<CompactString> = ["id", "n"].map(CompactString::new).to_vec();
+    let wanted_names = Schema::of([("n", DataType::Double), ("id", DataType::BigInt)]);
+    for (schema, header) in [(wanted, "auto"), (wanted_names, "true")] {
+        let mut d = CsvDecoder::new(schema, Some(&declared), options(&[("header", header)])).unwrap();
+        let r = whole(&mut d, "name,x,Id,n\nann,?,1,0.5\n\"b\"\"ob\",\"?\n\",2,-1e3\n");
+        assert_eq!(r.rejects.len(), 0, "{:?}", r.rejects);
+        assert_eq!(r.rows, [[0.5f64.into(), FieldValue::from(1i64)], [(-1000f64).into(), 2i64.into()]]);
+        assert_eq!((r.offsets, r.lines), (vec![12, 24], 4));
+    }
+}
+
+#[test]
+fn a_declared_column_missing_in_the_header_is_a_failure_of_the_file() {
+    let mut d = decoder(&three(), &[("header", "true")]);
+    let r = whole(&mut d, "id,nmae,n\n1,a,2\n");
+    assert_eq!(
+        d.failure().unwrap(),
+        "the CSV header has no column 'name'; did you mean nmae? (header = 'false' takes columns by position)"
+    );
+    assert_eq!((r.rows.len(), r.rejects.len()), (0, 2));
+    d.reset(true);
+    assert_eq!(d.failure(), None);
+    assert_eq!(whole(&mut d, "n,name,id\n2,a,1\n").texts(), ["1|'a'|Float(2.0)"]);
+}
+
+#[test]
+fn a_header_is_recognised_or_not() {
+    for (text, rows) in [
+        ("id,name,n\n1,a,2\n", 1),
+        ("ID,Name,extra\n1,a,2\n", 0), // two of three: a header, and one that lacks a column
+        ("1,a,2\n2,b,3\n", 2),
+        ("", 0),
+        ("id,name,n", 0),
+    ] {
+        let mut d = decoder(&three(), &[]);
+        let r = whole(&mut d, text);
+        assert_eq!(r.rows.len(), rows, "{text:?} {:?}", r.rejects);
+        assert_eq!(d.failure().is_some(), text.contains("extra"));
+    }
+    assert!(CsvDecoder::new(three(), None, options(&[("header", "false")])).is_err());
+    let mut d = CsvDecoder::new(three(), None, options(&[])).unwrap();
+    assert_eq!(whole(&mut d, "n,x,name,id\n2,?,a,1\n").texts(), ["1|'a'|Float(2.0)"]);
+}
+
+#[test]
+fn a_file_entered_in_the_middle_needs_its_head() {
+    let text = b"n,name,id\n2,a,1\n3,b,2\n";
+    let mut d = decoder(&three(), &[]);
+    d.read_head(text);
+    d.reset(false);
+    assert_eq!(whole(&mut d, &text[16..]).texts(), ["2|'b'|Float(3.0)"]);
+    let mut d = decoder(&three(), &[]);
+    d.reset(false);
+    assert!(d.failure().unwrap().contains("entered in the middle"));
+    let mut d = decoder(&three(), &[]);
+    d.read_head(b"id,na");
+    d.reset(false);
+    assert!(d.failure().unwrap().contains("no whole CSV header"));
+    let mut d = decoder(&three(), &[("header", "false")]);
+    d.reset(false);
+    assert_eq!(whole(&mut d, "7,x,1\n").texts(), ["7|'x'|Float(1.0)"]);
+}
+
+#[test]
+fn dialects() {
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
+        (&[], "1,a,2\r\n2,\"b\r\nc\",3\r\n", &["1|'a'|Float(2.0)", "2|'b\r\nc'|Float(3.0)"]),
+        (&[], "1,a,2\n\n\r\n3,c,4", &["1|'a'|Float(2.0)", "3|'c'|Float(4.0)"]),
+        (&[], "1,,\n2,\"\",\n", &["1|NULL|NULL", "2|''|NULL"]),
+        (&[("empty_as_null", "false")], "1,,2\n", &["1|''|Float(2.0)"]),
+        (&[("delimiter", "\\t")], "1\ta,b\t2\n", &["1|'a,b'|Float(2.0)"]),
+        (&[("delimiter", ";"), ("quote", "'")], "1;'a;''b';2\n", &["1|'a;'b'|Float(2.0)"]),
+        (&[("escape", "\\")], "1,\"a\\\"b\\\\\",2\n", &["1|'a\"b\\'|Float(2.0)"]),
+        (&[("quote", "none")], "1,\"a,2\n", &["1|'\"a'|Float(2.0)"]),
+        (&[("null_values", "NA, -")], "1,NA,-\n2,\"NA\",1\n", &["1|NULL|NULL", "2|'NA'|Float(1.0)"]),
+        (
+            &[("trim", "true")],
+            " 1 ,\t a b ,2 \n2 , \" x \" , 3\n",
+            &["1|'a b'|Float(2.0)", "2|' x '|Float(3.0)"],
+        ),
+        (
+            &[("comment", "#")],
+            "#x\n1,a,2\n# 1,b,2\n#\n2,\"#\",3\n",
+            &["1|'a'|Float(2.0)", "2|'#'|Float(3.0)"],
+        ),
+        (&[("skip_lines", "2")], "junk \"\n\nid,name,n\n1,a,2\n", &["1|'a'|Float(2.0)"]),
+        (&[("ragged", "pad")], "1\n2,b\n", &["1|NULL|NULL", "2|'b'|NULL"]),
+        (&[("ragged", "truncate")], "1,a,2,3,4\n", &["1|'a'|Float(2.0)"]),
+        (&[("ragged", "pad_truncate")], "1,a,2,\n2\n", &["1|'a'|Float(2.0)", "2|NULL|NULL"]),
+        (&[], "\u{feff}id,name,n\n1,ä,2\n", &["1|'ä'|Float(2.0)"]),
+        (&[], "\u{feff}1,ä,2\n", &["1|'ä'|Float(2.0)"]),
+    ];
+    for (pairs, text, rows) in cases {
+        for size in [usize::MAX, 1, 3] {
+            let r = run(&mut decoder(&three(), pairs), text.as_bytes(), || size, 1000);
+            assert_eq!(r.rejects.len(), 0, "{text:?} {:?}", r.rejects);
+            assert_eq!(&r.texts(), rows, "{text:?} {pairs:?}");
+            assert_eq!(r.lines, text.matches('\n').count() as u64);
+        }
+    }
+}
+
+#[test]
+fn values_of_every_type() {
+    let schema = Schema::of([
+        ("b", DataType::Boolean),
+        ("s", DataType::SmallInt),
+        ("d", DataType::Decimal { precision: 5, scale: 2 }),
+        ("r", DataType::Real),
+        ("day", DataType::Date),
+        ("t", DataType::Time),
+        ("ts", DataType::Timestamp),
+        ("i", DataType::Interval),
+        ("raw", DataType::Bytes),
+        ("j", DataType::Json),
+    ]);
+    let good = "T,-7.0,1.005,0.1,2026-01-01,10:30,2026-01-01 00:00:00Z,P1DT2H,AP8=,\"{\"\"a\"\": [1]}\"\n";
+    let r = whole(&mut decoder(&schema, &[("header", "false")]), good);
+    assert_eq!(r.rejects.len(), 0, "{:?}", r.rejects);
+    let mut again = Vec::new();
+    let mut e = CsvEncoder::new(schema.clone(), &options(&[("header", "false")])).unwrap();
+    e.encode(&[Arc::new(StreamRecord::with_values(schema.clone(), r.rows[0].clone()))], &mut again).unwrap();
+    assert_eq!(
+        String::from_utf8(again).unwrap(),
+        "true,-7,1.01,0.10000000149011612,2026-01-01,10:30:00,2026-01-01T00:00:00Z,P1DT2H,AP8=,\"{\"\"a\"\": [1]}\"\n"
+    );
+    let base: Vec<&str> = "t,1,1,1,2026-01-01,10:30,2026-01-01,P1D,AP8=,1".split(',').collect();
+    for (column, bad) in [
+        (0, "maybe"),
+        (0, "2"),
+        (1, "32768"),
+        (1, "1.5"),
+        (1, " 1"),
+        (1, "0x1"),
+        (2, "1000"),
+        (2, "1,5"),
+        (3, "1e39"),
+        (3, "one"),
+        (4, "2026-02-30"),
+        (4, "01/02/2026"),
+        (5, "25:00"),
+        (6, "yesterday"),
+        (7, "P"),
+        (8, "***"),
+        (9, "{"),
+        (9, "01"),
+    ] {
+        let mut row: Vec<String> = base.iter().map(|f| (*f).to_owned()).collect();
+        row[column] = format!("\"{bad}\"");
+        let text = format!("{}\n{}\n{}\n", base.join(","), row.join(","), base.join(","));
+        let r = whole(&mut decoder(&schema, &[("header", "false")]), text);
+        assert_eq!(r.codes(), [(2, ErrorCode::TypeMismatch)], "{bad}");
+        assert_eq!(r.rejects[0].error.column.as_deref(), Some(schema.fields()[column].name.as_str()));
+        assert_eq!((r.rows.len(), r.rejects[0].at), (2, 1));
+    }
+}
+
+#[test]
+fn not_null_is_checked() {
+    let schema = Schema::new([crate::record::Field::new("a", DataType::Varchar).not_null()]);
+    let d = || {
+        CsvDecoder::new(schema.clone(), Some(&["a".into(), "b".into()]), options(&[("ragged", "pad")]))
+            .unwrap()
+    };
+    let r = whole(&mut d(), "x,1\n,1\n\"\",1\n");
+    assert_eq!(r.codes(), [(2, ErrorCode::NotNull)]);
+    assert_eq!(r.texts(), ["'x'", "''"]);
+}
+
+/// Broken files: one good row before, one behind, and the broken thing between them.
+#[test]
+fn broken_csv_is_classified_and_its_neighbours_are_unaffected() {
+    use ErrorCode::{Encoding, Malformed, RaggedRow, TooLarge, TypeMismatch};
+    let long = "x".repeat(200);
+    let long_quoted = format!("2,\"{long}\",3");
+    let long_line = format!("2,{long},3");
+    let long_number = format!("{},b,3", "9".repeat(50));
+    let cases: Vec<(&[u8], Vec<ErrorCode>)> = vec![
+        (b"2", vec![RaggedRow]),
+        (b"2,b", vec![RaggedRow]),
+        (b"2,b,3,4", vec![RaggedRow]),
+        (b"2,b,3,", vec![RaggedRow]),
+        (b",", vec![RaggedRow]),
+        (b"\"2\",\"b\"", vec![RaggedRow]),
+        (b"2;b;3", vec![RaggedRow]),
+        (b"x,b,3", vec![TypeMismatch]),
+        (b"2,b,x", vec![TypeMismatch]),
+        (b"2.5,b,3", vec![TypeMismatch]),
+        (b"9223372036854775808,b,3", vec![TypeMismatch]),
+        (b"\"\",b,3", vec![TypeMismatch]),
+        (b"2,b,1e400", vec![TypeMismatch]),
+        (b"2,b,1.2.3", vec![TypeMismatch]),
+        (b"2 ,b,3", vec![TypeMismatch]),
+        (b"NA,b,3", vec![TypeMismatch]),
+        (b"2,b\"c,3", vec![Malformed]),
+        (b"2,b\",3", vec![Malformed]),
+        (b"2,\"b\"c,3", vec![Malformed]),
+        (b"2,\"b\" ,3", vec![Malformed]),
+        (b"2, \"b\",3", vec![Malformed]),
+        (b"2,\"b\"\"c\"d,3", vec![Malformed]),
+        (b"2,\"b,3", vec![Malformed]),
+        (b"2,b,3\"", vec![Malformed]),
+        (b"2,b,\"3", vec![Malformed]),
+        (b"2,\"b\nc\"d,3", vec![Malformed, Malformed]),
+        (b"2,\"b\\\"\",3", vec![Malformed]),
+        (b"\"2,b,3", vec![Malformed]),
+        (b"\"", vec![Malformed]),
+        (b"2,'b,c',3", vec![RaggedRow]),
+        (long_quoted.as_bytes(), vec![TooLarge]),
+        (long_line.as_bytes(), vec![TooLarge]),
+        (long_number.as_bytes(), vec![TypeMismatch]),
+        (b"2,b\0,3", vec![Encoding]),
+        (b"\0\0\0", vec![Encoding]),
+        (b"2,\"b\xff\nc\",3", vec![Encoding]),
+        (b"2,b\xff\"c,3", vec![Encoding]),
+    ];
+    assert!(cases.len() >= 25);
+    let schema = three();
+    for (bad, codes) in &cases {
+        let mut text = b"1,a,1\n".to_vec();
+        text.extend_from_slice(bad);
+        text.extend_from_slice(b"\n4,\"d\",4\n5,e,5\n");
+        for size in [usize::MAX, 1, 7] {
+            for rows in [1000, 1] {
+                let what = String::from_utf8_lossy(bad);
+                let mut d = decoder(&schema, &[("header", "false"), ("max_record_bytes", "100")]);
+                let r = run(&mut d, &text, || size, rows);
+                let seen: Vec<ErrorCode> = r.rejects.iter().map(|r| r.error.code).collect();
+                assert_eq!(&seen, codes, "{what} {:?}", r.rejects);
+                assert_eq!(r.texts(), ["1|'a'|Float(1.0)", "4|'d'|Float(4.0)", "5|'e'|Float(5.0)"], "{what}");
+                let first = &r.rejects[0];
+                assert_eq!((first.line, first.offset, first.at), (Some(2), 6, 1), "{what}");
+                if bad.len() <= 100 && codes.len() == 1 && !bad.contains(&b'\n') {
+                    assert_eq!(first.raw, *bad, "{what}");
+                }
+                assert_eq!(r.lines, text.iter().filter(|b| **b == b'\n').count() as u64);
+                assert!(r.held <= 100 + 9 || size == usize::MAX, "{what}: held {}", r.held);
+            }
+        }
+    }
+}
+
+#[test]
+fn twelve_kinds_of_bytes_that_are_not_utf8() {
+    let cases: [&[u8]; 12] = [
+        b"caf\xe9",          // Latin-1
+        b"\x80",             // a continuation byte alone
+        b"\xc3",             // a sequence cut short
+        b"\xe2\x82",         // the same, three bytes
+        b"\xf0\x9f\x98",     // the same, four bytes
+        b"\xc0\xaf",         // overlong
+        b"\xe0\x80\xaf",     // overlong, three bytes
+        b"\xed\xa0\x80",     // a surrogate
+        b"\xf4\x90\x80\x80", // beyond U+10FFFF
+        b"\xff",
+        b"\xfe\xfe",
+        b"a\0b\0", // UTF-16
+    ];
+    let schema = three();
+    for bad in cases {
+        for quoted in [false, true] {
+            // In a column that is read, and in one that is stepped over: the result does not depend on it.
+            let wanted = [schema.clone(), Schema::of([("id", DataType::BigInt)])];
+            for wanted in wanted {
+                let mut text = b"1,a,1\n2,".to_vec();
+                let quote: &[u8] = if quoted { b"\"" } else { b"" };
+                text.extend([quote, bad, quote, b",2\n3,c,3\n"].concat());
+                let o = options(&[("header", "false")]);
+                let mut d = CsvDecoder::new(wanted, Some(&names(&schema)), o).unwrap();
+                let r = whole(&mut d, &text);
+                assert_eq!(r.codes(), [(2, ErrorCode::Encoding)], "{bad:?}");
+                assert_eq!(r.rows.len(), 2);
+                assert!((4..8).contains(&r.rejects[0].error.at.unwrap()) || r.rejects[0].error.at < Some(5));
+            }
+        }
+    }
+    let mut d = decoder(&schema, &[]);
+    let utf16: Vec<u8> = "\u{feff}id,name,n\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    whole(&mut d, utf16);
+    assert!(d.failure().unwrap().contains("UTF-16"));
+    let mut d = decoder(&schema, &[]);
+    whole(&mut d, b"id,name,n,caf\xe9\n1,a,2,3\n");
+    assert_eq!(d.failure(), Some("the CSV header is not UTF-8"));
+}
+
+#[test]
+fn memory_is_bounded_for_endless_lines_and_quotes() {
+    let limit = 10_000;
+    let schema = three();
+    for (open, close) in [("2,", "\n"), ("2,\"", "\n"), ("2,\"", "\",2\n")] {
+        let mut text = format!("1,a,1\n{open}").into_bytes();
+        text.resize(text.len() + 1_000_000, b'x');
+        text.extend_from_slice(close.as_bytes());
+        text.extend_from_slice(b"3,c,3\n");
+        let mut d = decoder(&schema, &[("header", "false"), ("max_record_bytes", "10000")]);
+        let r = run(&mut d, &text, || 4096, 1000);
+        assert_eq!(r.codes(), [(2, ErrorCode::TooLarge)]);
+        assert_eq!(r.texts(), ["1|'a'|Float(1.0)", "3|'c'|Float(3.0)"]);
+        assert!(r.held <= limit + 4096 + 1, "{}", r.held);
+        assert!(r.rejects[0].raw.len() <= 4096);
+        assert_eq!(r.rejects[0].raw_len as usize, open.len() + 1_000_000 + close.len() - 1);
+        assert_eq!(r.rejects[0].offset, 6);
+    }
+    // A stray quote among many short lines costs its own line.
+    let mut text = b"1,\"a,1\n".to_vec();
+    for _ in 0..5000 {
+        text.extend_from_slice(b"2,b,2\n");
+    }
+    let mut d = decoder(&schema, &[("header", "false"), ("max_record_bytes", "10000")]);
+    let r = run(&mut d, &text, || 4096, 1000);
+    assert_eq!(r.codes(), [(1, ErrorCode::TooLarge)]);
+    assert_eq!(r.rows.len(), 5000);
+    assert!(r.held <= limit + 4096 + 1);
+}
+
+#[test]
+fn an_over_long_line_that_ends_with_the_input_is_reported() {
+    for size in [usize::MAX, 64] {
+        let mut d = decoder(&three(), &[("header", "false"), ("max_record_bytes", "100")]);
+        let text = format!("1,a,1\n2,{}", "x".repeat(1000));
+        let r = run(&mut d, text.as_bytes(), || size, 1000);
+        assert_eq!(r.codes(), [(2, ErrorCode::TooLarge)]);
+        assert_eq!(r.rejects[0].raw_len, 1002);
+    }
+}
+
+/// What csv-core makes of the text.
+fn reference(text: &[u8]) -> Vec<Vec<String>> {
+    let mut reader = csv_core::Reader::new();
+    let (mut rows, mut row, mut field) = (vec![], vec![], vec![]);
+    let (mut input, mut buffer) = (text, [0; 64]);
+    loop {
+        let (result, read, written) = reader.read_field(input, &mut buffer);
+        input = &input[read..];
+        field.extend_from_slice(&buffer[..written]);
+        match result {
+            csv_core::ReadFieldResult::InputEmpty | csv_core::ReadFieldResult::OutputFull => {}
+            csv_core::ReadFieldResult::Field { record_end } => {
+                row.push(String::from_utf8(std::mem::take(&mut field)).unwrap());
+                if record_end {
+                    rows.push(std::mem::take(&mut row));
+                }
+            }
+            csv_core::ReadFieldResult::End => return rows,
+        }
+    }
+}
+
+/// Valid CSV of `width` columns: fields, whether to quote each, line ends.
+fn valid_csv(width: usize) -> impl Strategy<Value = Vec<u8>> {
+    let field =
+        (prop_oneof!["[a-z]{0,9}", "[a-zäß €,\"\n\r;']{0,12}", "[0-9]{1,4}", ".{60,90}"], any::<bool>());
+    let row = (prop::collection::vec(field, width), any::<bool>());
+    (prop::collection::vec(row, 0..40), any::<bool>()).prop_map(|(rows, last)| {
+        let mut text = Vec::new();
+        for (fields, crlf) in &rows {
+            for (i, (field, quote)) in fields.iter().enumerate() {
+                if i > 0 {
+                    text.push(b',');
+                }
+                let field = field.replace('\0', "");
+                if *quote || i == 0 || field.contains(['"', ',', '\n', '\r']) {
+                    text.extend_from_slice(format!("\"{}\"", field.replace('"', "\"\"")).as_bytes());
+                } else {
+                    text.extend_from_slice(field.as_bytes());
+                }
+            }
+            text.extend_from_slice(if *crlf { b"\r\n" } else { b"\n" });
+        }
+        if !last {
+            while matches!(text.last(), Some(b'\n' | b'\r')) {
+                text.pop();
+            }
+        }
+        text
+    })
+}
+
+proptest! {
+    #[test]
+    fn valid_csv_reads_as_csv_core_reads_it((width, text, wanted) in (1usize..9).prop_flat_map(|w| {
+        (Just(w), valid_csv(w), prop::collection::vec(0..w, 0..5))
+    })) {
+        let declared: Vec<CompactString> = (0..width).map(|i| CompactString::new(format!("c{i}"))).collect();
+        let schema = Schema::of(wanted.iter().map(|i| (format!("c{i}"), DataType::Varchar)));
+        let o = options(&[("header", "false"), ("empty_as_null", "false")]);
+        let mut d = CsvDecoder::new(schema, Some(&declared), o).unwrap();
+        let r = whole(&mut d, &text);
+        prop_assert_eq!(r.rejects.len(), 0, "{:?}", r.rejects);
+        let expected: Vec<Vec<FieldValue>> = reference(&text)
+            .iter()
+            .map(|row| wanted.iter().map(|i| row[*i].as_str().into()).collect())
+            .collect();
+        prop_assert_eq!(r.rows, expected);
+    }
+
+    #[test]
+    fn pieces_and_batch_sizes_do_not_matter(
+        lines in prop::collection::vec(prop_oneof![
+            4 => "[0-9]{1,3},[a-z]{0,5},[0-9]",
+            1 => "[0-9]{1,2},\"[a-z\n,]{0,9}(\"\")?\",[0-9]",
+            1 => "[0-9a,\"\n\r\\\\]{0,30}",
+            1 => "[a-z]{30,80}",
+        ], 0..60),
+        ends in any::<bool>(),
+        sizes in prop::collection::vec(1usize..50, 1..10),
+        rows in 1usize..9,
+    ) {
+        let mut text = lines.join("\n");
+        if ends {
+            text.push('\n');
+        }
+        let pairs = [("header", "false"), ("max_record_bytes", "40")];
+        let expected = whole(&mut decoder(&three(), &pairs), &text);
+        let mut next = sizes.iter().cycle();
+        let r = run(&mut decoder(&three(), &pairs), text.as_bytes(), || *next.next().unwrap(), rows);
+        prop_assert_eq!(&r.rows, &expected.rows);
+        prop_assert_eq!(&r.offsets, &expected.offsets);
+        let view = |r: &Run| r.rejects.iter().map(|r| {
+            (r.at, r.offset, r.line, r.raw.clone(), r.raw_len, r.error.clone())
+        }).collect::<Vec<_>>();
+        prop_assert_eq!(view(&r), view(&expected));
+        prop_assert_eq!(r.lines, text.matches('\n').count() as u64);
+        prop_assert!(r.held <= 41 + 50);
+    }
+
+    #[test]
+    fn what_is_written_reads_back(
+        rows in prop::collection::vec((any::<Option<i64>>(), prop::option::of(".{0,40}"), any::<Option<f64>>()), 0..20),
+        dialect in prop_oneof![
+            Just(vec![]), Just(vec![("delimiter", "\\t"), ("line_end", "crlf")]), Just(vec![("delimiter", ";"), ("quote", "'")]),
+            Just(vec![("escape", "\\")]), Just(vec![("null_text", "NA"), ("null_values", "NA")]), Just(vec![("delimiter", "1")]),
+            Just(vec![("comment", "#"), ("trim", "true")]),
+        ],
+    ) {
+        let schema = three();
+        let records: Vec<Arc<StreamRecord>> = rows
+            .iter()
+            .map(|(a, b, c)| {
+                let b = b.as_ref().map(|b| b.replace('\0', "#"));
+                Arc::new(StreamRecord::with_values(schema.clone(), [
+                    (*a).into(), b.into(), c.filter(|f| !f.is_nan()).into(),
+                ]))
+            })
+            .collect();
+        let mut e = CsvEncoder::new(schema.clone(), &options(&dialect)).unwrap();
+        let mut out = Vec::new();
+        e.start(&mut out);
+        e.encode(&records, &mut out).unwrap();
+        let r = whole(&mut decoder(&schema, &dialect), &out);
+        prop_assert_eq!(r.rejects.len(), 0, "{:?}", r.rejects);
+        let expected: Vec<_> = records.iter().map(|r| r.values().to_vec()).collect();
+        prop_assert_eq!(r.rows, expected, "{}", String::from_utf8_lossy(&out));
+    }
+}
+
+#[test]
+fn the_encoder_quotes_only_where_it_must() {
+    let schema = Schema::of([("a b", DataType::Varchar), ("x,y", DataType::Varchar)]);
+    let row = |a: FieldValue, b: FieldValue| Arc::new(StreamRecord::with_values(schema.clone(), [a, b]));
+    let rows = [
+        row("plain text".into(), "it's; 5%".into()),
+        row(FieldValue::Null, "".into()),
+        row("a,b".into(), "say \"hi\"".into()),
+        row("line\nbreak".into(), " blank".into()),
+    ];
+    let mut e = CsvEncoder::new(schema.clone(), &options(&[])).unwrap();
+    let mut out = Vec::new();
+    e.start(&mut out);
+    e.encode(&rows, &mut out).unwrap();
+    let expected =
+        "a b,\"x,y\"\nplain text,it's; 5%\n,\"\"\n\"a,b\",\"say \"\"hi\"\"\"\n\"line\nbreak\",\" blank\"\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    let mut e =
+        CsvEncoder::new(Schema::of([("a", DataType::Varchar)]), &options(&[("quote", "none")])).unwrap();
+    let mut out = Vec::new();
+    let (at, error) = e.encode(&rows[1..], &mut out).unwrap_err();
+    assert_eq!((at, error.code, out.as_slice()), (1, ErrorCode::SinkRejected, b",\n".as_slice()));
+    assert!(CsvEncoder::new(schema, &options(&[("quote", "none")])).is_err());
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    for pairs in [
+        [("delimiter", "\""), ("quote", "\"")],
+        [("delimiter", ","), ("comment", ",")],
+        [("delimiter", ";;"), ("header", "true")],
+        [("delimiter", "é"), ("header", "true")],
+        [("header", "maybe"), ("quote", "\"")],
+    ] {
+        assert!(CsvOptions::new(&Options::new(pairs)).is_err(), "{pairs:?}");
+    }
+}
