@@ -6,8 +6,6 @@
 //! arithmetic, casts, text forms) live here and nowhere else.
 
 mod bound;
-mod compare;
-mod decimal;
 mod display;
 mod function;
 mod pattern;
@@ -15,13 +13,14 @@ mod program;
 pub mod scalar;
 mod special;
 pub mod typing;
+mod value;
 mod walk;
 
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
-pub use compare::{compare, compare_nulls_last};
 pub use function::{Arity, EvalContext, EvalFn, FunctionRegistry, FunctionSpec, ReturnType, Volatility};
 pub use pattern::Pattern;
 pub use program::{Datum, EvalResult, Program};
 pub use special::{SPECIAL_FORMS, SpecialForm};
+pub use value::{cast_value, cast_value_from, compare, compare_nulls_last, parse_bool, to_text, write_text};
 
-use decimal::decimal_to_f64;
+use value::decimal_to_f64;

@@ -1,7 +1,7 @@
 //! Which types convert into which: CAST, implicit widening, common types, and string constants.
 
 use super::{TypeError, Typed, bounded, null_of, string_literal};
-use crate::expr::{CastMode, Expr, decimal_to_f64};
+use crate::expr::{CastMode, Expr, cast_value, decimal_to_f64, parse_bool};
 use crate::record::{DataType, Decimal, Field, FieldValue, text};
 
 /// Most digits that a DECIMAL has.
@@ -207,10 +207,7 @@ pub(super) fn adapt_text(written: &str, to: &DataType) -> Typed {
         DataType::Decimal { .. } => {
             return text::parse_decimal(trimmed).map(|d| super::literal(d.into())).ok_or_else(bad);
         }
-        _ => {
-            let expr = Box::new(super::literal(written.into()));
-            return Ok(Expr::Cast { expr, to: to.clone(), mode: CastMode::Strict });
-        }
+        _ => cast_value(&written.into(), to).ok(),
     };
     let value = value.ok_or_else(bad)?;
     Ok(Expr::Literal { value, data_type: to.clone() })
@@ -309,18 +306,4 @@ pub fn unify(exprs: Vec<Expr>) -> Result<(Vec<Expr>, DataType), TypeError> {
         cast = cast.into_iter().map(|e| cast_to(e, &widest)).collect::<Result<_, _>>()?;
     }
     Ok((cast, widest))
-}
-
-/// Reads a BOOLEAN as PostgreSQL does: `true`, `yes`, `on`, `1` and their opposites, in any case, also cut short where
-/// that is unambiguous.
-fn parse_bool(text: &str) -> Option<bool> {
-    let low = text.to_ascii_lowercase();
-    let starts = |word: &str, least: usize| low.len() >= least && word.starts_with(&low);
-    if starts("true", 1) || starts("yes", 1) || low == "on" || low == "1" {
-        Some(true)
-    } else if starts("false", 1) || starts("no", 1) || starts("off", 2) || low == "0" {
-        Some(false)
-    } else {
-        None
-    }
 }

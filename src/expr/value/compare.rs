@@ -56,12 +56,12 @@ pub fn compare_nulls_last(a: &FieldValue, b: &FieldValue) -> Ordering {
 }
 
 #[inline]
-pub(super) fn compare_floats(x: f64, y: f64) -> Ordering {
+pub(in crate::expr) fn compare_floats(x: f64, y: f64) -> Ordering {
     x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()))
 }
 
 /// Exact, also where the integer has more than 53 bits.
-pub(super) fn compare_integer_float(x: i64, y: f64) -> Ordering {
+pub(in crate::expr) fn compare_integer_float(x: i64, y: f64) -> Ordering {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if y.is_nan() || y >= LIMIT {
         return Ordering::Less;
@@ -74,7 +74,7 @@ pub(super) fn compare_integer_float(x: i64, y: f64) -> Ordering {
 }
 
 /// As PostgreSQL compares: a month has 30 days, a day 24 hours.
-pub(super) fn interval_micros(i: &Interval) -> i128 {
+fn interval_micros(i: &Interval) -> i128 {
     let days = i128::from(i.months) * 30 + i128::from(i.days);
     days * i128::from(crate::record::text::MICROS_PER_DAY) + i128::from(i.micros)
 }
