@@ -128,7 +128,9 @@ fn to_decimal(value: &FieldValue, from: &DataType, precision: u8, scale: u8) -> 
         FieldValue::Integer(i) => (*i).into(),
         FieldValue::Decimal(d) => *d,
         FieldValue::String(s) => text::parse_decimal(s.trim_ascii())?,
-        FieldValue::Json(j) => text::parse_decimal(json::string(j.trim_ascii()).as_deref().unwrap_or(j.trim_ascii()))?,
+        FieldValue::Json(j) => {
+            text::parse_decimal(json::string(j.trim_ascii()).as_deref().unwrap_or(j.trim_ascii()))?
+        }
         FieldValue::Float(x) if x.is_finite() => {
             let digits = if *from == DataType::Real { 6 } else { 15 };
             return decimal::from_f64(*x, digits, precision, scale).map(FieldValue::Decimal);

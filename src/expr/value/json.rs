@@ -31,7 +31,11 @@ pub(in crate::expr) fn element(json: &str, index: i64) -> Option<&str> {
 /// The content of a JSON string.
 pub(in crate::expr) fn string(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if inner.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
 }
 
 /// The elements of an array.
@@ -193,17 +197,24 @@ mod tests {
         assert!(is_valid(json) && !is_valid("{a:1}"));
         assert_eq!(member(json, "a"), Some(r#"[1, {"x":"],}"}, "q\"" ]"#));
         assert_eq!(member(json, "b\n"), Some("true"));
-        assert_eq!((member(json, "a2"), member(json, "c"), member(json, "x")), (Some("-1.50e3"), Some("{}"), None));
+        assert_eq!(
+            (member(json, "a2"), member(json, "c"), member(json, "x")),
+            (Some("-1.50e3"), Some("{}"), None)
+        );
         let array = member(json, "a").unwrap();
         assert_eq!(element(array, 1), Some(r#"{"x":"],}"}"#));
         assert_eq!(element(array, -1).and_then(string).as_deref(), Some("q\""));
-        assert_eq!((element(array, 3), element(array, -4), element("[]", 0), element("{}", 0)), (None, None, None, None));
+        assert_eq!(
+            (element(array, 3), element(array, -4), element("[]", 0), element("{}", 0)),
+            (None, None, None, None)
+        );
         assert_eq!(member(r#"{"a":1,"a":2}"#, "a"), Some("2"));
     }
 
     #[test]
     fn nested_values_are_written_as_json() {
-        let map = FieldValue::Map(vec![(1i64.into(), FieldValue::Null), (2i64.into(), "é\"\n".into())].into());
+        let map =
+            FieldValue::Map(vec![(1i64.into(), FieldValue::Null), (2i64.into(), "é\"\n".into())].into());
         let array = FieldValue::Array(vec![map, FieldValue::Date(0), FieldValue::Float(f64::NAN)].into());
         let mut out = Vec::new();
         write(&array, &mut out);

@@ -18,4 +18,6 @@ pub(super) use compare::{compare_floats, compare_integer_float};
 pub(super) use decimal::{DecimalOp, decimal_to_f64};
 pub(super) use failure::{division_by_zero, failed, overflow};
 pub(super) use integer::{FloatOp, IntOp};
-pub(super) use time::{add_interval, add_time, divide_interval, multiply_interval, negate_interval, plus_interval, since};
+pub(super) use time::{
+    add_interval, add_time, divide_interval, multiply_interval, negate_interval, plus_interval, since,
+};

@@ -33,7 +33,9 @@ pub fn write_text(value: &FieldValue, out: &mut Vec<u8>) {
 /// The same for a value of known type: REAL shows only the digits that its 32 bits have.
 pub(super) fn write_typed(value: &FieldValue, from: &DataType, out: &mut Vec<u8>) {
     match value {
-        FieldValue::Float(x) if *from == DataType::Real => write_shortest(&format!("{:e}", *x as f32), *x, 6, out),
+        FieldValue::Float(x) if *from == DataType::Real => {
+            write_shortest(&format!("{:e}", *x as f32), *x, 6, out)
+        }
         _ => write_text(value, out),
     }
 }
