@@ -6,6 +6,8 @@
 pub mod csv;
 mod format;
 mod forms;
+mod framing;
+pub mod json;
 
 pub use format::{FORMATS, Format, FormatSpec};
 pub use forms::{BYTES_FORMAT, BytesFormat, TIMESTAMP_FORMAT, TimestampFormat};

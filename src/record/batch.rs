@@ -282,7 +282,7 @@ impl BatchBuilder {
     /// Rows that still fit.
     #[inline]
     pub fn room(&self) -> usize {
-        if self.batch.bytes >= self.max_bytes && self.batch.live > 0 {
+        if self.batch.bytes >= self.max_bytes && !self.is_empty() {
             return 0;
         }
         self.max_rows.saturating_sub(self.batch.live + self.rejects.len())
