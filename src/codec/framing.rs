@@ -67,8 +67,11 @@ pub(crate) fn too_long(max: usize) -> RecordError {
 
 /// Reports a record that was whole in memory.
 pub(crate) fn reject(out: &mut BatchBuilder, origin: Origin, raw: &[u8], max: usize, error: RecordError) {
-    let (kept, error) =
-        if raw.len() > max { (raw.get(..KEPT_OF_LONG.min(max)).unwrap_or(raw), too_long(max)) } else { (raw, error) };
+    let (kept, error) = if raw.len() > max {
+        (raw.get(..KEPT_OF_LONG.min(max)).unwrap_or(raw), too_long(max))
+    } else {
+        (raw, error)
+    };
     out.add_bytes(kept.len());
     out.reject(Reject {
         at: 0,
