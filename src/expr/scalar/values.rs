@@ -37,3 +37,8 @@ pub(super) fn to_text(v: &FieldValue) -> EvalResult<Cow<'_, str>> {
         other => return Err(invalid(format!("no text form of {} yet", other.data_type()))),
     })
 }
+
+/// Appends a value as JSON: what CAST to JSON gives.
+pub(super) fn write_json(v: &FieldValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{v:?}").as_bytes());
+}
