@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::args::{any, array, count, int, invalid, text};
-use super::json_text::{Entries, Steps, as_text, is_valid, item, member, unquote};
+use super::json_path::{Steps, as_text};
 use super::row::{ANY, BOOL, INT, INT4, TEXT, derived, optional, row, variadic};
+use crate::expr::value::json::{Elements, Members, element, is_valid, member};
 use crate::expr::{Datum, EvalResult, FunctionSpec};
 use crate::record::{DataType, FieldValue};
 
@@ -60,8 +61,11 @@ pub(super) fn functions() -> Vec<FunctionSpec> {
 /// What a step by argument leads to: a name in an object, an index (also as text) in an array.
 fn walk<'j>(mut json: &'j str, steps: &[&str]) -> Option<&'j str> {
     for step in steps {
-        json =
-            if json.starts_with('[') { item(json, step.trim().parse().ok()?)? } else { member(json, step)? };
+        json = if json.starts_with('[') {
+            element(json, step.trim().parse().ok()?)?
+        } else {
+            member(json, step)?
+        };
     }
     Some(json)
 }
@@ -96,7 +100,7 @@ fn operators() -> Vec<FunctionSpec> {
             ("json_get('[1,2,3]', -1)", "3"),
             [ANY, INT],
             derived(gives_json),
-            |_, a| as_json(item(json(a, 0)?, int(a, 1)?)),
+            |_, a| as_json(element(json(a, 0)?, int(a, 1)?)),
         ),
         row(
             "json_get_text(json, key)",
@@ -112,7 +116,7 @@ fn operators() -> Vec<FunctionSpec> {
             ("json_get_text('[\"a\",\"b\"]', 1)", "b"),
             [ANY, INT],
             derived(gives_text),
-            |_, a| as_text_or_null(item(json(a, 0)?, int(a, 1)?)),
+            |_, a| as_text_or_null(element(json(a, 0)?, int(a, 1)?)),
         ),
         row(
             "json_get_path(json, steps)",
@@ -238,10 +242,10 @@ fn content() -> Vec<FunctionSpec> {
             derived(gives_int),
             |_, a| {
                 let j = json(a, 0)?;
-                if !j.starts_with('[') {
-                    return Err(invalid(format!("cannot get the array length of {}", kind(j))));
+                match Elements::of(j) {
+                    Some(elements) => count(elements.count()),
+                    None => Err(invalid(format!("cannot get the array length of {}", kind(j)))),
                 }
-                count(Entries::of(j).count())
             },
         ));
     }
@@ -258,12 +262,10 @@ fn content() -> Vec<FunctionSpec> {
             derived(gives_texts),
             |_, a| {
                 let j = json(a, 0)?;
-                if !j.starts_with('{') {
+                let Some(members) = Members::of(j) else {
                     return Err(invalid(format!("cannot get the keys of {}", kind(j))));
-                }
-                let keys =
-                    Entries::of(j).map(|(key, _)| Ok(FieldValue::from(&*unquote(key.unwrap_or("\"\""))?)));
-                Ok(FieldValue::Array(Arc::new(keys.collect::<EvalResult<_>>()?)))
+                };
+                Ok(FieldValue::Array(Arc::new(members.map(|(key, _)| FieldValue::from(&*key)).collect())))
             },
         ));
     }
@@ -335,16 +337,16 @@ fn content() -> Vec<FunctionSpec> {
             ("json_array_get('[1,2]', 0)", "1"),
             optional([ANY, INT], 0),
             derived(gives_json),
-            |_, a| as_json(item(json(a, 0)?, int(a, 1)?)),
+            |_, a| as_json(element(json(a, 0)?, int(a, 1)?)),
         ),
     ]);
     all
 }
 fn elements(j: &str, each: impl Fn(&str) -> EvalResult<FieldValue>) -> EvalResult<FieldValue> {
-    if !j.starts_with('[') {
+    let Some(elements) = Elements::of(j) else {
         return Err(invalid(format!("cannot take the elements of {}", kind(j))));
-    }
-    let items: EvalResult<Vec<FieldValue>> = Entries::of(j).map(|(_, value)| each(value)).collect();
+    };
+    let items: EvalResult<Vec<FieldValue>> = elements.map(each).collect();
     Ok(FieldValue::Array(Arc::new(items?)))
 }
 fn kind(j: &str) -> &'static str {

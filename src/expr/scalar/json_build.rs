@@ -2,9 +2,10 @@
 
 use super::args::{any, invalid, text, within_limit};
 use super::json::json;
-use super::json_text::{Entries, is_valid, quote};
+use super::json_path::as_text;
 use super::row::{ANY, TEXT, lenient, row, variadic};
-use super::values::{to_text, write_json};
+use super::values::to_text;
+use crate::expr::value::json::{Elements, Members, is_valid, write as write_json, write_string as quote};
 use crate::expr::{Datum, EvalResult, FunctionSpec};
 use crate::record::{DataType, FieldValue};
 
@@ -94,7 +95,7 @@ fn object(args: &[Datum<'_>]) -> EvalResult<FieldValue> {
         if out.len() > 1 {
             out.push(b',');
         }
-        quote(&to_text(key)?, &mut out);
+        quote(&to_text(key), &mut out);
         out.push(b':');
         write_json(value, &mut out);
     }
@@ -162,11 +163,7 @@ fn reshaping() -> Vec<FunctionSpec> {
             TEXT,
             |_, a| {
                 let s = text(a, 0)?;
-                if s.starts_with('"') && is_valid(s) {
-                    super::json_text::as_text(s.trim())
-                } else {
-                    Ok(s.into())
-                }
+                if s.starts_with('"') && is_valid(s) { as_text(s.trim()) } else { Ok(s.into()) }
             },
         ),
         row(
@@ -216,6 +213,8 @@ fn relay(j: &str, layout: &Layout, depth: usize, out: &mut Vec<u8>) -> EvalResul
             return Ok(());
         }
     };
+    let members = Members::of(j).into_iter().flatten().map(|(key, value)| (Some(key), value));
+    let elements = Elements::of(j).into_iter().flatten().map(|value| (None, value));
     if depth >= MAX_DEPTH {
         return Err(invalid(format!("the JSON is nested more than {MAX_DEPTH} levels deep")));
     }
@@ -227,7 +226,7 @@ fn relay(j: &str, layout: &Layout, depth: usize, out: &mut Vec<u8>) -> EvalResul
     };
     out.push(open);
     let mut first = true;
-    for (key, value) in Entries::of(j) {
+    for (key, value) in members.chain(elements) {
         if !layout.keep_nulls && key.is_some() && value == "null" {
             continue;
         }
@@ -236,7 +235,7 @@ fn relay(j: &str, layout: &Layout, depth: usize, out: &mut Vec<u8>) -> EvalResul
         }
         line(depth + 1, out);
         if let Some(key) = key {
-            out.extend_from_slice(key.as_bytes());
+            quote(&key, out);
             out.extend_from_slice(if layout.indent.is_some() { b": " } else { b":" });
         }
         relay(value, layout, depth + 1, out)?;

@@ -21,7 +21,7 @@ mod string;
 
 mod json;
 mod json_build;
-mod json_text;
+mod json_path;
 
 mod hash;
 mod misc;
