@@ -4,8 +4,32 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::registry::{ConnectorSpec, SinkRequest, Typed};
+use crate::catalog::{OptionKind, OptionSpec};
 use crate::io::{DataSink, DataWriter, IoError, SinkStart};
 use crate::record::{FieldValue, Schema, StreamRecord};
+
+const OPTIONS: &[OptionSpec] = &[OptionSpec::new(
+    "checksum",
+    OptionKind::Bool,
+    "false",
+    "also compute checksums; they are logged at the end",
+)];
+
+pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "blackhole",
+    doc: "swallows everything and counts it: for measuring",
+    options: OPTIONS,
+    free_prefix: "",
+    has_format: false,
+    source: None,
+    sink: Some(sink),
+};
+
+fn sink(request: &SinkRequest<'_>) -> Result<Arc<dyn DataSink>, IoError> {
+    let checksums = Typed { options: request.options, specs: OPTIONS }.flag("checksum")?;
+    Ok(Arc::new(Blackhole::new(checksums).0))
+}
 
 /// What went into a blackhole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +100,7 @@ impl DataWriter for Swallow {
     }
     fn finish(&mut self) -> Result<(), IoError> {
         let t = self.sink.totals.lock();
-        log::debug!(
+        log::info!(
             "blackhole: {} records, {} bytes, checksums {:016x} {:016x}",
             t.records,
             t.bytes,

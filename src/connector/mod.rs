@@ -6,9 +6,17 @@
 pub mod blackhole;
 mod decode_buffer;
 pub mod file;
+mod formats;
 pub mod memory;
+mod registry;
+mod stdio;
 #[cfg(test)]
 mod testing;
+
+pub use registry::{
+    CONNECTOR, ConnectorSpec, Connectors, FORMAT, MakeSink, MakeSource, Role, SAMPLE_OPTIONS, SOURCE_OPTIONS,
+    SinkRequest, SourceRequest,
+};
 
 use std::sync::Arc;
 

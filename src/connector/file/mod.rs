@@ -12,10 +12,16 @@ mod position;
 mod reader;
 mod sink;
 mod source;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use compression::Compression;
+pub(crate) use input::OpenInput;
+pub(crate) use output::{Output, RawFile};
+pub(crate) use reader::FileReader;
 pub use sink::{FileMode, FileSink};
 pub use source::{FileSource, FileSourceConfig};
+pub(crate) use spec::{SPEC, format_for_path};
+pub(crate) use writer::FileWriter;

@@ -40,8 +40,14 @@ impl FileReader {
         scan: &Scan,
         decoder: Box<dyn Decoder>,
     ) -> Result<Self, IoError> {
+        let mut reader = Self::new(config, files, scan, decoder);
+        reader.open_current(Origin { offset: 0, line: 1 })?;
+        Ok(reader)
+    }
+
+    fn new(config: FileSourceConfig, files: Vec<PathBuf>, scan: &Scan, decoder: Box<dyn Decoder>) -> Self {
         let buffer = DecodeBuffer::new(decoder, config.max_record_bytes);
-        let mut reader = Self {
+        Self {
             config,
             schema: scan.schema.clone(),
             files,
@@ -54,9 +60,23 @@ impl FileReader {
             topic: None,
             wants_topic: scan.system.topic,
             can_replay: true,
-        };
-        reader.open_current(Origin { offset: 0, line: 1 })?;
-        Ok(reader)
+        }
+    }
+
+    /// Reads an open stream, whose first bytes are `sample`.
+    pub(crate) fn of_stream(
+        config: FileSourceConfig,
+        input: OpenInput,
+        sample: &[u8],
+        scan: &Scan,
+        decoder: Box<dyn Decoder>,
+    ) -> Self {
+        let mut reader = Self::new(config, vec![PathBuf::from(input.name())], scan, decoder);
+        reader.topic = reader.wants_topic.then(|| input.name().into());
+        reader.input = Some(input);
+        reader.can_replay = false;
+        reader.buffer.preload(sample);
+        reader
     }
 
     /// Opens the current file, if there is one, at `at`.
@@ -181,6 +201,12 @@ impl DataReader for FileReader {
     fn seek(&mut self, position: &Position) -> Result<(), IoError> {
         if position.is_start() {
             return Ok(());
+        }
+        if !self.can_replay {
+            return Err(IoError::unsupported(format!(
+                "{} can't be read again from a position",
+                self.config.path
+            )));
         }
         let stored = FilePosition::decode(position)?;
         let [at] = stored.files.as_slice() else {

@@ -285,3 +285,48 @@ fn topic_is_the_file_when_the_plan_reads_it() {
     let Item::Record(r) = &items[0] else { panic!() };
     assert_eq!(r.topic().map(Arc::as_ref), path.to_str());
 }
+
+/// A file source by way of its options, as SQL makes it.
+fn declared(path: &Path, options: &[(&str, &str)], schema: &Arc<crate::Schema>) -> Box<dyn DataReader> {
+    use crate::catalog::{ColumnDef, Options};
+    let mut all = Options::new(options.iter().copied());
+    all.set("path", path.to_string_lossy());
+    let columns: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|f| ColumnDef { name: f.name.clone(), data_type: f.data_type.clone(), not_null: !f.nullable })
+        .collect();
+    let clock = crate::record::Clock::System;
+    let request =
+        crate::connector::SourceRequest { name: "t", columns: &columns, options: &all, clock: &clock };
+    let connectors = crate::connector::Connectors::builtin();
+    connectors.check(&all, &[]).unwrap();
+    let source = connectors.source(&request).unwrap();
+    source.open(&crate::io::Scan { schema: schema.clone(), system: Default::default() }).unwrap()
+}
+
+#[test]
+fn csv_files_keep_the_contract() {
+    use crate::DataType::{BigInt, Varchar};
+    let d = dir();
+    let long = "z".repeat(300);
+    let text =
+        format!("name,id\na,1\n\"two\nlines\",2\nb,x\nshort\n\"{long}\n{long}\",3\n\nc,4\n{long},5\nlast,6");
+    put(&d, "1.csv", &text);
+    put(&d, "2.csv.gz", gzip(&["id,name\n7,seven\n", "8,eight\n"]));
+    let schema = crate::Schema::of([("id", BigInt), ("name", Varchar)]);
+    let mut open = || declared(d.path(), &[("max_record_bytes", "200")], &schema);
+    let items = read_all(open().as_mut(), Limits::default()).unwrap();
+    let ids: Vec<_> = items
+        .iter()
+        .map(|i| match i {
+            Item::Record(r) => r.values()[0].as_i64().unwrap().to_string(),
+            Item::Reject(r) => r.error.code.label().to_owned(),
+        })
+        .collect();
+    assert_eq!(
+        ids.iter().filter(|s| s.parse::<i64>().is_ok()).collect::<Vec<_>>(),
+        ["1", "2", "4", "6", "7", "8"]
+    );
+    check_reader(&mut open).unwrap();
+}

@@ -1,0 +1,96 @@
+//! `connector = 'file'`: its options, and how they become a source or sink.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::compression::Compression;
+use super::natural::resolve;
+use super::sink::{FileMode, FileSink};
+use super::source::{FileSource, FileSourceConfig};
+use crate::catalog::{OptionKind, OptionSpec};
+use crate::codec::Format;
+use crate::connector::formats::{decoder_of, encoder_of, format_of, max_record_bytes};
+use crate::connector::registry::{ConnectorSpec, SinkRequest, SourceRequest, Typed, declared_schema};
+use crate::io::{DataSink, DataSource, IoError};
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::required(
+        "path",
+        OptionKind::Text,
+        "a file; a source also takes a directory or a pattern with * ? [a-z] **",
+    ),
+    OptionSpec::new(
+        "compression",
+        OptionKind::OneOf(&["auto", "none", "gzip", "zstd"]),
+        "auto",
+        "auto: by extension (.gz, .zst)",
+    ),
+    OptionSpec::new(
+        "mode",
+        OptionKind::OneOf(&["overwrite", "append"]),
+        "overwrite",
+        "sinks: what happens to a file that is there when the job starts for the first time",
+    ),
+    OptionSpec::new(
+        "layout",
+        OptionKind::OneOf(&["single", "parts"]),
+        "single",
+        "sinks: one file, or a directory of parts",
+    ),
+];
+
+pub(crate) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "file",
+    doc: "files, plain or compressed; several are read as one stream in natural name order",
+    options: OPTIONS,
+    free_prefix: "",
+    has_format: true,
+    source: Some(source),
+    sink: Some(sink),
+};
+
+/// The format that a path promises: by extension, for a directory by that of its first file.
+pub(crate) fn format_for_path(path: &str) -> Option<&'static str> {
+    Format::for_path(path).or_else(|| {
+        let files = if Path::new(path).is_file() { Vec::new() } else { resolve(path).ok()? };
+        Format::for_path(&files.first()?.to_string_lossy())
+    })
+}
+
+fn path_and_compression(options: &Typed<'_>) -> Result<(String, Option<Compression>), IoError> {
+    let path = options.text("path")?.filter(|p| !p.is_empty());
+    let path = path.ok_or_else(|| IoError::config("connector 'file' needs the option 'path'"))?;
+    let compression = options.text("compression")?.and_then(|word| Compression::of_option(&word));
+    Ok((path, compression))
+}
+
+fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
+    let options = Typed { options: request.options, specs: OPTIONS };
+    let (path, compression) = path_and_compression(&options)?;
+    let format = format_of(&SPEC, request.name, request.options, None)?;
+    let config =
+        FileSourceConfig { path, compression, max_record_bytes: max_record_bytes(&format, request.options)? };
+    if request.columns.is_empty() {
+        return Err(IoError::unsupported(format!(
+            "'{}' declares no columns, and inferring them is not supported yet",
+            request.name
+        )));
+    }
+    let schema = declared_schema(request.columns);
+    let decoder = decoder_of(format, &schema);
+    Ok(Arc::new(FileSource::new(config, schema, decoder)))
+}
+
+fn sink(request: &SinkRequest<'_>) -> Result<Arc<dyn DataSink>, IoError> {
+    let options = Typed { options: request.options, specs: OPTIONS };
+    let (path, compression) = path_and_compression(&options)?;
+    if options.text("layout")?.as_deref() == Some("parts") {
+        return Err(IoError::unsupported("layout = 'parts' is not supported yet"));
+    }
+    let mode = match options.text("mode")?.as_deref() {
+        Some("append") => FileMode::Append,
+        _ => FileMode::Overwrite,
+    };
+    let format = format_of(&SPEC, request.name, request.options, None)?;
+    Ok(Arc::new(FileSink::new(path, mode, compression, encoder_of(format))))
+}
