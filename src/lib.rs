@@ -6,6 +6,8 @@ pub mod codec;
 pub mod connector;
 pub mod expr;
 pub mod io;
+pub mod job;
+pub mod observe;
 pub mod operator;
 pub mod plan;
 pub mod record;

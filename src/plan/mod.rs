@@ -1,5 +1,7 @@
 //! What will run, as data: logical plan, rules, physical plan, EXPLAIN. Holds nothing that runs.
 
+pub use crate::expr::SystemColumn;
+
 mod logical;
 mod physical;
 

@@ -192,7 +192,18 @@ pub struct BatchBuilder {
     max_bytes: usize,
     max_wait: Duration,
     rejects: Vec<Reject>,
+    /// Parallel to `rejects`: which file or topic each came from.
+    reject_origins: Vec<Option<Arc<str>>>,
+    origin: Option<Arc<str>>,
     allocated: u64,
+}
+
+/// A state of a builder to return to.
+#[derive(Clone, Copy, Debug)]
+pub struct BuilderMark {
+    live: usize,
+    bytes: usize,
+    rejects: usize,
 }
 
 impl BatchBuilder {
@@ -205,6 +216,8 @@ impl BatchBuilder {
             max_bytes: 1 << 20,
             max_wait: Duration::ZERO,
             rejects: Vec::new(),
+            reject_origins: Vec::new(),
+            origin: None,
             allocated: 0,
         }
     }
@@ -263,6 +276,22 @@ impl BatchBuilder {
     pub fn reject(&mut self, mut reject: Reject) {
         reject.at = self.batch.live;
         self.rejects.push(reject);
+        self.reject_origins.push(self.origin.clone());
+    }
+    /// Names the file or topic that the next rejects come from.
+    pub fn set_origin(&mut self, origin: Option<Arc<str>>) {
+        self.origin = origin;
+    }
+    /// Remembers the content, to be able to take back what follows.
+    pub fn mark(&self) -> BuilderMark {
+        BuilderMark { live: self.batch.live, bytes: self.batch.bytes, rejects: self.rejects.len() }
+    }
+    /// Takes back all records, rejects and bytes since `mark`.
+    pub fn roll_back(&mut self, mark: BuilderMark) {
+        self.batch.live = self.batch.live.min(mark.live);
+        self.batch.bytes = mark.bytes;
+        self.rejects.truncate(mark.rejects);
+        self.reject_origins.truncate(mark.rejects);
     }
     /// Adds to the payload size of the batch: what the records took in the source.
     #[inline]
@@ -312,7 +341,9 @@ impl BatchBuilder {
     /// For the runtime: takes the finished batch and goes on with `next` (recycled or empty).
     pub fn take(&mut self, mut next: Batch) -> Batch {
         next.clear();
+        let home = self.batch.home;
         std::mem::swap(&mut self.batch, &mut next);
+        self.batch.home = home;
         if next.bytes == 0 && next.live > 0 {
             // The reader did not say: assume the first record is typical.
             next.bytes = next.records().first().map_or(0, |r| r.footprint()) * next.live;
@@ -321,7 +352,20 @@ impl BatchBuilder {
     }
     /// For the runtime: takes the rejects.
     pub fn take_rejects(&mut self) -> Vec<Reject> {
+        self.reject_origins.clear();
         std::mem::take(&mut self.rejects)
+    }
+    /// For the runtime: takes the rejects, each with the file or topic it came from.
+    pub fn take_rejects_with_origins(&mut self) -> Vec<(Reject, Option<Arc<str>>)> {
+        let origins = std::mem::take(&mut self.reject_origins);
+        std::mem::take(&mut self.rejects).into_iter().zip(origins).collect()
+    }
+    /// For the runtime: gives the builder storage to fill, if it has none.
+    pub fn supply(&mut self, spare: impl FnOnce() -> Batch) {
+        if self.batch.capacity() == 0 {
+            self.batch = spare();
+            self.batch.clear();
+        }
     }
 }
 

@@ -10,13 +10,14 @@ mod pool;
 mod position;
 mod reject;
 mod schema;
+mod serde;
 mod stream_record;
 mod suggest;
 pub mod text;
 mod types;
 mod value;
 
-pub use batch::{Batch, BatchBuilder, Reject};
+pub use batch::{Batch, BatchBuilder, BuilderMark, Reject};
 pub use clock::Clock;
 pub use headers::Headers;
 pub use pool::{Pool, Pools};

@@ -1,7 +1,9 @@
 //! State that outlives a batch: contracts, snapshots, and the files that hold them. Pure but for the files.
 
+mod checkpoint;
 mod codec;
 
+pub use checkpoint::{Checkpoint, StateDir, StateDirError};
 pub use codec::{StateError, StateReader, StateWriter};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.

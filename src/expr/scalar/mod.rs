@@ -19,10 +19,6 @@ mod quote;
 mod regexp;
 mod string;
 
-mod json;
-mod json_build;
-mod json_path;
-
 mod hash;
 mod misc;
 mod url;
@@ -39,8 +35,6 @@ const FAMILIES: &[Family] = &[
     ("string", string::functions),
     ("string", quote::functions),
     ("regexp", regexp::functions),
-    ("json", json::functions),
-    ("json", json_build::functions),
     ("hash", hash::functions),
     ("url", url::functions),
     ("uuid", misc::uuid),

@@ -1,0 +1,141 @@
+//! Epochs: barriers, what has been acknowledged, and the commit itself.
+//!
+//! A pure state machine; the driver feeds it and carries out what it says. Order, always: outputs durable → state durable →
+//! source commit. A position is committed only after every sink has made durable what came before it.
+
+use std::time::Duration;
+
+use crate::record::Position;
+
+/// Where the current epoch stands.
+#[derive(Debug, PartialEq)]
+enum Phase {
+    Idle,
+    /// Waiting for the barrier of each source.
+    Aligning {
+        positions: Vec<Option<Position>>,
+    },
+    /// Waiting for each sink.
+    Syncing {
+        positions: Vec<Position>,
+        sinks: Vec<Option<Position>>,
+    },
+}
+
+/// A finished epoch.
+#[derive(Debug, PartialEq)]
+pub(super) struct Epoch {
+    pub(super) number: u64,
+    pub(super) sources: Vec<Position>,
+    pub(super) sinks: Vec<Position>,
+}
+
+/// The commits of a job.
+#[derive(Debug)]
+pub(super) struct Commits {
+    interval: Duration,
+    last: Duration,
+    epoch: u64,
+    phase: Phase,
+    sinks: usize,
+}
+
+impl Commits {
+    /// Goes on after `epoch`.
+    pub(super) fn new(interval: Duration, epoch: u64, sinks: usize, now: Duration) -> Self {
+        Self { interval, last: now, epoch, phase: Phase::Idle, sinks }
+    }
+    /// Whether it is time for a new epoch.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.phase == Phase::Idle && now.saturating_sub(self.last) >= self.interval
+    }
+    /// The current or last epoch.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+    /// Begins an epoch; `ended` sources have their last position already.
+    pub(super) fn begin(&mut self, sources: Vec<Option<Position>>, now: Duration) -> u64 {
+        self.epoch += 1;
+        self.last = now;
+        self.phase = Phase::Aligning { positions: sources };
+        self.epoch
+    }
+    /// The barrier of a source arrived.
+    pub(super) fn arrived(&mut self, source: usize, epoch: u64, position: Position) {
+        if let Phase::Aligning { positions } = &mut self.phase
+            && epoch == self.epoch
+            && let Some(slot) = positions.get_mut(source)
+        {
+            slot.get_or_insert(position);
+        }
+    }
+    /// Whether a source must not be read on because its barrier has arrived and others' have not.
+    pub(super) fn holds(&self, source: usize) -> bool {
+        matches!(&self.phase, Phase::Aligning { positions } if positions.get(source).is_some_and(Option::is_some))
+    }
+    /// Once: all barriers are there, so the sinks are to make the epoch durable.
+    pub(super) fn take_aligned(&mut self) -> Option<u64> {
+        let Phase::Aligning { positions } = &self.phase else { return None };
+        let positions = positions.iter().cloned().collect::<Option<Vec<_>>>()?;
+        self.phase = Phase::Syncing { positions, sinks: vec![None; self.sinks] };
+        Some(self.epoch)
+    }
+    /// A sink made the epoch durable.
+    pub(super) fn durable(&mut self, sink: usize, epoch: u64, position: Position) {
+        if let Phase::Syncing { sinks, .. } = &mut self.phase
+            && epoch == self.epoch
+            && let Some(slot) = sinks.get_mut(sink)
+        {
+            *slot = Some(position);
+        }
+    }
+    /// Once: everything is durable, so the state may be written.
+    pub(super) fn take_complete(&mut self) -> Option<Epoch> {
+        let Phase::Syncing { positions, sinks } = &mut self.phase else { return None };
+        let sinks = sinks.iter().cloned().collect::<Option<Vec<_>>>()?;
+        let sources = std::mem::take(positions);
+        self.phase = Phase::Idle;
+        Some(Epoch { number: self.epoch, sources, sinks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(n: u8) -> Position {
+        Position::new([n], n.to_string())
+    }
+
+    #[test]
+    fn nothing_is_committed_before_every_barrier_and_every_sink() {
+        let s = Duration::from_secs;
+        let mut c = Commits::new(s(1), 4, 2, s(0));
+        assert!(!c.is_due(Duration::from_millis(999)) && c.is_due(s(1)));
+        let epoch = c.begin(vec![None, None], s(1));
+        assert_eq!(epoch, 5);
+        assert!(!c.is_due(s(10)), "one epoch at a time");
+        c.arrived(0, 5, at(1));
+        c.arrived(0, 5, at(9));
+        assert!(c.holds(0) && !c.holds(1));
+        assert_eq!(c.take_aligned(), None);
+        c.arrived(1, 4, at(7));
+        assert_eq!(c.take_aligned(), None, "a barrier of another epoch does not count");
+        c.arrived(1, 5, at(2));
+        assert_eq!(c.take_aligned(), Some(5));
+        assert_eq!(c.take_aligned(), None);
+        c.durable(1, 5, at(20));
+        assert_eq!(c.take_complete(), None);
+        c.durable(0, 4, at(3));
+        assert_eq!(c.take_complete(), None);
+        c.durable(0, 5, at(10));
+        assert_eq!(
+            c.take_complete(),
+            Some(Epoch { number: 5, sources: vec![at(1), at(2)], sinks: vec![at(10), at(20)] })
+        );
+        assert!(c.is_idle());
+    }
+}

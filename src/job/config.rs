@@ -1,0 +1,139 @@
+//! How a job runs: the resolved settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::record::Clock;
+
+/// On how many threads the stages run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Execution {
+    /// Starts inline, splits into threads when that pays, and goes back.
+    #[default]
+    Auto,
+    /// A reader per source, a processor, a writer per sink.
+    Threads,
+    /// Everything on one thread, without channels.
+    Inline,
+}
+
+/// What decides when a batch is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchStrategy {
+    /// `batch_rows` and `batch_bytes`; handed on at once when the next stage is idle.
+    #[default]
+    Fixed,
+    /// Whatever arrives within `batch_linger`, up to `batch_rows`.
+    TimeWindow,
+    /// `batch_bytes` alone decides.
+    Memory,
+    /// Grows from small batches towards `batch_rows` while the latency stays below `batch_linger`.
+    Adaptive,
+    /// At most 100 rows, handed on at once.
+    LowLatency,
+}
+
+/// What becomes of a record that can't be processed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The job fails (FailBatch).
+    #[default]
+    Fail,
+    /// Counted, logged, left out (LogAndContinue).
+    Skip,
+    /// Goes to the dead letter queue (SendToDlq).
+    Dlq,
+    /// The sink is asked again with back-off, then the job fails (RetryWithBackoff).
+    Retry,
+}
+
+/// What happens with trace context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TraceMode {
+    /// Nothing; costs nothing.
+    #[default]
+    Off,
+    /// W3C context is read from headers and a child context is injected into every output record.
+    Propagate,
+}
+
+/// The resolved settings of a job.
+#[derive(Clone, Debug)]
+pub struct JobConfig {
+    /// Name: keys the state directory and the dead letters.
+    pub name: String,
+    /// At most so many threads do engine work at the same time.
+    pub threads: usize,
+    /// How the stages are spread over threads.
+    pub execution: Execution,
+    /// Rows of a full batch.
+    pub batch_rows: usize,
+    /// Payload bytes of a full batch.
+    pub batch_bytes: usize,
+    /// How long an incomplete batch may wait while the next stage is busy.
+    pub batch_linger: Duration,
+    /// What decides when a batch is full.
+    pub batch_strategy: BatchStrategy,
+    /// Batches that an edge between threads holds.
+    pub channel_batches: usize,
+    /// Payload bytes that an edge between threads holds.
+    pub channel_bytes: usize,
+    /// Bytes of spent batches that each pool keeps.
+    pub pool_bytes: usize,
+    /// Empty reads in a row after which a source of unknown boundedness is taken for ended.
+    pub empty_batches: u32,
+    /// Time between these reads.
+    pub empty_wait: Duration,
+    /// Policy for evaluation, sink and panics.
+    pub on_error: OnError,
+    /// Rejected records above which the job fails.
+    pub max_errors: Option<u64>,
+    /// Share of rejected records above which the job fails, judged from 1,000 records on.
+    pub max_error_ratio: Option<f64>,
+    /// How long a stage error that may pass is retried.
+    pub retry_budget: Duration,
+    /// Trace context.
+    pub trace: TraceMode,
+    /// State directory.
+    pub state: Option<PathBuf>,
+    /// Time between commits.
+    pub commit_interval: Duration,
+    /// Restarts from the last commit after a failure (needs `state`).
+    pub max_restarts: u32,
+    /// A sink that takes no batch for so long is reported.
+    pub stall_warning: Duration,
+    /// After a cancel, threads that do not end within this time are abandoned.
+    pub shutdown_deadline: Duration,
+    /// The only source of time.
+    pub clock: Clock,
+}
+
+impl Default for JobConfig {
+    fn default() -> Self {
+        Self {
+            name: "job".into(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            execution: Execution::Auto,
+            batch_rows: 1000,
+            batch_bytes: 1 << 20,
+            batch_linger: Duration::from_millis(5),
+            batch_strategy: BatchStrategy::Fixed,
+            channel_batches: 8,
+            channel_bytes: 4 << 20,
+            pool_bytes: 8 << 20,
+            empty_batches: 3,
+            empty_wait: Duration::from_millis(100),
+            on_error: OnError::Fail,
+            max_errors: None,
+            max_error_ratio: None,
+            retry_budget: Duration::from_secs(300),
+            trace: TraceMode::Off,
+            state: None,
+            commit_interval: Duration::from_secs(1),
+            max_restarts: 0,
+            stall_warning: Duration::from_secs(10),
+            shutdown_deadline: Duration::from_secs(10),
+            clock: Clock::System,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The processor's heart: operators and routes, behind the engine lock.
+//!
+//! | lock | holders | for |
+//! |---|---|---|
+//! | engine lock (`Mutex<Core>`) | processor, once per batch | running operators |
+//! | | statistics snapshot, commit | copying counters, snapshots |
+//! | edge lock (`edge.rs`) | a sender that waits for byte credits | the wait alone |
+//!
+//! Order: engine lock before edge lock is never needed – batches are delivered after the engine lock is released.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::message::Parcel;
+use super::policy::{Decision, ErrorBudget, Failure, decide};
+use super::trace::Tracer;
+use super::{DeadLetter, JobConfig, JobError, OnError};
+use crate::observe::{NodeEntry, NodeStats};
+use crate::operator::{InputId, Operator, OperatorCounters, Output, Rejected};
+use crate::plan::InputRef;
+use crate::record::{Batch, Pools};
+
+/// Who takes what a source or node gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Node { node: usize, input: usize },
+    Sink(usize),
+}
+
+/// One operator with its counters.
+pub(super) struct NodeSlot {
+    pub(super) name: String,
+    pub(super) operator: Box<dyn Operator>,
+    targets: Vec<Target>,
+    counters: OperatorCounters,
+    home: u16,
+    open_inputs: usize,
+    done: bool,
+    routed: u64,
+    emitted: u64,
+    dead_lettered: u64,
+    skipped: u64,
+    batches: Vec<Batch>,
+    rejects: Vec<Rejected>,
+}
+
+impl NodeSlot {
+    pub(super) fn new(
+        name: String,
+        operator: Box<dyn Operator>,
+        targets: Vec<Target>,
+        inputs: usize,
+        home: u16,
+    ) -> Self {
+        Self {
+            name,
+            operator,
+            targets,
+            counters: OperatorCounters::default(),
+            home,
+            open_inputs: inputs,
+            done: false,
+            routed: 0,
+            emitted: 0,
+            dead_lettered: 0,
+            skipped: 0,
+            batches: Vec::new(),
+            rejects: Vec::new(),
+        }
+    }
+}
+
+/// One source as the processor sees it.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    pub(super) targets: Vec<Target>,
+    /// Some sink or node is reached on more than one way: rows are processed one by one, so that the order of the
+    /// merged output does not depend on the batch size.
+    pub(super) diamond: bool,
+    /// Nobody downstream wants more.
+    pub(super) done: bool,
+    pub(super) arrived: u64,
+}
+
+/// Operators and routes of a job.
+pub(super) struct Core {
+    pub(super) inlets: Vec<Inlet>,
+    pub(super) nodes: Vec<NodeSlot>,
+    /// Batches for sinks, in order; the driver empties it after each call.
+    pub(super) outbox: Vec<(usize, Parcel)>,
+    /// Dead letters of operators; the driver empties it after each call.
+    pub(super) letters: Vec<DeadLetter>,
+    /// Records routed to each sink.
+    pub(super) routed: Vec<u64>,
+    pub(super) batches: u64,
+    pub(super) lock_acquisitions: u64,
+    pub(super) deep_copies: crate::observe::Counter,
+    pools: Pools,
+    on_error: OnError,
+    budget: Arc<ErrorBudget>,
+    tracer: Option<Tracer>,
+    clock: crate::record::Clock,
+    now: i64,
+}
+
+impl Core {
+    pub(super) fn new(
+        config: &JobConfig,
+        inlets: Vec<Inlet>,
+        nodes: Vec<NodeSlot>,
+        sinks: usize,
+        pools: Pools,
+        budget: Arc<ErrorBudget>,
+    ) -> Self {
+        Self {
+            inlets,
+            nodes,
+            outbox: Vec::new(),
+            letters: Vec::new(),
+            routed: vec![0; sinks],
+            batches: 0,
+            lock_acquisitions: 0,
+            deep_copies: Default::default(),
+            pools,
+            on_error: config.on_error,
+            budget,
+            tracer: Tracer::for_mode(config.trace),
+            clock: config.clock.clone(),
+            now: 0,
+        }
+    }
+
+    /// Runs a batch of a source through everything that it feeds.
+    pub(super) fn push(&mut self, source: usize, batch: Batch) -> Result<(), JobError> {
+        let copies = crate::record::deep_copies_on_this_thread();
+        self.lock_acquisitions += 1;
+        self.batches += 1;
+        self.now = self.clock.now_micros();
+        let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
+        inlet.arrived += batch.len() as u64;
+        let result = if inlet.diamond && batch.len() > 1 {
+            self.push_row_by_row(source, &batch)
+        } else {
+            self.route(InputRef::Source(source), batch)
+        };
+        let made = crate::record::deep_copies_on_this_thread() - copies;
+        if made > 0 {
+            self.deep_copies.add(made);
+        }
+        result
+    }
+
+    fn push_row_by_row(&mut self, source: usize, batch: &Batch) -> Result<(), JobError> {
+        let bytes = batch.bytes() / batch.len().max(1);
+        for record in batch.records() {
+            // A copy of its own for each row, as the ways to the meeting point change it independently.
+            let mut row = self.pools.take(source as u16);
+            let (slot, _) = row.next_slot(record.schema());
+            slot.copy_metadata(record);
+            for (to, from) in slot.values_mut().iter_mut().zip(record.values()) {
+                to.assign(from);
+            }
+            row.inherit(batch);
+            row.set_bytes(bytes);
+            self.route(InputRef::Source(source), row)?;
+        }
+        Ok(())
+    }
+
+    /// A source has ended: its nodes emit what they hold back.
+    pub(super) fn end(&mut self, source: usize) -> Result<(), JobError> {
+        self.now = self.clock.now_micros();
+        self.end_of(InputRef::Source(source))
+    }
+
+    fn targets(&self, of: InputRef) -> &[Target] {
+        match of {
+            InputRef::Source(s) => self.inlets.get(s).map_or(&[], |i| &i.targets),
+            InputRef::Node(n) => self.nodes.get(n).map_or(&[], |n| &n.targets),
+        }
+    }
+
+    fn end_of(&mut self, of: InputRef) -> Result<(), JobError> {
+        for target in self.targets(of).to_vec() {
+            let Target::Node { node, input } = target else { continue };
+            self.run(node, |op, out| op.on_end(InputId(input), out))?;
+            let Some(slot) = self.nodes.get_mut(node) else { continue };
+            slot.open_inputs = slot.open_inputs.saturating_sub(1);
+            if slot.open_inputs == 0 {
+                self.end_of(InputRef::Node(node))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, from: InputRef, mut batch: Batch) -> Result<(), JobError> {
+        let count = self.targets(from).len();
+        let sinks = self.targets(from).iter().filter(|t| matches!(t, Target::Sink(_))).count();
+        // Nodes that must not change the batch come first; its last user gets it for good.
+        let last_node = if sinks == 0 {
+            self.targets(from).iter().rposition(|t| matches!(t, Target::Node { .. }))
+        } else {
+            None
+        };
+        for at in 0..count {
+            if let Some(&Target::Node { node, input }) = self.targets(from).get(at) {
+                if let Some(slot) = self.nodes.get_mut(node) {
+                    slot.routed += batch.len() as u64;
+                }
+                if Some(at) == last_node {
+                    return self.run(node, |op, out| op.process(InputId(input), batch, out));
+                }
+                self.run(node, |op, out| op.process_shared(InputId(input), &batch, out))?;
+            }
+        }
+        if sinks == 0 {
+            self.pools.give(batch);
+            return Ok(());
+        }
+        if let Some(tracer) = &mut self.tracer {
+            tracer.inject(&mut batch);
+        }
+        if sinks == 1 {
+            if let Some(&Target::Sink(sink)) =
+                self.targets(from).iter().find(|t| matches!(t, Target::Sink(_)))
+            {
+                self.send(sink, Parcel::Own(batch));
+            }
+            return Ok(());
+        }
+        let shared = Arc::new(batch);
+        for at in 0..count {
+            if let Some(&Target::Sink(sink)) = self.targets(from).get(at) {
+                self.send(sink, Parcel::Shared(shared.clone()));
+            }
+        }
+        self.pools.give_shared(shared);
+        Ok(())
+    }
+
+    fn send(&mut self, sink: usize, parcel: Parcel) {
+        if let Some(routed) = self.routed.get_mut(sink) {
+            *routed += parcel.batch().len() as u64;
+        }
+        self.outbox.push((sink, parcel));
+    }
+
+    /// Lets an operator work, settles its rejects, and routes what it emits.
+    fn run(
+        &mut self,
+        node: usize,
+        work: impl FnOnce(&mut dyn Operator, &mut Output<'_>),
+    ) -> Result<(), JobError> {
+        let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
+        let (mut batches, mut rejects) =
+            (std::mem::take(&mut slot.batches), std::mem::take(&mut slot.rejects));
+        let mut out = Output {
+            batches: &mut batches,
+            rejects: &mut rejects,
+            counters: &mut slot.counters,
+            pools: &self.pools,
+            home: slot.home,
+            now: self.now,
+            done: false,
+        };
+        work(&mut *slot.operator, &mut out);
+        if out.done && !slot.done {
+            slot.done = true;
+            self.spread_done();
+        }
+        for rejected in rejects.drain(..) {
+            self.settle(node, rejected)?;
+        }
+        for batch in batches.drain(..) {
+            if let Some(slot) = self.nodes.get_mut(node) {
+                slot.emitted += batch.len() as u64;
+            }
+            self.route(InputRef::Node(node), batch)?;
+        }
+        if let Some(slot) = self.nodes.get_mut(node) {
+            (slot.batches, slot.rejects) = (batches, rejects);
+        }
+        Ok(())
+    }
+
+    /// A node whose every user is done is done; so is a source.
+    fn spread_done(&mut self) {
+        for n in (0..self.nodes.len()).rev() {
+            let done = self.nodes.get(n).is_some_and(|s| s.done || self.all_done(&s.targets));
+            if let Some(slot) = self.nodes.get_mut(n) {
+                slot.done = done;
+            }
+        }
+        for i in 0..self.inlets.len() {
+            let done = self.inlets.get(i).is_some_and(|s| self.all_done(&s.targets));
+            if let Some(inlet) = self.inlets.get_mut(i) {
+                inlet.done = done;
+            }
+        }
+    }
+
+    fn all_done(&self, targets: &[Target]) -> bool {
+        !targets.is_empty()
+            && targets.iter().all(|t| match t {
+                Target::Node { node, .. } => self.nodes.get(*node).is_some_and(|n| n.done),
+                Target::Sink(_) => false,
+            })
+    }
+
+    fn settle(&mut self, node: usize, rejected: Rejected) -> Result<(), JobError> {
+        let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
+        let stage = format!("operator {}", slot.name);
+        let Rejected { record, error } = rejected;
+        if let Some(limit) = self.budget.reject() {
+            return Err(JobError::Budget { limit, last: error.to_string() });
+        }
+        match decide(self.on_error, Failure::Record, 0, Duration::ZERO, Duration::ZERO, 0.0) {
+            Decision::Skip => {
+                slot.skipped += 1;
+                log::debug!("{stage}: skipped a record: {error}");
+                Ok(())
+            }
+            Decision::DeadLetter => {
+                slot.dead_lettered += 1;
+                self.letters.push(DeadLetter::of_record(&record, &stage, error, self.now));
+                Ok(())
+            }
+            Decision::Retry(_) | Decision::Fail => Err(JobError::Record {
+                stage,
+                place: super::dead_letter::place(&record),
+                error,
+                hint: "to go on without such records use SET on_error = 'skip', or SET on_error = 'dlq' with SET dlq \
+                       = 'bad.jsonl'"
+                    .into(),
+            }),
+        }
+    }
+
+    /// The operators' lines of the ledger.
+    pub(super) fn entries(&self) -> Vec<NodeEntry> {
+        self.nodes
+            .iter()
+            .map(|n| NodeEntry {
+                name: format!("operator {}", n.name),
+                routed: n.routed,
+                input: n.counters.input,
+                forwarded: n.counters.forwarded,
+                fanned_out: n.counters.fanned_out,
+                filtered: n.counters.filtered,
+                absorbed: n.counters.absorbed,
+                rejected: n.counters.rejected,
+                dead_lettered: n.dead_lettered,
+                skipped: n.skipped,
+                emitted: n.emitted,
+            })
+            .collect()
+    }
+
+    /// The operators' statistics.
+    pub(super) fn node_stats(&self) -> Vec<NodeStats> {
+        self.nodes
+            .iter()
+            .map(|n| NodeStats {
+                name: n.name.clone(),
+                input: n.counters.input,
+                output: n.emitted,
+                filtered: n.counters.filtered,
+                absorbed: n.counters.absorbed,
+                rejected: n.counters.rejected,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,82 @@
+//! Records that failed, on their way to the dead letter queue.
+
+use std::sync::Arc;
+
+use crate::record::{DataType, FieldValue, RecordError, Schema, StreamRecord};
+
+/// One failed record with everything needed to find, repair and replay it.
+#[derive(Clone, Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) source: String,
+    pub(crate) position: String,
+    pub(crate) stage: String,
+    pub(crate) error: RecordError,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) time: i64,
+}
+
+/// Columns of the dead letter queue.
+pub fn dead_letter_schema() -> Arc<Schema> {
+    Schema::of([
+        ("job", DataType::Varchar),
+        ("source", DataType::Varchar),
+        ("position", DataType::Varchar),
+        ("stage", DataType::Varchar),
+        ("code", DataType::Varchar),
+        ("column", DataType::Varchar),
+        ("message", DataType::Varchar),
+        ("raw", DataType::Bytes),
+        ("headers", DataType::map(DataType::Varchar, DataType::Varchar)),
+        ("time", DataType::Timestamp),
+    ])
+}
+
+impl DeadLetter {
+    /// The letter as a record of [`dead_letter_schema`].
+    pub(crate) fn into_record(self, job: &str, schema: &Arc<Schema>) -> StreamRecord {
+        let headers = self.headers.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        StreamRecord::with_values(
+            schema.clone(),
+            [
+                job.into(),
+                self.source.into(),
+                self.position.into(),
+                self.stage.into(),
+                self.error.code.label().into(),
+                self.error.column.map_or(FieldValue::Null, FieldValue::String),
+                self.error.message.into(),
+                FieldValue::Bytes(self.raw.into()),
+                FieldValue::Map(Arc::new(headers)),
+                FieldValue::Timestamp(self.time),
+            ],
+        )
+    }
+
+    /// The letter of a record that was decoded before it failed: its columns as JSON text.
+    pub(crate) fn of_record(record: &StreamRecord, stage: &str, error: RecordError, time: i64) -> Self {
+        let headers = record
+            .headers()
+            .iter()
+            .map(|(k, v)| (k.to_owned(), String::from_utf8_lossy(v).into_owned()))
+            .collect();
+        Self {
+            source: record.topic().map_or_else(String::new, |t| t.to_string()),
+            position: place(record),
+            stage: stage.to_owned(),
+            error,
+            raw: serde_json::to_vec(record).unwrap_or_default(),
+            headers,
+            time,
+        }
+    }
+}
+
+/// Where a record stood, in words.
+pub(crate) fn place(record: &StreamRecord) -> String {
+    match (record.partition(), record.offset()) {
+        (0, Some(o)) => format!("offset {o}"),
+        (p, Some(o)) => format!("partition {p}, offset {o}"),
+        (_, None) => "an unknown position".into(),
+    }
+}

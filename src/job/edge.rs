@@ -1,0 +1,211 @@
+//! A channel between two threads, bounded in batches and in bytes.
+//!
+//! Protocol: the sender counts a message's bytes *before* it sends, the receiver gives them back when it takes the
+//! message. A sender that finds the edge full (and not empty of bytes) raises `waiting`, looks again under the lock, and waits
+//! on the condition; a receiver that sees `waiting` takes the lock before it notifies, so a wake-up can't fall between the
+//! look and the wait. Either end notices that the other is gone: receivers because the channel disconnects, senders
+//! because `gone` is raised by the receiver's drop. No wait is longer than [`TICK`] without a look at the cancel flag.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, bounded};
+use parking_lot::{Condvar, Mutex};
+
+use super::message::Message;
+
+/// Longest uninterrupted wait.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+struct Credits {
+    used: AtomicUsize,
+    limit: usize,
+    waiting: AtomicBool,
+    gone: AtomicBool,
+    lock: Mutex<()>,
+    room: Condvar,
+}
+
+/// The upper end.
+#[derive(Debug)]
+pub(super) struct EdgeSender {
+    channel: Sender<Message>,
+    credits: Arc<Credits>,
+}
+
+/// The lower end.
+#[derive(Debug)]
+pub(super) struct EdgeReceiver {
+    channel: Receiver<Message>,
+    credits: Arc<Credits>,
+}
+
+/// The other end is gone, or the job was cancelled.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Closed;
+
+/// Makes an edge that holds at most `batches` messages and `bytes` payload bytes; one message over the limit passes an empty edge.
+pub(super) fn edge(batches: usize, bytes: usize) -> (EdgeSender, EdgeReceiver) {
+    let (tx, rx) = bounded(batches.max(1));
+    let credits = Arc::new(Credits {
+        used: AtomicUsize::new(0),
+        limit: bytes,
+        waiting: AtomicBool::new(false),
+        gone: AtomicBool::new(false),
+        lock: Mutex::new(()),
+        room: Condvar::new(),
+    });
+    (EdgeSender { channel: tx, credits: credits.clone() }, EdgeReceiver { channel: rx, credits })
+}
+
+impl EdgeSender {
+    /// Sends, waiting for room. Returns how long it had to wait. `tick` is called about every [`TICK`] of waiting with the
+    /// time waited so far; `false` gives up.
+    pub(super) fn send(
+        &self,
+        message: Message,
+        mut tick: impl FnMut(Duration) -> bool,
+    ) -> Result<Duration, Closed> {
+        let bytes = message.bytes();
+        let mut waited = Duration::ZERO;
+        if bytes > 0 && !self.credits.fits(bytes) {
+            let start = Instant::now();
+            while !self.credits.wait(bytes) {
+                if self.credits.gone.load(Ordering::Acquire) || !tick(start.elapsed()) {
+                    return Err(Closed);
+                }
+            }
+            waited = start.elapsed();
+        }
+        self.credits.used.fetch_add(bytes, Ordering::AcqRel);
+        let mut message = match self.channel.try_send(message) {
+            Ok(()) => return Ok(waited),
+            Err(crossbeam_channel::TrySendError::Disconnected(_)) => return Err(Closed),
+            Err(crossbeam_channel::TrySendError::Full(m)) => m,
+        };
+        let start = Instant::now();
+        loop {
+            message = match self.channel.send_timeout(message, TICK) {
+                Ok(()) => return Ok(waited + start.elapsed()),
+                Err(SendTimeoutError::Disconnected(_)) => return Err(Closed),
+                Err(SendTimeoutError::Timeout(m)) => m,
+            };
+            if !tick(waited + start.elapsed()) {
+                return Err(Closed);
+            }
+        }
+    }
+    /// Whether the receiver has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.channel.is_empty()
+    }
+}
+
+impl Credits {
+    fn fits(&self, bytes: usize) -> bool {
+        let used = self.used.load(Ordering::Acquire);
+        used == 0 || used + bytes <= self.limit
+    }
+    /// Waits for room, at most a tick; says whether there is some.
+    fn wait(&self, bytes: usize) -> bool {
+        let mut guard = self.lock.lock();
+        self.waiting.store(true, Ordering::SeqCst);
+        if !self.fits(bytes) && !self.gone.load(Ordering::SeqCst) {
+            self.room.wait_for(&mut guard, TICK);
+        }
+        self.waiting.store(false, Ordering::SeqCst);
+        self.fits(bytes)
+    }
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) {
+            let _guard = self.lock.lock();
+            self.room.notify_all();
+        }
+    }
+}
+
+impl EdgeReceiver {
+    fn took(&self, message: Message) -> Message {
+        let bytes = message.bytes();
+        if bytes > 0 {
+            self.credits.give_back(bytes);
+        }
+        message
+    }
+    /// What is there now.
+    pub(super) fn try_recv(&self) -> Result<Option<Message>, Closed> {
+        match self.channel.try_recv() {
+            Ok(m) => Ok(Some(self.took(m))),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Closed),
+        }
+    }
+    /// What comes within `wait`.
+    pub(super) fn recv(&self, wait: Duration) -> Result<Option<Message>, Closed> {
+        match self.channel.recv_timeout(wait) {
+            Ok(m) => Ok(Some(self.took(m))),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Closed),
+        }
+    }
+    /// The channel itself, to wait on several.
+    pub(super) fn channel(&self) -> &Receiver<Message> {
+        &self.channel
+    }
+}
+
+impl Drop for EdgeReceiver {
+    fn drop(&mut self) {
+        self.credits.gone.store(true, Ordering::SeqCst);
+        let _guard = self.credits.lock.lock();
+        self.credits.room.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::message::Parcel;
+    use crate::record::Batch;
+
+    fn parcel(bytes: usize) -> Message {
+        let mut b = Batch::default();
+        b.set_bytes(bytes);
+        Message::Parcel(Parcel::Own(b))
+    }
+
+    #[test]
+    fn bytes_bound_the_edge_control_messages_pass_and_one_big_batch_passes_an_empty_edge() {
+        let (tx, rx) = edge(8, 100);
+        assert!(tx.send(parcel(500), |_| false).is_ok());
+        assert_eq!(tx.send(parcel(1), |_| false), Err(Closed));
+        assert!(tx.send(Message::Detach, |_| false).is_ok());
+        assert!(matches!(rx.try_recv(), Ok(Some(Message::Parcel(_)))));
+        assert!(tx.send(parcel(60), |_| false).is_ok());
+        assert_eq!(tx.send(parcel(60), |_| false), Err(Closed));
+    }
+
+    #[test]
+    fn a_blocked_sender_wakes_when_room_is_made_and_when_the_receiver_dies() {
+        let (tx, rx) = edge(8, 100);
+        tx.send(parcel(80), |_| false).unwrap();
+        let (ready, go) = std::sync::mpsc::channel();
+        let sender = std::thread::spawn(move || {
+            ready.send(()).unwrap();
+            let first = tx.send(parcel(80), |_| true);
+            let second = tx.send(parcel(80), |_| true);
+            (first.is_ok(), second)
+        });
+        go.recv().unwrap();
+        assert!(matches!(rx.recv(Duration::from_secs(5)), Ok(Some(_))));
+        assert!(matches!(rx.recv(Duration::from_secs(5)), Ok(Some(_))));
+        drop(rx);
+        let (first, second) = sender.join().unwrap();
+        assert!(first);
+        // The second either entered the emptied edge before the receiver died or found it gone.
+        assert!(second.is_ok() || second == Err(Closed));
+    }
+}

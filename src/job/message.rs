@@ -1,0 +1,51 @@
+//! What travels in band between stages: `(Batch | Letters | Barrier)* (End | Detach)`.
+
+use std::sync::Arc;
+
+use super::DeadLetter;
+use crate::record::{Batch, Position, StreamRecord};
+
+/// A batch that has one reader, or several.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    Own(Batch),
+    Shared(Arc<Batch>),
+}
+
+impl Parcel {
+    pub(super) fn batch(&self) -> &Batch {
+        match self {
+            Parcel::Own(b) => b,
+            Parcel::Shared(b) => b,
+        }
+    }
+    pub(super) fn records(&self) -> &[Arc<StreamRecord>] {
+        self.batch().records()
+    }
+}
+
+/// One message of an edge.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Records.
+    Parcel(Parcel),
+    /// Records that the source stage could not decode, for the dead letter queue.
+    Letters(Vec<DeadLetter>),
+    /// Everything before it belongs to `epoch`; from a source, with the position behind it.
+    Barrier { epoch: u64, position: Position },
+    /// The sender has no more and keeps nothing.
+    End { position: Position },
+    /// The sender's stage goes back to the processor's thread.
+    Detach,
+}
+
+impl Message {
+    /// Payload bytes for the edge's credits; control messages are never held back.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Message::Parcel(p) => p.batch().bytes().max(1),
+            Message::Letters(l) => l.iter().map(|l| l.raw.len() + 200).sum(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The corridor: threads, channels, stages, failure, commits.
+//!
+//! A job is opened from a [`JobSpec`] and then driven: by a processor thread of its own ([`start`]) or by the caller
+//! ([`stepping`]). It knows no connector and no SQL.
+//!
+//! Tables of threads (`stage_thread.rs`), locks (`core.rs`) and messages (`message.rs`) stand in those files.
+
+mod batching;
+mod commit;
+mod config;
+mod core;
+mod dead_letter;
+mod driver;
+mod edge;
+mod error;
+mod handle;
+mod message;
+mod open;
+mod placement;
+mod policy;
+mod shared;
+mod sink_stage;
+mod source_stage;
+mod spec;
+mod stage_thread;
+#[cfg(test)]
+mod tests;
+mod topology;
+mod trace;
+
+pub use config::{BatchStrategy, Execution, JobConfig, OnError, TraceMode};
+pub(crate) use dead_letter::DeadLetter;
+pub use dead_letter::dead_letter_schema;
+pub use error::JobError;
+pub use handle::{JobHandle, Step, Stopper, start, stepping};
+pub use policy::{Decision, Failure, decide};
+pub use shared::Stop;
+pub use spec::{JobSpec, SinkPart, SourcePart};

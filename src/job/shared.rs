@@ -1,0 +1,180 @@
+//! What the threads of one job share: flags, events, counters for statistics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::core::Core;
+use crate::observe::{
+    Counter, JobStats, PlacementDecision, SinkCounters, SinkStats, SourceCounters, SourceStats, StageTimes,
+    TimeStats,
+};
+
+/// How a job is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Stop reading, finish what was read, flush, commit.
+    Drain,
+    /// As [`Drain`](Stop::Drain), but the job may go on later from its commit: it is not marked finished.
+    Checkpoint,
+    /// End at once, commit nothing.
+    Abort,
+}
+
+const RUNNING: u8 = 0;
+const DRAIN: u8 = 1;
+const CHECKPOINT: u8 = 2;
+const ABORT: u8 = 3;
+
+/// Shared by handle, processor and stage threads.
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) started: Instant,
+    stop: AtomicU8,
+    cancelled: AtomicBool,
+    /// Threads of this job that were found alive after the deadline.
+    pub(super) live: Mutex<JobView>,
+    pub(super) process: Counter,
+    pub(super) commits: Counter,
+    pub(super) restarts: Counter,
+}
+
+/// What statistics are made of; replaced when the job is opened again.
+#[derive(Default)]
+pub(super) struct JobView {
+    pub(super) core: Option<Arc<Mutex<Core>>>,
+    pub(super) sources: Vec<(String, Arc<SourceCounters>)>,
+    pub(super) sinks: Vec<(String, Arc<SinkCounters>)>,
+    pub(super) letters_written: Option<Arc<SinkCounters>>,
+    pub(super) state: &'static str,
+    pub(super) execution: String,
+    pub(super) decisions: Vec<PlacementDecision>,
+    pub(super) positions: Vec<String>,
+    pub(super) wall: Option<Duration>,
+}
+
+impl Shared {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            started: Instant::now(),
+            stop: AtomicU8::new(RUNNING),
+            cancelled: AtomicBool::new(false),
+            live: Mutex::new(JobView { state: "running", ..JobView::default() }),
+            process: Counter::default(),
+            commits: Counter::default(),
+            restarts: Counter::default(),
+        }
+    }
+    /// Asks the job to stop; a stronger request overrides a weaker one.
+    pub(super) fn request_stop(&self, stop: Stop) {
+        let level = match stop {
+            Stop::Drain => DRAIN,
+            Stop::Checkpoint => CHECKPOINT,
+            Stop::Abort => ABORT,
+        };
+        self.stop.fetch_max(level, Ordering::AcqRel);
+        if stop == Stop::Abort {
+            self.cancel();
+        }
+    }
+    pub(super) fn stop_requested(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Acquire) {
+            DRAIN => Some(Stop::Drain),
+            CHECKPOINT => Some(Stop::Checkpoint),
+            ABORT => Some(Stop::Abort),
+            _ => None,
+        }
+    }
+    /// Ends every wait of the job's threads.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+    pub(super) fn clear_cancel(&self) {
+        if self.stop_requested() != Some(Stop::Abort) {
+            self.cancelled.store(false, Ordering::Release);
+        }
+    }
+
+    /// Takes the engine lock once, for as long as copying a few counters takes.
+    pub(super) fn stats(&self) -> JobStats {
+        let view = self.live.lock();
+        let mut stats = JobStats {
+            job: self.name.clone(),
+            state: view.state.into(),
+            execution: view.execution.clone(),
+            wall_s: view.wall.unwrap_or_else(|| self.started.elapsed()).as_secs_f64(),
+            process_s: seconds(&self.process),
+            commits: self.commits.get(),
+            restarts: self.restarts.get(),
+            peak_memory_bytes: peak_memory(),
+            decisions: view.decisions.clone(),
+            ..JobStats::default()
+        };
+        for (i, (name, c)) in view.sources.iter().enumerate() {
+            stats.records_in += c.decoded.get();
+            stats.bytes_in += c.bytes.get();
+            stats.rejected += c.rejected.get();
+            stats.deep_copies += c.deep_copies.get();
+            stats.sources.push(SourceStats {
+                name: name.clone(),
+                records: c.decoded.get(),
+                bytes: c.bytes.get(),
+                batches: c.batches.get(),
+                rejected: c.rejected.get(),
+                dead_lettered: c.dead_lettered.get(),
+                skipped: c.skipped.get(),
+                unread: c.unread.get(),
+                records_allocated: c.allocated.get(),
+                retries: c.retries.get(),
+                position: view.positions.get(i).cloned().unwrap_or_default(),
+                time: times(&c.times),
+            });
+        }
+        for (name, c) in &view.sinks {
+            stats.records_out += c.written.get();
+            stats.rejected += c.rejected.get();
+            stats.deep_copies += c.deep_copies.get();
+            stats.sinks.push(SinkStats {
+                name: name.clone(),
+                records: c.written.get(),
+                batches: c.batches.get(),
+                rejected: c.rejected.get(),
+                retries: c.retries.get(),
+                max_latency_ms: c.max_latency.get() as f64 / 1e6,
+                time: times(&c.times),
+            });
+        }
+        stats.dead_letters = view.letters_written.as_ref().map_or(0, |c| c.written.get());
+        if let Some(core) = &view.core {
+            let core = core.lock();
+            stats.batches = core.batches;
+            stats.lock_acquisitions = core.lock_acquisitions;
+            stats.deep_copies += core.deep_copies.get();
+            stats.operators = core.node_stats();
+        }
+        stats.filtered = stats.operators.iter().map(|n| n.filtered).sum();
+        stats.rejected += stats.operators.iter().map(|n| n.rejected).sum::<u64>();
+        stats
+    }
+}
+
+fn seconds(c: &Counter) -> f64 {
+    c.get() as f64 / 1e9
+}
+
+fn times(t: &StageTimes) -> TimeStats {
+    TimeStats { busy_s: seconds(&t.busy), waiting_s: seconds(&t.waiting), blocked_s: seconds(&t.blocked) }
+}
+
+/// Peak resident memory of this process, from the kernel (`VmHWM`).
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}

@@ -1,0 +1,292 @@
+//! A source on its way through the job: reads batches, applies the error policy, knows the end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batching::Batching;
+use super::policy::{Decision, ErrorBudget, Failure, decide};
+use super::{BatchStrategy, DeadLetter, JobConfig, JobError, OnError};
+use crate::io::{Boundedness, DataReader, Read};
+use crate::observe::SourceCounters;
+use crate::record::{Batch, BatchBuilder, Clock, Pools, Position, Reject, deep_copies_on_this_thread};
+
+/// What a call of [`SourceStage::poll`] gave.
+#[derive(Debug)]
+pub(super) enum Polled {
+    /// A batch, and dead letters of records before its end.
+    Batch(Batch),
+    /// Nothing now; nothing will change before that time on the clock's monotonic scale.
+    Idle(Option<Duration>),
+    /// No more, ever.
+    End,
+}
+
+/// An open source with everything that belongs to it. Moves between threads at batch boundaries.
+pub(super) struct SourceStage {
+    pub(super) name: String,
+    pub(super) counters: Arc<SourceCounters>,
+    pub(super) letters: VecDeque<DeadLetter>,
+    pub(super) batching: Batching,
+    reader: Box<dyn DataReader>,
+    builder: BatchBuilder,
+    pools: Pools,
+    home: u16,
+    on_error: OnError,
+    budget: Arc<ErrorBudget>,
+    clock: Clock,
+    boundedness: Boundedness,
+    empty_batches: u32,
+    empty_wait: Duration,
+    retry_budget: Duration,
+    empty_reads: u32,
+    not_before: Option<Duration>,
+    retry: Option<(u32, Duration)>,
+    ended: bool,
+    commit_errors: u64,
+}
+
+impl SourceStage {
+    pub(super) fn new(
+        name: String,
+        reader: Box<dyn DataReader>,
+        config: &JobConfig,
+        on_error: OnError,
+        pools: Pools,
+        home: u16,
+        budget: Arc<ErrorBudget>,
+    ) -> Self {
+        let builder = BatchBuilder::new(reader.schema());
+        Self {
+            name,
+            counters: Arc::default(),
+            letters: VecDeque::new(),
+            batching: Batching::new(config),
+            boundedness: reader.boundedness(),
+            reader,
+            builder,
+            pools,
+            home,
+            on_error,
+            budget,
+            clock: config.clock.clone(),
+            empty_batches: config.empty_batches.max(1),
+            empty_wait: config.empty_wait,
+            retry_budget: config.retry_budget,
+            empty_reads: 0,
+            not_before: None,
+            retry: None,
+            ended: false,
+            commit_errors: 0,
+        }
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.boundedness == Boundedness::Bounded
+    }
+
+    /// Where the reader stands: behind everything that was polled.
+    pub(super) fn position(&self) -> Position {
+        self.reader.position()
+    }
+
+    /// Tells the source that everything before `position` is durable.
+    pub(super) fn commit(&mut self, position: &Position) {
+        if let Err(e) = self.reader.commit(position) {
+            self.commit_errors += 1;
+            log::warn!(
+                "source {}: the commit of {position} failed ({} so far): {e}",
+                self.name,
+                self.commit_errors
+            );
+        }
+    }
+
+    /// Ends the source early: what it still holds counts as unread.
+    pub(super) fn stop(&mut self) {
+        self.ended = true;
+        self.counters.unread.add(self.builder.len() as u64);
+        self.builder.take(Batch::default());
+    }
+
+    /// Reads until a batch is worth handing on. `wait` bounds the time that the reader may block; `hungry` says whether the
+    /// next stage has nothing to do.
+    pub(super) fn poll(&mut self, wait: Duration, hungry: impl Fn() -> bool) -> Result<Polled, JobError> {
+        if self.ended {
+            return Ok(Polled::End);
+        }
+        let mut first_at: Option<Instant> = None;
+        loop {
+            let now = self.not_before.map(|_| self.clock.monotonic());
+            if let (Some(until), Some(now)) = (self.not_before, now)
+                && now < until
+            {
+                return Ok(if self.builder.is_empty() { Polled::Idle(Some(until)) } else { self.hand_on() });
+            }
+            let found = self.read(if first_at.is_some() { Duration::ZERO } else { wait })?;
+            if self.builder.is_empty() {
+                match found {
+                    Some(Read::End) => {
+                        self.ended = true;
+                        return Ok(Polled::End);
+                    }
+                    Some(_) => return Ok(self.empty_read()),
+                    None => return Ok(Polled::Idle(self.not_before)),
+                }
+            }
+            self.empty_reads = 0;
+            if found == Some(Read::End) {
+                self.ended = true;
+                return Ok(self.hand_on());
+            }
+            let started = *first_at.get_or_insert_with(Instant::now);
+            let full = self.builder.is_full();
+            let waited = started.elapsed();
+            if full || found != Some(Read::More) && self.batching.strategy != BatchStrategy::TimeWindow {
+                return Ok(self.hand_on());
+            }
+            if self.batching.may_hand_on(waited, hungry()) {
+                return Ok(self.hand_on());
+            }
+        }
+    }
+
+    /// One call of the reader. `None`: it failed in a way that may pass, and is asked again later.
+    fn read(&mut self, wait: Duration) -> Result<Option<Read>, JobError> {
+        let (pools, home) = (&self.pools, self.home);
+        self.builder.supply(|| pools.take(home));
+        let (rows, bytes) = self.batching.limits();
+        self.builder.set_limits(rows, bytes);
+        self.builder.set_max_wait(wait);
+        let mark = self.builder.mark();
+        match self.reader.read(&mut self.builder) {
+            Ok(found) => {
+                self.retry = None;
+                self.not_before = None;
+                self.settle_rejects()?;
+                Ok(Some(found))
+            }
+            Err(error) => {
+                self.builder.roll_back(mark);
+                let now = self.clock.monotonic();
+                let (attempt, since) = self.retry.unwrap_or((0, now));
+                let failure = if error.is_transient() { Failure::Transient } else { Failure::Fatal };
+                let jitter = pseudo_random(now.as_nanos() as u64 ^ u64::from(attempt));
+                let spent = now.saturating_sub(since);
+                match decide(self.on_error, failure, attempt, spent, self.retry_budget, jitter) {
+                    Decision::Retry(after) => {
+                        log::warn!("source {}: {error}; trying again in {after:?}", self.name);
+                        self.counters.retries.add(1);
+                        self.retry = Some((attempt + 1, since));
+                        self.not_before = Some(now + after);
+                        Ok(None)
+                    }
+                    _ => Err(JobError::io(format!("source {}", self.name), error)),
+                }
+            }
+        }
+    }
+
+    /// The end-of-stream rule for sources of unknown boundedness.
+    fn empty_read(&mut self) -> Polled {
+        if self.boundedness != Boundedness::Unknown {
+            return Polled::Idle(None);
+        }
+        self.empty_reads += 1;
+        if self.empty_reads >= self.empty_batches {
+            self.ended = true;
+            return Polled::End;
+        }
+        let until = self.clock.monotonic() + self.empty_wait;
+        self.not_before = Some(until);
+        Polled::Idle(Some(until))
+    }
+
+    fn hand_on(&mut self) -> Polled {
+        let mut batch = self.builder.take(Batch::default());
+        batch.set_home(self.home);
+        if batch.born().is_none() {
+            batch.set_born(Some(Instant::now()));
+        }
+        let c = &self.counters;
+        c.decoded.add(batch.len() as u64);
+        c.bytes.add(batch.bytes() as u64);
+        c.batches.add(1);
+        c.allocated.set(self.builder.allocated());
+        self.budget.saw(batch.len() as u64);
+        Polled::Batch(batch)
+    }
+
+    /// Applies the policy to what could not be decoded.
+    fn settle_rejects(&mut self) -> Result<(), JobError> {
+        if self.builder.rejects().is_empty() {
+            return Ok(());
+        }
+        for (reject, origin) in self.builder.take_rejects_with_origins() {
+            self.counters.rejected.add(1);
+            self.budget.saw(1);
+            let place = place_of(&reject, origin.as_deref());
+            if let Some(limit) = self.budget.reject() {
+                return Err(JobError::Budget { limit, last: format!("{place}: {}", reject.error) });
+            }
+            match decide(self.on_error, Failure::Record, 0, Duration::ZERO, self.retry_budget, 0.0) {
+                Decision::Skip => {
+                    self.counters.skipped.add(1);
+                    log::debug!("source {}: skipped {place}: {}", self.name, reject.error);
+                }
+                Decision::DeadLetter => {
+                    self.counters.dead_lettered.add(1);
+                    self.letters.push_back(DeadLetter {
+                        source: self.name.clone(),
+                        position: place,
+                        stage: format!("source {}", self.name),
+                        error: reject.error,
+                        raw: reject.raw,
+                        headers: Vec::new(),
+                        time: self.clock.now_micros(),
+                    });
+                }
+                Decision::Retry(_) | Decision::Fail => {
+                    return Err(JobError::Record {
+                        stage: format!("source {}", self.name),
+                        place,
+                        error: reject.error,
+                        hint: "to go on without such records add on_error = 'skip' or on_error = 'dlq' (with dlq = \
+                               'bad.jsonl') to the source's options"
+                            .into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `flights.csv:17 (byte 1234)`, as far as it is known.
+fn place_of(reject: &Reject, origin: Option<&str>) -> String {
+    match (origin, reject.line) {
+        (Some(o), Some(l)) => format!("{o}:{l} (byte {})", reject.offset),
+        (Some(o), None) => format!("{o}, offset {}", reject.offset),
+        (None, Some(l)) => format!("line {l} (byte {})", reject.offset),
+        (None, None) => format!("offset {}", reject.offset),
+    }
+}
+
+/// A number in [0, 1) from a seed (SplitMix64's finalizer): spreads retries, nothing more.
+pub(super) fn pseudo_random(seed: u64) -> f64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Adds the deep copies that `work` makes on this thread to a stage's account.
+pub(super) fn counting_copies<T>(counter: &crate::observe::Counter, work: impl FnOnce() -> T) -> T {
+    let before = deep_copies_on_this_thread();
+    let result = work();
+    let made = deep_copies_on_this_thread() - before;
+    if made > 0 {
+        counter.add(made);
+    }
+    result
+}

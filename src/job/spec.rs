@@ -1,0 +1,101 @@
+//! What a job is made of, ready to be opened – again after a failure.
+
+use std::sync::Arc;
+
+use super::{JobConfig, JobError, OnError};
+use crate::io::{DataSink, DataSource, Scan, SystemColumns};
+use crate::plan::{InputRef, JobPlan, SourceSpec, SystemColumn};
+
+/// A source with its own policies.
+#[derive(Clone)]
+pub struct SourcePart {
+    /// Name for messages and state.
+    pub name: String,
+    /// The source.
+    pub source: Arc<dyn DataSource>,
+    /// Policy for records that can't be decoded; `None` = the job's.
+    pub on_error: Option<OnError>,
+}
+
+/// A sink.
+#[derive(Clone)]
+pub struct SinkPart {
+    /// Name for messages and state.
+    pub name: String,
+    /// The sink.
+    pub sink: Arc<dyn DataSink>,
+}
+
+/// A job that can be started. `sources` and `sinks` are parallel to the plan's.
+#[derive(Clone)]
+pub struct JobSpec {
+    /// Settings.
+    pub config: JobConfig,
+    /// What runs.
+    pub plan: JobPlan,
+    /// Where records come from.
+    pub sources: Vec<SourcePart>,
+    /// Where they go.
+    pub sinks: Vec<SinkPart>,
+    /// Where failed records go, if a policy is `dlq`.
+    pub dead_letters: Option<SinkPart>,
+}
+
+impl JobSpec {
+    /// Checks what can be checked without opening anything.
+    ///
+    /// # Errors
+    /// If parts are missing, a `dlq` policy has no target, or a source can't be replayed although state is kept.
+    pub fn check(&self) -> Result<(), JobError> {
+        if self.sources.len() != self.plan.sources.len() || self.sinks.len() != self.plan.sinks.len() {
+            return Err(JobError::Config("the job's sources and sinks do not match its plan".into()));
+        }
+        let wants_dlq = |p: &SourcePart| p.on_error.unwrap_or(self.config.on_error) == OnError::Dlq;
+        let source = self.sources.iter().find(|p| wants_dlq(p));
+        if self.dead_letters.is_none() && (source.is_some() || self.config.on_error == OnError::Dlq) {
+            let who = source.map_or("SET on_error = 'dlq'".to_owned(), |s| {
+                format!("source {}: on_error = 'dlq'", s.name)
+            });
+            return Err(JobError::Config(format!(
+                "{who} needs a dead letter queue: add dlq = 'bad.jsonl' (or SET dlq = …)"
+            )));
+        }
+        if self.config.state.is_some()
+            && let Some(part) = self
+                .sources
+                .iter()
+                .zip(&self.plan.sources)
+                .find(|(p, s)| s.values.is_none() && !p.source.can_replay())
+        {
+            return Err(JobError::Config(format!(
+                "source {}: it can't be read again from a position, so a job with --state can't use it",
+                part.0.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// A fingerprint of the plan: a changed plan must not go on from the state of another one.
+    pub fn fingerprint(&self) -> u32 {
+        crc32fast::hash(format!("{:?}", self.plan).as_bytes())
+    }
+}
+
+/// What a source must deliver for this plan.
+pub(super) fn scan_of(spec: &SourceSpec) -> Scan {
+    let wants = |c| spec.system.contains(&c);
+    Scan {
+        schema: spec.schema.clone(),
+        system: SystemColumns {
+            timestamp: wants(SystemColumn::Timestamp),
+            topic: wants(SystemColumn::Topic),
+            key: wants(SystemColumn::Key),
+            headers: wants(SystemColumn::Headers),
+        },
+    }
+}
+
+/// Sinks that each input feeds, as indices into the plan's sinks.
+pub(super) fn sinks_of(plan: &JobPlan, of: InputRef) -> Vec<usize> {
+    (0..plan.sinks.len()).filter(|&k| plan.sinks.get(k).is_some_and(|s| s.inputs.contains(&of))).collect()
+}

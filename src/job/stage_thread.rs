@@ -1,0 +1,289 @@
+//! Stages that have a thread of their own: the reader's and the writer's loop.
+//!
+//! | thread | receives from | sends to | ends when |
+//! |---|---|---|---|
+//! | `ms-read-i` | control channel (processor) | its edge | source ended, told to stop or detach, cancelled, edge closed |
+//! | `ms-write-i` | its edge | event channel (processor) | `End`, `Detach`, cancelled, edge closed |
+//!
+//! Each thread owns its stage and gives it back through its join handle.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::edge::{EdgeReceiver, EdgeSender, TICK, edge};
+use super::message::{Message, Parcel};
+use super::shared::Shared;
+use super::sink_stage::SinkStage;
+use super::source_stage::{Polled, SourceStage, counting_copies};
+use super::{DeadLetter, JobConfig, JobError};
+use crate::record::{Pools, Position};
+
+/// What the processor tells a reader thread. Not in band: it flows upward.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// Put a barrier behind what was read so far.
+    Barrier(u64),
+    /// Everything before the position is durable.
+    Commit(Position),
+    /// Read no more; end.
+    Stop,
+    /// Give the stage back.
+    Detach,
+}
+
+/// What a writer thread tells the processor.
+#[derive(Debug)]
+pub(super) enum SinkEvent {
+    /// Epoch `epoch` is durable; the sink stands at `position`.
+    Durable { sink: usize, epoch: u64, position: Position },
+    /// Records that the sink refused.
+    Letters(Vec<DeadLetter>),
+    /// Time from first read to written of a batch of that many rows.
+    Latency { rows: usize, latency: Duration },
+}
+
+/// A source stage on its own thread.
+pub(super) struct SourceThread {
+    pub(super) edge: EdgeReceiver,
+    pub(super) control: Sender<Control>,
+    pub(super) thread: StageThread<SourceStage>,
+}
+
+/// A sink stage on its own thread.
+pub(super) struct SinkThread {
+    pub(super) edge: EdgeSender,
+    pub(super) thread: StageThread<SinkStage>,
+}
+
+/// A running thread that gives its stage back.
+pub(super) struct StageThread<S> {
+    pub(super) name: String,
+    pub(super) handle: JoinHandle<Result<S, JobError>>,
+}
+
+impl<S> StageThread<S> {
+    fn spawn(
+        name: String,
+        body: impl FnOnce() -> Result<S, JobError> + Send + 'static,
+    ) -> Result<Self, JobError>
+    where
+        S: Send + 'static,
+    {
+        let handle = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(body)
+            .map_err(|e| JobError::Config(format!("can't start thread {name}: {e}")))?;
+        Ok(Self { name, handle })
+    }
+    /// Waits for the end of a thread that was told to end, and takes its stage back.
+    pub(super) fn join(self) -> Result<S, JobError> {
+        let name = self.name;
+        self.handle.join().unwrap_or_else(|panic| {
+            let message = panic_text(&*panic);
+            Err(JobError::Panic { thread: name, message })
+        })
+    }
+}
+
+/// The message of a caught panic.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
+}
+
+/// Moves a source stage to a thread of its own.
+pub(super) fn spawn_source(
+    index: usize,
+    stage: SourceStage,
+    config: &JobConfig,
+    shared: &Arc<Shared>,
+) -> Result<SourceThread, JobError> {
+    let (tx, rx) = edge(config.channel_batches, config.channel_bytes);
+    let (control, commands) = unbounded();
+    let shared = shared.clone();
+    let thread =
+        StageThread::spawn(format!("ms-read-{index}"), move || read_loop(stage, &tx, &commands, &shared))?;
+    Ok(SourceThread { edge: rx, control, thread })
+}
+
+fn read_loop(
+    mut stage: SourceStage,
+    tx: &EdgeSender,
+    commands: &Receiver<Control>,
+    shared: &Shared,
+) -> Result<SourceStage, JobError> {
+    let go_on = |_: Duration| !shared.is_cancelled();
+    let counters = stage.counters.clone();
+    let times = &counters.times;
+    let mut lap = Instant::now();
+    let mut nap = Duration::from_micros(50);
+    while !shared.is_cancelled() {
+        while let Ok(command) = commands.try_recv() {
+            match command {
+                Control::Barrier(epoch) => {
+                    if tx.send(Message::Barrier { epoch, position: stage.position() }, go_on).is_err() {
+                        return Ok(stage);
+                    }
+                }
+                Control::Commit(position) => stage.commit(&position),
+                Control::Stop => stage.stop(),
+                Control::Detach => {
+                    // If the edge is closed the processor is gone and nobody waits for the stage.
+                    let _ = tx.send(Message::Detach, go_on);
+                    return Ok(stage);
+                }
+            }
+        }
+        let polled = counting_copies(&counters.deep_copies, || stage.poll(TICK / 5, || tx.is_idle()))?;
+        if !stage.letters.is_empty() {
+            let letters = stage.letters.drain(..).collect();
+            if tx.send(Message::Letters(letters), go_on).is_err() {
+                return Ok(stage);
+            }
+        }
+        let now = Instant::now();
+        match polled {
+            Polled::Batch(batch) => {
+                times.busy.add_time(now - lap);
+                counters.forwarded.add(batch.len() as u64);
+                match tx.send(Message::Parcel(Parcel::Own(batch)), go_on) {
+                    Ok(waited) => times.blocked.add_time(waited),
+                    Err(_) => return Ok(stage),
+                }
+                nap = Duration::from_micros(50);
+                lap = if counters.times.blocked.get() > 0 { Instant::now() } else { now };
+            }
+            Polled::Idle(until) => {
+                // A reader that honours `max_wait` has waited already; one that does not is asked ever more rarely.
+                let quick = now - lap < Duration::from_micros(100);
+                let wait = match until {
+                    Some(_) => Duration::from_millis(1),
+                    None if quick => nap,
+                    None => Duration::ZERO,
+                };
+                nap = (nap * 2).min(Duration::from_millis(5));
+                if !wait.is_zero()
+                    && let Ok(command) = commands.recv_timeout(wait)
+                    && handle_while_idle(command, &mut stage, tx, shared)
+                {
+                    return Ok(stage);
+                }
+                let end = Instant::now();
+                times.waiting.add_time(end - lap);
+                lap = end;
+            }
+            Polled::End => {
+                times.busy.add_time(now - lap);
+                let _ = tx.send(Message::End { position: stage.position() }, go_on);
+                return Ok(stage);
+            }
+        }
+    }
+    Ok(stage)
+}
+
+/// Commands that arrive during a nap; `true` ends the thread.
+fn handle_while_idle(command: Control, stage: &mut SourceStage, tx: &EdgeSender, shared: &Shared) -> bool {
+    let go_on = |_: Duration| !shared.is_cancelled();
+    match command {
+        Control::Barrier(epoch) => {
+            tx.send(Message::Barrier { epoch, position: stage.position() }, go_on).is_err()
+        }
+        Control::Commit(position) => {
+            stage.commit(&position);
+            false
+        }
+        Control::Stop => {
+            stage.stop();
+            false
+        }
+        Control::Detach => {
+            let _ = tx.send(Message::Detach, go_on);
+            true
+        }
+    }
+}
+
+/// Moves a sink stage to a thread of its own.
+pub(super) fn spawn_sink(
+    index: usize,
+    stage: SinkStage,
+    config: &JobConfig,
+    shared: &Arc<Shared>,
+    pools: &Pools,
+    events: &Sender<SinkEvent>,
+) -> Result<SinkThread, JobError> {
+    let (tx, rx) = edge(config.channel_batches, config.channel_bytes);
+    let (shared, pools, events) = (shared.clone(), pools.clone(), events.clone());
+    let thread = StageThread::spawn(format!("ms-write-{index}"), move || {
+        write_loop(index, stage, &rx, &shared, &pools, &events)
+    })?;
+    Ok(SinkThread { edge: tx, thread })
+}
+
+fn write_loop(
+    index: usize,
+    mut stage: SinkStage,
+    rx: &EdgeReceiver,
+    shared: &Shared,
+    pools: &Pools,
+    events: &Sender<SinkEvent>,
+) -> Result<SinkStage, JobError> {
+    let counters = stage.counters.clone();
+    let times = &counters.times;
+    let mut lap = Instant::now();
+    while !shared.is_cancelled() {
+        let wait = if stage.has_unflushed() { stage.linger() } else { TICK };
+        let received = match rx.try_recv() {
+            Ok(None) => {
+                let received = rx.recv(wait);
+                let now = Instant::now();
+                times.waiting.add_time(now - lap);
+                lap = now;
+                received
+            }
+            received => received,
+        };
+        match received {
+            Err(_) => return Ok(stage),
+            Ok(None) => stage.flush_if_due(false)?,
+            Ok(Some(Message::Parcel(parcel))) => {
+                let rows = parcel.batch().len();
+                stage.offer(parcel);
+                while let Some(until) = stage.advance(pools)? {
+                    if shared.is_cancelled() {
+                        return Ok(stage);
+                    }
+                    stage.pause(until);
+                }
+                if !stage.letters.is_empty() {
+                    let _ = events.send(SinkEvent::Letters(std::mem::take(&mut stage.letters)));
+                }
+                if stage.reports_latency {
+                    let _ = events.send(SinkEvent::Latency { rows, latency: stage.last_latency });
+                }
+            }
+            Ok(Some(Message::Barrier { epoch, .. })) => {
+                let position = stage.sync()?;
+                let _ = events.send(SinkEvent::Durable { sink: index, epoch, position });
+            }
+            Ok(Some(Message::End { .. })) => {
+                stage.finish()?;
+                times.busy.add_time(lap.elapsed());
+                return Ok(stage);
+            }
+            Ok(Some(Message::Detach)) => return Ok(stage),
+            Ok(Some(Message::Letters(_))) => {}
+        }
+        let now = Instant::now();
+        times.busy.add_time(now - lap);
+        lap = now;
+    }
+    Ok(stage)
+}

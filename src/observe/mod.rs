@@ -1,0 +1,11 @@
+//! What a job tells about itself: counters, times, the loss ledger, statistics.
+//!
+//! Every counter has exactly one writer and is read by others at leisure, so counting costs a plain load and store.
+
+mod counters;
+mod ledger;
+mod stats;
+
+pub use counters::{Counter, SinkCounters, SourceCounters, StageTimes};
+pub use ledger::{Ledger, LedgerError, NodeEntry, SinkEntry, SourceEntry};
+pub use stats::{JobStats, NodeStats, PlacementDecision, SinkStats, SourceStats, TimeStats};

@@ -1,0 +1,117 @@
+//! The statistics of a job, as one serializable value.
+
+use serde::Serialize;
+
+/// Where a stage's time went, in seconds. Busy, waiting and blocked add up to the stage's wall time when it has a thread of its own.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TimeStats {
+    /// Doing its work.
+    pub busy_s: f64,
+    /// Waiting for input.
+    pub waiting_s: f64,
+    /// Waiting for room downstream.
+    pub blocked_s: f64,
+}
+
+/// A source's figures.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs)]
+pub struct SourceStats {
+    pub name: String,
+    pub records: u64,
+    pub bytes: u64,
+    pub batches: u64,
+    pub rejected: u64,
+    pub dead_lettered: u64,
+    pub skipped: u64,
+    pub unread: u64,
+    pub records_allocated: u64,
+    pub retries: u64,
+    pub position: String,
+    pub time: TimeStats,
+}
+
+/// An operator's figures.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs)]
+pub struct NodeStats {
+    pub name: String,
+    pub input: u64,
+    pub output: u64,
+    pub filtered: u64,
+    pub absorbed: u64,
+    pub rejected: u64,
+}
+
+/// A sink's figures.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs)]
+pub struct SinkStats {
+    pub name: String,
+    pub records: u64,
+    pub batches: u64,
+    pub rejected: u64,
+    pub retries: u64,
+    pub max_latency_ms: f64,
+    pub time: TimeStats,
+}
+
+/// One decision of `execution = 'auto'`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlacementDecision {
+    /// Seconds since the job's start.
+    pub at_s: f64,
+    /// What was decided: `"inline"` or the stages that got threads of their own.
+    pub placement: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Everything that a job counts.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct JobStats {
+    /// Name of the job.
+    pub job: String,
+    /// `running`, `done`, `stopped`, `failed`.
+    pub state: String,
+    /// How it runs now.
+    pub execution: String,
+    /// Records that the sources gave.
+    pub records_in: u64,
+    /// Records that the sinks took.
+    pub records_out: u64,
+    /// Records that conditions dropped.
+    pub filtered: u64,
+    /// Records that came behind the watermark.
+    pub late: u64,
+    /// Records that could not be processed, in all stages.
+    pub rejected: u64,
+    /// Dead letters written.
+    pub dead_letters: u64,
+    /// Payload bytes in.
+    pub bytes_in: u64,
+    /// Seconds since start.
+    pub wall_s: f64,
+    /// Seconds that the processor spent in operators.
+    pub process_s: f64,
+    /// Deep copies of records; 0 in a sound job.
+    pub deep_copies: u64,
+    /// Batches that the processor took.
+    pub batches: u64,
+    /// Acquisitions of the engine lock.
+    pub lock_acquisitions: u64,
+    /// Commits.
+    pub commits: u64,
+    /// Restarts after a failure.
+    pub restarts: u64,
+    /// Peak resident memory of the process, bytes (0 where the system does not say).
+    pub peak_memory_bytes: u64,
+    /// Per source.
+    pub sources: Vec<SourceStats>,
+    /// Per operator.
+    pub operators: Vec<NodeStats>,
+    /// Per sink.
+    pub sinks: Vec<SinkStats>,
+    /// What `auto` decided, and why.
+    pub decisions: Vec<PlacementDecision>,
+}
