@@ -33,6 +33,8 @@ pub enum LogicalPlan {
         /// The columns that are read, in the order in which they are wanted. The binder puts all of them here; the
         /// push-down rule leaves those that are used.
         schema: Arc<Schema>,
+        /// Whether the reader can leave columns out; if not, `schema` stays as it is.
+        projects: bool,
     },
     /// Constant rows: `SELECT 1`, `VALUES …`.
     Values {
@@ -98,6 +100,53 @@ impl LogicalPlan {
             | LogicalPlan::Unnest { schema, .. }
             | LogicalPlan::Union { schema, .. } => schema,
             LogicalPlan::Filter { input, .. } | LogicalPlan::Limit { input, .. } => input.schema(),
+        }
+    }
+
+    /// The plans that this one reads.
+    pub fn inputs(&self) -> Vec<&LogicalPlan> {
+        match self {
+            LogicalPlan::Scan { .. } | LogicalPlan::Values { .. } => Vec::new(),
+            LogicalPlan::Filter { input, .. }
+            | LogicalPlan::Project { input, .. }
+            | LogicalPlan::Unnest { input, .. }
+            | LogicalPlan::Limit { input, .. } => vec![input],
+            LogicalPlan::Union { inputs, .. } => inputs.iter().collect(),
+        }
+    }
+
+    /// The expressions of this node alone.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            LogicalPlan::Filter { predicate, .. } => vec![predicate],
+            LogicalPlan::Project { columns, .. } => columns.iter().map(|c| &c.expr).collect(),
+            LogicalPlan::Unnest { expr, .. } => vec![expr],
+            LogicalPlan::Scan { .. }
+            | LogicalPlan::Values { .. }
+            | LogicalPlan::Union { .. }
+            | LogicalPlan::Limit { .. } => Vec::new(),
+        }
+    }
+
+    /// The same node over rewritten inputs.
+    pub fn map_inputs(self, f: &mut dyn FnMut(LogicalPlan) -> LogicalPlan) -> LogicalPlan {
+        match self {
+            LogicalPlan::Scan { .. } | LogicalPlan::Values { .. } => self,
+            LogicalPlan::Filter { input, predicate } => {
+                LogicalPlan::Filter { input: Box::new(f(*input)), predicate }
+            }
+            LogicalPlan::Project { input, columns, schema } => {
+                LogicalPlan::Project { input: Box::new(f(*input)), columns, schema }
+            }
+            LogicalPlan::Unnest { input, expr, outer, with_ordinality, schema } => {
+                LogicalPlan::Unnest { input: Box::new(f(*input)), expr, outer, with_ordinality, schema }
+            }
+            LogicalPlan::Union { inputs, schema } => {
+                LogicalPlan::Union { inputs: inputs.into_iter().map(f).collect(), schema }
+            }
+            LogicalPlan::Limit { input, count, offset } => {
+                LogicalPlan::Limit { input: Box::new(f(*input)), count, offset }
+            }
         }
     }
 }

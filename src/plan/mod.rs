@@ -3,10 +3,15 @@
 pub use crate::expr::SystemColumn;
 
 mod logical;
+mod lower;
 mod physical;
+mod rules;
+pub(crate) mod walk;
 
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
+pub use lower::lower;
 pub use physical::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, NodeSpec, OperatorSpec, ProjectColumn, SinkSpec,
     SourceSpec, UnnestSpec,
 };
+pub use rules::optimize;

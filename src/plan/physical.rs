@@ -87,6 +87,35 @@ pub enum OperatorSpec {
     },
 }
 
+impl OperatorSpec {
+    /// Its kind, as in node ids.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            OperatorSpec::FilterProject(FilterProjectSpec { predicate: Some(_), project: None, .. }) => "filter",
+            OperatorSpec::FilterProject(FilterProjectSpec { predicate: None, .. }) => "project",
+            OperatorSpec::FilterProject(_) => "filter_project",
+            OperatorSpec::Unnest(_) => "unnest",
+            OperatorSpec::Limit(_) => "limit",
+            OperatorSpec::Union { .. } => "union",
+        }
+    }
+
+    /// The expressions that it evaluates.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            OperatorSpec::FilterProject(spec) => {
+                let computed = spec.project.iter().flatten().filter_map(|c| match c {
+                    ProjectColumn::Take(_) => None,
+                    ProjectColumn::Compute(expr) => Some(expr),
+                });
+                spec.predicate.iter().chain(computed).chain(spec.system.iter().map(|(_, e)| e)).collect()
+            }
+            OperatorSpec::Unnest(spec) => vec![&spec.expr],
+            OperatorSpec::Limit(_) | OperatorSpec::Union { .. } => Vec::new(),
+        }
+    }
+}
+
 /// One operator of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeSpec {

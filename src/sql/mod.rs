@@ -3,13 +3,17 @@
 //! [`parse()`] cuts a text into located tokens, reads our own statements itself, rewrites our own clauses and types over
 //! the tokens, and hands queries and expressions to `sqlparser`.
 
+mod bind;
 mod diagnostic;
 mod dialect;
 mod parse;
+mod resolve;
 mod statement;
 mod types;
 
+pub use bind::Binder;
 pub use diagnostic::{Diagnostic, Span};
 pub use parse::{Emit, emit_of, parse, parse_expr, span_of};
+pub use resolve::{BindErrors, InsertTarget, ResolveError, ResolvedRelation, Resolver};
 pub use statement::{CreateRelation, Located, Statement};
 pub use types::{data_type, parse_data_type};

@@ -1,0 +1,100 @@
+//! What the rules must know of an expression before they move it.
+
+use crate::expr::{CastMode, EvalContext, Expr, Program, Volatility, typing};
+use crate::record::{FieldValue, RecordError, Schema, StreamRecord};
+
+/// Whether another evaluation for the same record may give another result.
+pub(crate) fn is_volatile(expr: &Expr) -> bool {
+    expr.volatility() == Volatility::Volatile
+}
+
+/// Whether the expression only names a value that is there: evaluating it twice costs nothing.
+pub(crate) fn is_plain(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column { .. } | Expr::System(_) | Expr::Literal { .. })
+}
+
+/// The columns that an expression uses, in the order of their first use.
+pub(crate) fn columns_in_order(expr: &Expr) -> Vec<usize> {
+    let mut used = Vec::new();
+    expr.walk(&mut |e| match e {
+        Expr::Column { index, .. } if !used.contains(index) => used.push(*index),
+        _ => {}
+    });
+    used
+}
+
+/// The value of an expression that is the same for every record, or the error that it always gives; `None` if
+/// it depends on the record.
+pub(crate) fn constant(expr: &Expr) -> Option<Result<FieldValue, Box<RecordError>>> {
+    if let Expr::Literal { value, .. } = expr {
+        return Some(Ok(value.clone()));
+    }
+    if !expr.is_constant() {
+        return None;
+    }
+    let record = StreamRecord::new(Schema::new([]));
+    let program = Program::compile(expr);
+    let result = program.eval(&EvalContext { record: &record, now: 0 }).map(|value| value.into_owned());
+    Some(result)
+}
+
+/// Evaluates what is constant. What fails stays: its error belongs to the records that reach it.
+pub(crate) fn fold(expr: Expr) -> Expr {
+    expr.transform(&mut |e| match (&e, constant(&e)) {
+        (Expr::Literal { .. }, _) => e,
+        (_, Some(Ok(value))) => Expr::Literal { value, data_type: e.data_type() },
+        _ => e,
+    })
+}
+
+/// Whether the expression is sure to give a value for every record. Says `false` when in doubt.
+pub(crate) fn cannot_fail(expr: &Expr) -> bool {
+    let itself = match expr {
+        Expr::Column { .. }
+        | Expr::System(_)
+        | Expr::Literal { .. }
+        | Expr::And(_)
+        | Expr::Or(_)
+        | Expr::Case { .. }
+        | Expr::InList { .. }
+        | Expr::Field { .. } => true,
+        Expr::Unary { op, .. } => {
+            use crate::expr::UnaryOp as U;
+            match op {
+                U::Negate | U::BitNot => false,
+                U::Not
+                | U::IsNull
+                | U::IsNotNull
+                | U::IsTrue
+                | U::IsNotTrue
+                | U::IsFalse
+                | U::IsNotFalse
+                | U::IsUnknown
+                | U::IsNotUnknown => true,
+            }
+        }
+        Expr::Binary { op, .. } => {
+            use crate::expr::BinaryOp as B;
+            matches!(
+                op,
+                B::Eq
+                    | B::NotEq
+                    | B::Less
+                    | B::LessEq
+                    | B::Greater
+                    | B::GreaterEq
+                    | B::IsDistinctFrom
+                    | B::IsNotDistinctFrom
+            )
+        }
+        Expr::Cast { expr, to, mode } => *mode == CastMode::Try || typing::widens(&expr.data_type(), to),
+        // A constant pattern was checked when the expression was built.
+        Expr::Like { pattern, .. } => matches!(**pattern, Expr::Literal { .. }),
+        Expr::Call { .. }
+        | Expr::Index { .. }
+        | Expr::Array { .. }
+        | Expr::Map { .. }
+        | Expr::Struct { .. } => false,
+    };
+    itself && expr.children().into_iter().all(cannot_fail)
+}

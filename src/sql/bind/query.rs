@@ -1,0 +1,283 @@
+//! WITH, UNION ALL, VALUES, LIMIT: what stands around and between SELECTs.
+
+use sqlparser::ast::{self, Expr as Ast, SetExpr, SetOperator, SetQuantifier};
+
+use super::refuse::both;
+use super::scope::{Names, Scope, hits};
+use super::{Bind, Bound, BoundCte, Reported, Session, all};
+use crate::expr::{Expr, typing};
+use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, walk};
+use crate::record::{DataType, Field, FieldValue, Schema};
+use crate::sql::{Diagnostic, Span};
+
+/// LIMIT and OFFSET as numbers.
+type Bounds = (Option<u64>, u64);
+
+impl Session<'_, '_> {
+    pub(super) fn query(&mut self, query: &ast::Query) -> Bind<Bound> {
+        let at = self.place(query);
+        self.within(at, |s| {
+            let clauses = s.refuse_query_clauses(query);
+            let outer = s.ctes.len();
+            let with = query.with.as_ref().map_or(Ok(()), |w| s.with(w));
+            let body = s.set_expr(&query.body);
+            s.ctes.truncate(outer);
+            let limit = query.limit_clause.as_ref().map(|l| s.limit(l)).transpose();
+            let ((), ()) = both(clauses, with)?;
+            let (Bound { plan, spans }, limit) = both(body, limit)?;
+            Ok(match limit {
+                None | Some((None, 0)) => Bound { plan, spans },
+                Some((count, offset)) => {
+                    Bound { plan: LogicalPlan::Limit { input: Box::new(plan), count, offset }, spans }
+                }
+            })
+        })
+    }
+
+    fn with(&mut self, with: &ast::With) -> Bind<()> {
+        let ast::With { with_token: _, recursive, cte_tables } = with;
+        if *recursive {
+            let at = self.keyword_in(self.place(with), "RECURSIVE");
+            return self.unsupported("WITH RECURSIVE", at);
+        }
+        let first = self.ctes.len();
+        let mut result = Ok(());
+        for cte in cte_tables {
+            // MATERIALIZED is a hint: it changes no result.
+            let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
+            let at = self.ident_place(&alias.name);
+            let siblings = self.ctes.get(first..).unwrap_or_default();
+            let names = siblings.iter().enumerate().map(|(i, c)| (i, c.name.value.as_str()));
+            if !hits(&alias.name, names).is_empty() {
+                result = self.fail(format!("WITH defines '{}' twice", alias.name.value), at);
+                continue;
+            }
+            if from.is_some() {
+                result = self.unsupported("FROM behind a common table expression", at);
+            }
+            let bound = self.query(query).and_then(|b| self.rename(b, alias));
+            if bound.is_err() {
+                result = Err(Reported);
+            }
+            self.ctes.push(BoundCte { name: alias.name.clone(), bound: bound.ok() });
+        }
+        result
+    }
+
+    /// Gives a query the column names of its alias: `c(a, b)`.
+    fn rename(&mut self, bound: Bound, alias: &ast::TableAlias) -> Bind<Bound> {
+        if alias.columns.is_empty() && alias.at.is_none() {
+            return Ok(bound);
+        }
+        let fields = self.alias_columns(bound.plan.schema().fields().to_vec(), alias)?;
+        let schema = Schema::new(fields);
+        let exprs = (0..schema.len()).map(|i| typing::column(bound.plan.schema(), i));
+        let columns = exprs.zip(schema.names()).map(|(expr, name)| {
+            let expr = self.typed(expr, self.here)?;
+            Ok(OutputColumn { expr, target: OutputTarget::Column(name.into()) })
+        });
+        let columns = all(columns.collect::<Vec<_>>())?;
+        let plan = LogicalPlan::Project { input: Box::new(bound.plan), columns, schema };
+        Ok(Bound { plan, spans: bound.spans })
+    }
+
+    fn set_expr(&mut self, body: &SetExpr) -> Bind<Bound> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::Values(values) => self.values(values),
+            SetExpr::SetOperation { .. } => self.union(body),
+            SetExpr::Insert(_) => self.unsupported("INSERT inside a query", self.here),
+            SetExpr::Update(_) => self.unsupported("UPDATE", self.here),
+            SetExpr::Delete(_) => self.unsupported("DELETE", self.here),
+            SetExpr::Merge(_) => self.unsupported("MERGE", self.here),
+            SetExpr::Table(_) => self.unsupported("TABLE as a query (write SELECT * FROM …)", self.here),
+        }
+    }
+
+    /// `a UNION ALL b UNION ALL c`, which the parser nests to the left, as one node.
+    fn union(&mut self, body: &SetExpr) -> Bind<Bound> {
+        let mut parts = Vec::new();
+        let mut rest = body;
+        let mut result = Ok(());
+        while let SetExpr::SetOperation { op, set_quantifier, left, right } = rest {
+            let refused = match (op, set_quantifier) {
+                (SetOperator::Union, SetQuantifier::All) => None,
+                (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => {
+                    Some("UNION without ALL")
+                }
+                (SetOperator::Union, _) => Some("UNION BY NAME"),
+                (SetOperator::Except, _) => Some("EXCEPT"),
+                (SetOperator::Minus, _) => Some("MINUS"),
+                (SetOperator::Intersect, _) => Some("INTERSECT"),
+            };
+            if let Some(what) = refused {
+                let at = self.keyword_before(&**right, &op.to_string());
+                result = self.unsupported(what, at);
+            }
+            parts.push(&**right);
+            rest = left;
+        }
+        parts.push(rest);
+        let bound: Vec<_> = parts
+            .into_iter()
+            .rev()
+            .map(|p| {
+                let at = self.place(p);
+                self.within(at, |s| Ok((s.set_expr(p)?, at)))
+            })
+            .collect();
+        let inputs = all(bound);
+        let ((), inputs) = both(result, inputs)?;
+        self.unite(inputs)
+    }
+
+    /// Brings the columns of all inputs to common types, by position.
+    fn unite(&mut self, inputs: Vec<(Bound, Span)>) -> Bind<Bound> {
+        let Some((first, _)) = inputs.first() else { return Err(Reported) };
+        let spans = first.spans.clone();
+        let first = first.plan.schema().clone();
+        for (other, at) in &inputs {
+            let n = other.plan.schema().len();
+            if n != first.len() {
+                let message =
+                    format!("the inputs of UNION ALL differ in columns: the first has {}, this one {n}", first.len());
+                return self.fail(message, *at);
+            }
+        }
+        let mut fields = Vec::with_capacity(first.len());
+        for (i, field) in first.fields().iter().enumerate() {
+            let column = |b: &Bound| b.plan.schema().fields().get(i).cloned();
+            let columns: Vec<Field> = inputs.iter().filter_map(|(b, _)| column(b)).collect();
+            let types: Vec<DataType> = columns.iter().map(|f| f.data_type.clone()).collect();
+            let common = typing::common_type(&types).map_err(|e| {
+                let differs = types.iter().position(|t| *t != field.data_type);
+                let at = differs.and_then(|n| inputs.get(n)?.0.spans.get(i).copied()).unwrap_or(self.here);
+                let message = format!("UNION ALL, column '{}': {}", field.name, e.message);
+                self.report(Diagnostic { message, span: at, hint: e.hint })
+            })?;
+            let nullable = columns.iter().any(|f| f.nullable);
+            fields.push(Field { name: field.name.clone(), data_type: common, nullable });
+        }
+        let schema = Schema::new(fields);
+        let coerced: Vec<_> = inputs.into_iter().map(|(b, at)| self.coerce_columns(b.plan, &schema, at)).collect();
+        Ok(Bound { plan: LogicalPlan::Union { inputs: all(coerced)?, schema }, spans })
+    }
+
+    /// Casts the columns of `plan` to the types of `wanted`; they keep their names.
+    fn coerce_columns(&mut self, plan: LogicalPlan, wanted: &Schema, at: Span) -> Bind<LogicalPlan> {
+        let schema = plan.schema().clone();
+        let same = schema.fields().iter().zip(wanted.fields()).all(|(a, b)| a.data_type == b.data_type);
+        if same {
+            return Ok(plan);
+        }
+        let mut columns = Vec::with_capacity(schema.len());
+        let mut fields = Vec::with_capacity(schema.len());
+        for (i, (field, to)) in schema.fields().iter().zip(wanted.fields()).enumerate() {
+            let made = typing::column(&schema, i).and_then(|c| typing::coerce(c, &to.data_type));
+            columns.push(OutputColumn {
+                expr: self.typed(made, at)?,
+                target: OutputTarget::Column(field.name.clone()),
+            });
+            fields.push(Field { data_type: to.data_type.clone(), ..field.clone() });
+        }
+        Ok(LogicalPlan::Project { input: Box::new(plan), columns, schema: Schema::new(fields) })
+    }
+
+    /// `VALUES (1, 'a'), (2, 'b')`: columns `column1`, `column2`, as in PostgreSQL.
+    fn values(&mut self, values: &ast::Values) -> Bind<Bound> {
+        let ast::Values { explicit_row: _, value_keyword: _, rows } = values;
+        let scope = Scope::default();
+        let width = rows.first().map_or(0, |r| r.content.len());
+        let mut bound = Vec::with_capacity(rows.len());
+        for row in rows {
+            let ast::Parens { opening_token, content, closing_token: _ } = row;
+            if content.len() != width {
+                let at = self.source.span(opening_token.0.span).unwrap_or(self.here);
+                let message = format!("VALUES rows differ in length: the first has {width}, this one {}", content.len());
+                return self.fail(message, at);
+            }
+            let items: Vec<_> = content.iter().map(|e| self.expr(e, Names::of(&scope)).map(walk::fold)).collect();
+            bound.push(all(items));
+        }
+        let mut bound: Vec<Vec<Expr>> = all(bound)?;
+        let mut fields = Vec::with_capacity(width);
+        for i in 0..width {
+            let types: Vec<DataType> = bound.iter().filter_map(|r| Some(r.get(i)?.data_type())).collect();
+            let made = typing::common_type(&types);
+            let data_type = self.typed(made, self.here)?;
+            for item in bound.iter_mut().filter_map(|r| r.get_mut(i)) {
+                let made = typing::coerce(item.clone(), &data_type);
+                *item = walk::fold(self.typed(made, self.here)?);
+            }
+            fields.push(Field::new(format!("column{}", i + 1), data_type));
+        }
+        let spans = rows.first().map(|r| r.content.iter().map(|e| self.place(e)).collect()).unwrap_or_default();
+        Ok(Bound { plan: rows_plan(Schema::new(fields), bound), spans })
+    }
+
+    fn limit(&mut self, clause: &ast::LimitClause) -> Bind<Bounds> {
+        match clause {
+            ast::LimitClause::LimitOffset { limit, offset, limit_by } => {
+                if let Some(by) = limit_by.first() {
+                    let at = self.place(by);
+                    return self.unsupported("LIMIT … BY", at);
+                }
+                let limit = limit.as_ref().map_or(Ok(None), |l| self.row_count(l, "LIMIT"));
+                let offset = offset.as_ref().map_or(Ok(None), |o| self.row_count(&o.value, "OFFSET"));
+                Ok((limit?, offset?.unwrap_or(0)))
+            }
+            ast::LimitClause::OffsetCommaLimit { offset, limit } => {
+                let (offset, limit) = (self.row_count(offset, "OFFSET"), self.row_count(limit, "LIMIT"));
+                Ok((limit?, offset?.unwrap_or(0)))
+            }
+        }
+    }
+
+    /// A constant number of rows; NULL means no bound.
+    fn row_count(&mut self, expr: &Ast, clause: &str) -> Bind<Option<u64>> {
+        let at = self.place(expr);
+        let scope = Scope::default();
+        let bound = self.expr(expr, Names::of(&scope))?;
+        match walk::constant(&bound) {
+            Some(Ok(FieldValue::Null)) => Ok(None),
+            Some(Ok(FieldValue::Integer(n))) if n >= 0 => Ok(u64::try_from(n).ok()),
+            _ => self.fail(format!("{clause} takes a constant number of rows, 0 or more"), at),
+        }
+    }
+}
+
+/// Rows of expressions without input: constants as they are, the rest computed over one empty row each.
+fn rows_plan(schema: std::sync::Arc<Schema>, rows: Vec<Vec<Expr>>) -> LogicalPlan {
+    let constant = |row: &Vec<Expr>| {
+        let values = row.iter().map(|e| match e {
+            Expr::Literal { value, .. } => Some(value.clone()),
+            _ => None,
+        });
+        values.collect::<Option<Vec<_>>>()
+    };
+    if let Some(rows) = rows.iter().map(constant).collect::<Option<Vec<_>>>() {
+        return LogicalPlan::Values { schema, rows };
+    }
+    let project = |row: Vec<Expr>| {
+        let named = row.into_iter().zip(schema.names());
+        let columns = named
+            .map(|(expr, name)| OutputColumn { expr, target: OutputTarget::Column(name.into()) })
+            .collect();
+        LogicalPlan::Project { input: Box::new(one_row()), columns, schema: schema.clone() }
+    };
+    let mut inputs: Vec<_> = rows.into_iter().map(project).collect();
+    match (inputs.pop(), inputs.is_empty()) {
+        (Some(only), true) => only,
+        (Some(last), false) => {
+            inputs.push(last);
+            LogicalPlan::Union { inputs, schema }
+        }
+        (None, _) => LogicalPlan::Values { schema, rows: Vec::new() },
+    }
+}
+
+/// One row without columns: the input of a SELECT without FROM.
+pub(super) fn one_row() -> LogicalPlan {
+    LogicalPlan::Values { schema: Schema::new([]), rows: vec![Vec::new()] }
+}

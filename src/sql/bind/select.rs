@@ -1,0 +1,344 @@
+//! SELECT: its items, their names and aliases, `*`, WHERE.
+
+use std::cell::Cell;
+
+use sqlparser::ast::{self, Expr as Ast, Ident, SelectItem};
+
+use super::names::column_name;
+use super::refuse::both;
+use super::scope::{Alias, AliasState, AliasUse, Names, Scope, hits, system_column, unique_names};
+use super::{Bind, Bound, Reported, Session, all, suggestion};
+use crate::expr::{Expr, typing};
+use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, walk};
+use crate::record::{CompactString, DataType, Field, Schema};
+use crate::sql::{Diagnostic, Span};
+
+/// One column of the SELECT list.
+#[derive(Clone, Debug)]
+struct Item {
+    expr: Expr,
+    target: OutputTarget,
+    span: Span,
+    /// Its number among the aliases, if it has one.
+    alias: Option<usize>,
+}
+
+impl Session<'_, '_> {
+    pub(super) fn select(&mut self, select: &ast::Select) -> Bind<Bound> {
+        let at = self.place(select);
+        self.within(at, |s| {
+            let clauses = s.refuse_select_clauses(select);
+            let (plan, scope) = s.from(&select.from)?;
+            let mut aliases = Vec::new();
+            let items = s.items(select, &scope, &mut aliases);
+            let predicate = select.selection.as_ref().map(|w| s.predicate(w, &scope, &aliases)).transpose();
+            let ((), (items, predicate)) = both(clauses, both(items, predicate))?;
+            let plan = match predicate {
+                None => plan,
+                Some(predicate) => LogicalPlan::Filter { input: Box::new(plan), predicate },
+            };
+            s.project(plan, &scope, items, &aliases)
+        })
+    }
+
+    fn predicate(&mut self, ast: &Ast, scope: &Scope, aliases: &[Alias]) -> Bind<Expr> {
+        let names = Names { scope, aliases, alias_use: AliasUse::Inline };
+        let predicate = self.expr(ast, names)?;
+        match predicate.data_type() {
+            DataType::Boolean | DataType::Null => Ok(predicate),
+            other => {
+                let at = self.place(ast);
+                self.fail(format!("WHERE takes a BOOLEAN, not {other}"), at)
+            }
+        }
+    }
+
+    fn items(&mut self, select: &ast::Select, scope: &Scope, aliases: &mut Vec<Alias>) -> Bind<Vec<Item>> {
+        let mut results: Vec<Bind<Vec<Item>>> = Vec::new();
+        if select.projection.is_empty() {
+            if select.flavor != ast::SelectFlavor::FromFirstNoSelect {
+                return self.fail("SELECT needs at least one item", self.here);
+            }
+            results.push(self.star(0..scope.schema.len(), scope));
+        }
+        for item in &select.projection {
+            let at = self.place(item);
+            let result = self.within(at, |s| s.item(item, scope, aliases));
+            results.push(result);
+        }
+        Ok(all(results)?.into_iter().flatten().collect())
+    }
+
+    fn item(&mut self, item: &SelectItem, scope: &Scope, aliases: &mut Vec<Alias>) -> Bind<Vec<Item>> {
+        let span = self.here;
+        match item {
+            SelectItem::UnnamedExpr(ast) => {
+                let expr = self.expr(ast, Names { scope, aliases, alias_use: AliasUse::Slot })?;
+                let name = match &expr {
+                    // The column's own spelling.
+                    Expr::Column { name, .. } | Expr::Field { name, .. } => name.clone(),
+                    _ => column_name(ast),
+                };
+                Ok(vec![Item { expr, target: OutputTarget::Column(name), span, alias: None }])
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                let bound = self.expr(expr, Names { scope, aliases, alias_use: AliasUse::Slot });
+                if let Some(system) = system_column(alias) {
+                    let wanted = system.data_type();
+                    let coerced = typing::coerce(bound?, &wanted).map_err(|mut e| {
+                        e.message = format!("{}: {}", alias.value, e.message);
+                        e
+                    });
+                    let expr = self.typed(coerced, span)?;
+                    return Ok(vec![Item { expr, target: OutputTarget::System(system), span, alias: None }]);
+                }
+                let slot = aliases.len();
+                let state = match &bound {
+                    Err(Reported) => AliasState::Failed,
+                    Ok(expr) if walk::is_plain(expr) => AliasState::Plain(expr.clone()),
+                    Ok(expr) => {
+                        let expanded = expand(expr, scope.schema.len(), aliases);
+                        AliasState::Computed { expr: expr.clone(), expanded }
+                    }
+                };
+                aliases.push(Alias { name: alias.clone(), state, used: Cell::new(false) });
+                let target = OutputTarget::Column(alias.value.as_str().into());
+                Ok(vec![Item { expr: bound?, target, span, alias: Some(slot) }])
+            }
+            SelectItem::ExprWithAliases { expr: _, aliases: _ } => {
+                self.unsupported("an item with several aliases", span)
+            }
+            SelectItem::Wildcard(options) => {
+                let items = self.star(0..scope.schema.len(), scope)?;
+                self.star_options(items, options, scope)
+            }
+            SelectItem::QualifiedWildcard(kind, options) => {
+                let items = self.qualified_star(kind, scope)?;
+                self.star_options(items, options, scope)
+            }
+        }
+    }
+
+    fn star(&mut self, range: std::ops::Range<usize>, scope: &Scope) -> Bind<Vec<Item>> {
+        let span = self.here;
+        if scope.relations.is_empty() {
+            return self.fail("* needs a FROM", span);
+        }
+        let items = range.map(|i| {
+            let expr = self.typed(typing::column(&scope.schema, i), span)?;
+            let name = scope.schema.fields().get(i).map(|f| f.name.clone()).unwrap_or_default();
+            Ok(Item { expr, target: OutputTarget::Column(name), span, alias: None })
+        });
+        all(items.collect::<Vec<_>>())
+    }
+
+    fn qualified_star(&mut self, kind: &ast::SelectItemQualifiedWildcardKind, scope: &Scope) -> Bind<Vec<Item>> {
+        match kind {
+            ast::SelectItemQualifiedWildcardKind::ObjectName(name) => {
+                let at = self.place(name);
+                let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+                    return self.unsupported("* behind a name with several parts", at);
+                };
+                match scope.relation(ident) {
+                    Some(relation) => self.star(relation.columns.clone(), scope),
+                    None => {
+                        let message = format!("there is no relation '{}' in FROM", ident.value);
+                        let known = scope.relations.iter().filter_map(|r| Some(r.name.as_ref()?.value.as_str()));
+                        let hint = suggestion(&ident.value, known, "there are");
+                        Err(self.report(Diagnostic { message, span: at, hint }))
+                    }
+                }
+            }
+            ast::SelectItemQualifiedWildcardKind::Expr(expr) => {
+                let at = self.place(expr);
+                self.unsupported("* behind an expression", at)
+            }
+        }
+    }
+
+    /// EXCLUDE / EXCEPT, REPLACE, RENAME.
+    fn star_options(
+        &mut self,
+        mut items: Vec<Item>,
+        options: &ast::WildcardAdditionalOptions,
+        scope: &Scope,
+    ) -> Bind<Vec<Item>> {
+        let ast::WildcardAdditionalOptions {
+            wildcard_token: _,
+            opt_ilike,
+            opt_exclude,
+            opt_except,
+            opt_replace,
+            opt_rename,
+            opt_alias,
+        } = options;
+        if opt_ilike.is_some() {
+            return self.unsupported("* ILIKE", self.here);
+        }
+        if let Some(alias) = opt_alias {
+            let at = self.ident_place(alias);
+            return self.fail("* can't have an alias", at);
+        }
+        let mut gone: Vec<&Ident> = Vec::new();
+        match opt_exclude {
+            None => {}
+            Some(ast::ExcludeSelectItem::Single(name)) => gone.push(self.single(name)?),
+            Some(ast::ExcludeSelectItem::Multiple(names)) => {
+                for name in names {
+                    gone.push(self.single(name)?);
+                }
+            }
+        }
+        if let Some(ast::ExceptSelectItem { first_element, additional_elements }) = opt_except {
+            gone.push(first_element);
+            gone.extend(additional_elements);
+        }
+        let gone: Vec<_> = gone.into_iter().map(|ident| self.position(&items, ident)).collect();
+        let replaced = opt_replace.iter().flat_map(|r| &r.items).map(|element| {
+            let ast::ReplaceSelectElement { expr, column_name, as_keyword: _ } = &**element;
+            Ok((self.position(&items, column_name)?, self.expr(expr, Names::of(scope))?))
+        });
+        let replaced = all(replaced.collect::<Vec<_>>());
+        let renames = match opt_rename {
+            None => Vec::new(),
+            Some(ast::RenameSelectItem::Single(one)) => vec![one],
+            Some(ast::RenameSelectItem::Multiple(list)) => list.iter().collect(),
+        };
+        let renamed: Vec<_> =
+            renames.into_iter().map(|r| Ok((self.position(&items, &r.ident)?, &r.alias))).collect();
+        let (gone, (replaced, renamed)) = both(all(gone), both(replaced, all(renamed)))?;
+        for (i, expr) in replaced {
+            if let Some(item) = items.get_mut(i) {
+                item.expr = expr;
+            }
+        }
+        for (i, alias) in renamed {
+            if let Some(item) = items.get_mut(i) {
+                item.target = OutputTarget::Column(alias.value.as_str().into());
+            }
+        }
+        let kept = items.into_iter().enumerate().filter(|(i, _)| !gone.contains(i));
+        Ok(kept.map(|(_, item)| item).collect())
+    }
+
+    fn single<'n>(&mut self, name: &'n ast::ObjectName) -> Bind<&'n Ident> {
+        match name.0.as_slice() {
+            [ast::ObjectNamePart::Identifier(ident)] => Ok(ident),
+            _ => {
+                let at = self.place(name);
+                self.unsupported("a name with several parts here", at)
+            }
+        }
+    }
+
+    /// The item of `*` that `ident` names.
+    fn position(&mut self, items: &[Item], ident: &Ident) -> Bind<usize> {
+        let names: Vec<&str> = items
+            .iter()
+            .map(|i| match &i.target {
+                OutputTarget::Column(name) => name.as_str(),
+                OutputTarget::System(_) => "",
+            })
+            .collect();
+        if let [one, ..] = hits(ident, names.iter().copied().enumerate()).as_slice() {
+            return Ok(*one);
+        }
+        let span = self.ident_place(ident);
+        let message = format!("* has no column '{}'", ident.value);
+        let hint = suggestion(&ident.value, names, "the columns are");
+        Err(self.report(Diagnostic { message, span, hint }))
+    }
+
+    /// The projection – or several, where an item uses what an earlier one computes: then that one is computed first,
+    /// once, and both take it from there.
+    fn project(
+        &mut self,
+        mut plan: LogicalPlan,
+        scope: &Scope,
+        mut items: Vec<Item>,
+        aliases: &[Alias],
+    ) -> Bind<Bound> {
+        let width = scope.schema.len();
+        let used: Vec<usize> = (0..aliases.len()).filter(|i| aliases.get(*i).is_some_and(|a| a.used.get())).collect();
+        let mut fields = scope.schema.fields().to_vec();
+        if !used.is_empty() {
+            let place = |slot: usize| used.iter().position(|u| *u == slot).map(|rank| width + rank);
+            let renumber = |e: &Expr| e.map_columns(&|i| i.checked_sub(width).and_then(place).unwrap_or(i));
+            items.iter_mut().for_each(|item| item.expr = renumber(&item.expr));
+            let mut rest = used.as_slice();
+            while !rest.is_empty() {
+                let computed = |slot: &usize| {
+                    items.iter().find(|i| i.alias == Some(*slot)).map(|i| (i.expr.clone(), i.target.clone()))
+                };
+                let ready = fields.len();
+                let stage: Vec<_> = rest
+                    .iter()
+                    .map_while(computed)
+                    .take_while(|(e, _)| e.columns_used().into_iter().all(|c| c < ready))
+                    .collect();
+                if stage.is_empty() {
+                    return Err(Reported);
+                }
+                rest = rest.get(stage.len()..).unwrap_or_default();
+                let mut columns = self.pass_through(&fields)?;
+                for (expr, target) in stage {
+                    if let OutputTarget::Column(name) = &target {
+                        fields.push(Field::new(name, expr.data_type()));
+                    }
+                    columns.push(OutputColumn { expr, target });
+                }
+                plan = LogicalPlan::Project { input: Box::new(plan), columns, schema: Schema::new(fields.clone()) };
+            }
+            let schema = Schema::new(fields.clone());
+            for item in &mut items {
+                if let Some(position) = item.alias.and_then(place) {
+                    let made = typing::column(&schema, position);
+                    item.expr = self.typed(made, item.span)?;
+                }
+            }
+        }
+        Ok(output(plan, &fields, items))
+    }
+
+    fn pass_through(&mut self, fields: &[Field]) -> Bind<Vec<OutputColumn>> {
+        let schema = Schema::new(fields.to_vec());
+        let columns = (0..fields.len()).map(|i| {
+            let expr = self.typed(typing::column(&schema, i), self.here)?;
+            let name = fields.get(i).map(|f| f.name.clone()).unwrap_or_default();
+            Ok(OutputColumn { expr, target: OutputTarget::Column(name) })
+        });
+        all(columns.collect::<Vec<_>>())
+    }
+}
+
+/// The last projection of a SELECT: names become unique, plain columns keep NOT NULL.
+fn output(plan: LogicalPlan, input: &[Field], items: Vec<Item>) -> Bound {
+    let wanted = items.iter().filter_map(|i| match &i.target {
+        OutputTarget::Column(name) => Some(name.clone()),
+        OutputTarget::System(_) => None,
+    });
+    let mut names = unique_names(wanted.collect::<Vec<CompactString>>()).into_iter();
+    let (mut fields, mut spans, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+    for Item { expr, mut target, span, alias: _ } in items {
+        if let OutputTarget::Column(name) = &mut target {
+            *name = names.next().unwrap_or_default();
+            let nullable = match &expr {
+                Expr::Column { index, .. } => input.get(*index).is_none_or(|f| f.nullable),
+                _ => true,
+            };
+            fields.push(Field { name: name.clone(), data_type: expr.data_type(), nullable });
+            spans.push(span);
+        }
+        columns.push(OutputColumn { expr, target });
+    }
+    let plan = LogicalPlan::Project { input: Box::new(plan), columns, schema: Schema::new(fields) };
+    Bound { plan, spans }
+}
+
+/// The expression with the slots of earlier items replaced by what they compute.
+fn expand(expr: &Expr, width: usize, aliases: &[Alias]) -> Expr {
+    expr.replace_columns(&|i| match &aliases.get(i.checked_sub(width)?)?.state {
+        AliasState::Computed { expanded, .. } => Some(expanded.clone()),
+        AliasState::Plain(_) | AliasState::Failed => None,
+    })
+}

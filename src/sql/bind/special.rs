@@ -1,0 +1,148 @@
+//! Forms with a syntax of their own: EXTRACT, TRIM, SUBSTRING …, subscripts, JSON arrows; and the forms that are refused.
+
+use sqlparser::ast::{self, BinaryOperator, Expr as Ast};
+
+use super::scope::Names;
+use super::{Bind, Session};
+use crate::expr::{Expr, typing};
+use crate::record::{DataType, FieldValue};
+
+impl Session<'_, '_> {
+    pub(super) fn special(&mut self, ast: &Ast, names: Names<'_>) -> Bind<Expr> {
+        match ast {
+            Ast::Extract { field, syntax: _, expr } => {
+                let field = typing::literal(FieldValue::from(field.to_string().to_lowercase()));
+                let expr = self.expr(expr, names)?;
+                self.call_with("date_part", vec![field, expr])
+            }
+            Ast::Position { expr, r#in } => self.call_on("strpos", &[r#in, expr], names),
+            Ast::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
+                self.substring(expr, substring_from.as_deref(), substring_for.as_deref(), names)
+            }
+            Ast::Trim { trim_where, trim_what, expr, trim_characters } => {
+                let name = match trim_where {
+                    None | Some(ast::TrimWhereField::Both) => "btrim",
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                };
+                let mut args: Vec<&Ast> = vec![expr];
+                args.extend(trim_what.as_deref());
+                args.extend(trim_characters.iter().flatten());
+                self.call_on(name, &args, names)
+            }
+            Ast::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args: Vec<&Ast> = vec![expr, overlay_what, overlay_from];
+                args.extend(overlay_for.as_deref());
+                self.call_on("overlay", &args, names)
+            }
+            Ast::Ceil { expr, field } => self.round_to("ceil", expr, field, names),
+            Ast::Floor { expr, field } => self.round_to("floor", expr, field, names),
+            Ast::AtTimeZone { timestamp, time_zone } => self.call_on("timezone", &[time_zone, timestamp], names),
+            other => self.refuse_expr(other),
+        }
+    }
+
+    fn round_to(&mut self, name: &str, expr: &Ast, field: &ast::CeilFloorKind, names: Names<'_>) -> Bind<Expr> {
+        match field {
+            ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) => self.call_on(name, &[expr], names),
+            ast::CeilFloorKind::DateTimeField(_) => {
+                self.unsupported(&format!("{} to a unit of time", name.to_uppercase()), self.here)
+            }
+            ast::CeilFloorKind::Scale(_) => self.unsupported(&format!("{} with a scale", name.to_uppercase()), self.here),
+        }
+    }
+
+    fn substring(&mut self, expr: &Ast, from: Option<&Ast>, count: Option<&Ast>, names: Names<'_>) -> Bind<Expr> {
+        let expr = self.expr(expr, names);
+        let from = from.map(|f| self.expr(f, names));
+        let count = count.map(|c| self.expr(c, names));
+        let mut args = vec![expr?];
+        // FOR alone counts from the first character.
+        args.push(from.transpose()?.unwrap_or_else(|| typing::literal(FieldValue::Integer(1))));
+        args.extend(count.transpose()?);
+        self.call_with("substr", args)
+    }
+
+    /// `json -> 'key'`, `json -> 0`: the member as JSON; `->>` as text.
+    pub(super) fn arrow(
+        &mut self,
+        op: &BinaryOperator,
+        left: &Ast,
+        right: &Ast,
+        names: Names<'_>,
+    ) -> Bind<Expr> {
+        let (left, right) = self.pair(left, right, names)?;
+        let at = self.here;
+        let as_text = *op == BinaryOperator::LongArrow;
+        if matches!(left.data_type(), DataType::Array(_) | DataType::Map(..) | DataType::Struct(_)) {
+            let hint = "use a subscript or a dot; -> reads JSON";
+            let message = format!("{op} is not defined for {}", left.data_type());
+            return Err(self.report(crate::sql::Diagnostic::new(message, at).with_hint(hint)));
+        }
+        self.call_with(if as_text { "json_get_text" } else { "json_get" }, vec![left, right])
+    }
+
+    pub(super) fn subscript(&mut self, expr: Expr, subscript: &ast::Subscript, names: Names<'_>) -> Bind<Expr> {
+        match subscript {
+            ast::Subscript::Index { index } => {
+                let index = self.expr(index, names)?;
+                self.typed(typing::index(expr, index), self.here)
+            }
+            ast::Subscript::Slice { lower_bound, upper_bound, stride } => {
+                if let Some(stride) = stride {
+                    let at = self.place(stride);
+                    return self.unsupported("a slice with a stride", at);
+                }
+                let bounds = [lower_bound, upper_bound].map(|b| b.as_ref().map(|b| self.expr(b, names)));
+                let [low, high] = bounds;
+                let low = low.transpose()?.unwrap_or_else(|| typing::literal(FieldValue::Integer(1)));
+                let mut args = vec![expr, low];
+                args.extend(high.transpose()?);
+                self.call_with("array_slice", args)
+            }
+        }
+    }
+
+    /// Forms that the parser knows and we do not.
+    fn refuse_expr(&mut self, ast: &Ast) -> Bind<Expr> {
+        let at = self.here;
+        let what = match ast {
+            Ast::InSubquery { .. } => "IN with a subquery",
+            Ast::InUnnest { .. } => "IN UNNEST",
+            Ast::Exists { .. } => "EXISTS",
+            Ast::Subquery(_) => "a scalar subquery",
+            Ast::AnyOp { .. } => "a comparison with ANY",
+            Ast::AllOp { .. } => "a comparison with ALL",
+            Ast::JsonAccess { .. } => "the path operator ':'",
+            Ast::IsJson { .. } => "IS JSON",
+            Ast::IsNormalized { .. } => "IS NORMALIZED",
+            Ast::Convert { .. } => "CONVERT",
+            Ast::Collate { .. } => "COLLATE",
+            Ast::Prefixed { .. } => "a character set before a string",
+            Ast::GroupingSets(_) => "GROUPING SETS",
+            Ast::Cube(_) => "CUBE",
+            Ast::Rollup(_) => "ROLLUP",
+            Ast::Named { .. } => "a named expression outside STRUCT",
+            Ast::MatchAgainst { .. } => "MATCH … AGAINST",
+            Ast::Wildcard(_) | Ast::QualifiedWildcard(..) => "* inside an expression",
+            Ast::OuterJoin(_) => "the outer join operator (+)",
+            Ast::Prior(_) => "PRIOR",
+            Ast::Lambda(_) => "a lambda function",
+            Ast::MemberOf(_) => "MEMBER OF",
+            other => return self.unsupported(&format!("the expression {other}"), at),
+        };
+        self.unsupported(what, at)
+    }
+
+    /// Binds operands and calls a function of the registry.
+    pub(super) fn call_on(&mut self, name: &str, args: &[&Ast], names: Names<'_>) -> Bind<Expr> {
+        let bound: Vec<_> = args.iter().map(|a| self.expr(a, names)).collect();
+        let args = super::all(bound)?;
+        self.call_with(name, args)
+    }
+
+    pub(super) fn call_with(&mut self, name: &str, args: Vec<Expr>) -> Bind<Expr> {
+        let made = typing::call(self.binder.functions, name, args);
+        self.typed(made, self.here)
+    }
+}

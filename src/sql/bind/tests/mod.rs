@@ -1,0 +1,114 @@
+//! A small catalog, and the way from text to plan.
+
+use std::sync::Arc;
+
+use crate::catalog::{Options, nearest};
+use crate::expr::FunctionRegistry;
+use crate::plan::LogicalPlan;
+use crate::record::{DataType as T, Field, Schema};
+use crate::sql::{
+    Binder, Diagnostic, InsertTarget, ResolveError, ResolvedRelation, Resolver, Span, Statement, parse,
+};
+
+mod select;
+
+struct Catalog;
+
+fn source(name: &str, schema: Arc<Schema>, projects: bool) -> Result<ResolvedRelation, ResolveError> {
+    Ok(ResolvedRelation::Source { name: name.into(), schema, projects })
+}
+
+pub(super) fn orders() -> Arc<Schema> {
+    Schema::new([
+        Field::new("order_id", T::BigInt).not_null(),
+        Field::new("customer", T::Varchar),
+        Field::new("amount", T::Decimal { precision: 18, scale: 2 }),
+        Field::new("qty", T::Integer),
+        Field::new("ts", T::Timestamp),
+        Field::new("tags", T::array(T::Varchar)),
+        Field::new("props", T::map(T::Varchar, T::BigInt)),
+        Field::new("addr", T::Struct(vec![Field::new("city", T::Varchar), Field::new("Zip", T::Varchar)])),
+        Field::new(
+            "items",
+            T::array(T::Struct(vec![Field::new("sku", T::Varchar), Field::new("n", T::BigInt)])),
+        ),
+        Field::new("note", T::Json),
+    ])
+}
+
+impl Resolver for Catalog {
+    fn relation(&self, name: &str, quoted: bool) -> Result<ResolvedRelation, ResolveError> {
+        let known = ["orders", "events", "rigid", "big", "loop", "broken"];
+        let found = known.iter().find(|k| if quoted { **k == name } else { k.eq_ignore_ascii_case(name) });
+        let view = |text: &str| {
+            let statements = parsed(text).unwrap();
+            let Statement::Select(query) = statements.into_iter().next().unwrap().node else { panic!() };
+            Ok(ResolvedRelation::View { query: (*query).into(), text: text.into() })
+        };
+        match found.copied() {
+            Some("orders") => source("orders", orders(), true),
+            Some("events") => {
+                source("events", Schema::of([("Id", T::BigInt), ("id2", T::BigInt), ("a", T::Double)]), true)
+            }
+            Some("rigid") => source("rigid", Schema::of([("a", T::BigInt), ("b", T::BigInt), ("c", T::Varchar)]), false),
+            Some("big") => view("SELECT order_id, amount FROM orders WHERE amount > 100"),
+            Some("loop") => view("SELECT * FROM loop"),
+            Some("broken") => view("SELECT nope FROM orders"),
+            _ => Err(ResolveError::NotFound { known: known.iter().map(|k| (*k).to_owned()).collect() }),
+        }
+    }
+    fn file(&self, path: &str, function: Option<&str>, options: Options) -> Result<ResolvedRelation, ResolveError> {
+        if function.is_some_and(|f| f != "read_csv") {
+            return Err(ResolveError::NotFound { known: vec!["read_csv".into(), "read_json".into()] });
+        }
+        if path == "missing.csv" {
+            let message = "there is no file 'missing.csv'".into();
+            return Err(ResolveError::Failed { message, hint: Some("look into data/".into()) });
+        }
+        let mut name = path.to_owned();
+        options.iter().for_each(|(k, v)| name.push_str(&format!(" {k}={v}")));
+        source(&name, Schema::of([("x", T::BigInt), ("y", T::Varchar)]), true)
+    }
+}
+
+pub(super) fn functions() -> FunctionRegistry {
+    let mut functions = FunctionRegistry::empty();
+    crate::expr::scalar::register_all(&mut functions);
+    functions
+}
+
+/// Binds the only query of `text`.
+fn bind(text: &str) -> Result<LogicalPlan, Vec<Diagnostic>> {
+    let statements = parsed(text)?;
+    let functions = functions();
+    let binder = Binder::new(&Catalog, &functions);
+    match statements.into_iter().next().unwrap().node {
+        Statement::Select(query) => binder.bind_query(&query, text),
+        Statement::Insert { target, columns, query } => {
+            let schema = Schema::new([
+                Field::new("id", T::BigInt).not_null(),
+                Field::new("who", T::Varchar),
+                Field::new("n", T::Integer),
+            ]);
+            let known = target == "out";
+            let span = Span { start: 0, end: 6 };
+            let into =
+                InsertTarget { name: &target, schema: known.then_some(&schema), columns: &columns, span };
+            binder.bind_insert(&query, text, &into)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The rendered errors of `text`.
+fn errors(text: &str) -> String {
+    match bind(text) {
+        Ok(plan) => panic!("{text}: {plan:?}"),
+        Err(list) => list.iter().map(|e| e.render("q", text)).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn parsed(text: &str) -> Result<Vec<crate::sql::Located<Statement>>, Vec<Diagnostic>> {
+    let (good, bad): (Vec<_>, Vec<_>) = parse(text).into_iter().partition(Result::is_ok);
+    if bad.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(bad.into_iter().filter_map(Result::err).collect()) }
+}

@@ -1,0 +1,84 @@
+//! What the binder asks of the catalog: relations by name, files by path.
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::Diagnostic;
+use crate::catalog::Options;
+use crate::record::Schema;
+
+/// A relation that a query may read.
+#[derive(Clone, Debug)]
+pub enum ResolvedRelation {
+    /// Something that is read: a declared stream or table, or a file named in FROM.
+    Source {
+        /// The unique name under which plans refer to it.
+        name: String,
+        /// All its columns.
+        schema: Arc<Schema>,
+        /// Whether its reader can leave out and reorder columns.
+        projects: bool,
+    },
+    /// A named query.
+    View {
+        /// The query.
+        query: Arc<ast::Query>,
+        /// The text that the query's spans refer to.
+        text: Arc<str>,
+    },
+}
+
+/// Why a relation could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResolveError {
+    /// There is none of that name.
+    NotFound {
+        /// The names that there are, for "did you mean".
+        known: Vec<String>,
+    },
+    /// It is there but can't be read: missing file, wrong option, sink only.
+    Failed {
+        /// One sentence without a final stop.
+        message: String,
+        /// What helps.
+        hint: Option<String>,
+    },
+}
+
+/// The catalog as the binder sees it. Called on the thread that binds, once per mention in a statement.
+pub trait Resolver {
+    /// The relation called `name`: exact match first, then without case unless `quoted`.
+    ///
+    /// # Errors
+    /// If there is none, or it can't be read.
+    fn relation(&self, name: &str, quoted: bool) -> Result<ResolvedRelation, ResolveError>;
+
+    /// A file read by name: `FROM 'flights.csv'` (`function` is `None`), or through `read_csv('flights.csv', …)`
+    /// with the other arguments as options. The same path with the same options gives the same relation name.
+    ///
+    /// # Errors
+    /// If there is no such function, or the file can't be read.
+    fn file(
+        &self,
+        path: &str,
+        function: Option<&str>,
+        options: Options,
+    ) -> Result<ResolvedRelation, ResolveError>;
+}
+
+/// The target of an INSERT.
+#[derive(Clone, Debug)]
+pub struct InsertTarget<'a> {
+    /// Name, for messages.
+    pub name: &'a str,
+    /// Its columns; `None` = it takes them from the query.
+    pub schema: Option<&'a Arc<Schema>>,
+    /// The column list of the statement; empty = all, in order.
+    pub columns: &'a [String],
+    /// Where the statement stands, for errors that belong to no item.
+    pub span: super::Span,
+}
+
+/// Everything that is wrong with a statement.
+pub type BindErrors = Vec<Diagnostic>;
