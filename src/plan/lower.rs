@@ -71,7 +71,9 @@ impl Lowering {
             LogicalPlan::Scan { relation, schema, projects: _ } => {
                 self.declare_source(relation, schema, None, &system);
             }
-            LogicalPlan::Values { schema, rows } => self.declare_source("values", schema, Some(rows), &system),
+            LogicalPlan::Values { schema, rows } => {
+                self.declare_source("values", schema, Some(rows), &system)
+            }
             other => other.inputs().into_iter().for_each(|input| self.declare(input, &system)),
         }
     }
@@ -101,11 +103,18 @@ impl Lowering {
         if !missing.is_empty() {
             source.schema = Schema::new(source.schema.fields().iter().cloned().chain(missing));
         }
-        source.system =
-            SystemColumn::ALL.into_iter().filter(|c| system.contains(c) || source.system.contains(c)).collect();
+        source.system = SystemColumn::ALL
+            .into_iter()
+            .filter(|c| system.contains(c) || source.system.contains(c))
+            .collect();
     }
 
-    fn source(&self, relation: &str, schema: &Schema, values: Option<&Vec<Vec<FieldValue>>>) -> Option<usize> {
+    fn source(
+        &self,
+        relation: &str,
+        schema: &Schema,
+        values: Option<&Vec<Vec<FieldValue>>>,
+    ) -> Option<usize> {
         self.job.sources.iter().position(|s| match values {
             None => s.values.is_none() && s.relation == relation,
             Some(rows) => s.values.as_ref() == Some(rows) && *s.schema == *schema,
@@ -143,8 +152,12 @@ impl Lowering {
                     true => schema.clone(),
                     false => Schema::new(flow.schema.fields().iter().chain(added).cloned()),
                 };
-                let spec =
-                    UnnestSpec { expr, outer: *outer, with_ordinality: *with_ordinality, schema: schema.clone() };
+                let spec = UnnestSpec {
+                    expr,
+                    outer: *outer,
+                    with_ordinality: *with_ordinality,
+                    schema: schema.clone(),
+                };
                 let input = self.node(OperatorSpec::Unnest(spec), vec![flow.input]);
                 Flow { input, schema, columns }
             }
@@ -166,7 +179,12 @@ impl Lowering {
         }
     }
 
-    fn source_flow(&self, relation: &str, schema: &Arc<Schema>, values: Option<&Vec<Vec<FieldValue>>>) -> Flow {
+    fn source_flow(
+        &self,
+        relation: &str,
+        schema: &Arc<Schema>,
+        values: Option<&Vec<Vec<FieldValue>>>,
+    ) -> Flow {
         let index = self.source(relation, schema, values).unwrap_or_default();
         let delivered = self.job.sources.get(index).map_or(schema, |s| &s.schema).clone();
         let columns = schema.names().enumerate().map(|(i, name)| match values {
@@ -181,8 +199,12 @@ impl Lowering {
         let exact = flow.is_exact();
         let project = (!exact).then(|| flow.columns.iter().map(|c| ProjectColumn::Take(*c)).collect());
         let schema = if exact { flow.schema.clone() } else { logical.clone() };
-        let spec =
-            FilterProjectSpec { predicate: Some(predicate), project, system: Vec::new(), schema: schema.clone() };
+        let spec = FilterProjectSpec {
+            predicate: Some(predicate),
+            project,
+            system: Vec::new(),
+            schema: schema.clone(),
+        };
         let input = self.node(OperatorSpec::FilterProject(spec), vec![flow.input]);
         Flow { input, columns: (0..schema.len()).collect(), schema }
     }
@@ -199,7 +221,9 @@ impl Lowering {
             let expr = flow.map(expr);
             match (target, expr) {
                 (OutputTarget::System(column), expr) => system.push((*column, expr)),
-                (OutputTarget::Column(_), Expr::Column { index, .. }) => project.push(ProjectColumn::Take(index)),
+                (OutputTarget::Column(_), Expr::Column { index, .. }) => {
+                    project.push(ProjectColumn::Take(index))
+                }
                 (OutputTarget::Column(_), expr) => project.push(ProjectColumn::Compute(expr)),
             }
         }
@@ -221,7 +245,8 @@ impl Lowering {
             return (flow.input, flow.schema);
         }
         let project = Some(flow.columns.iter().map(|c| ProjectColumn::Take(*c)).collect());
-        let spec = FilterProjectSpec { predicate: None, project, system: Vec::new(), schema: logical.clone() };
+        let spec =
+            FilterProjectSpec { predicate: None, project, system: Vec::new(), schema: logical.clone() };
         (self.node(OperatorSpec::FilterProject(spec), vec![flow.input]), logical.clone())
     }
 

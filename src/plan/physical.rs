@@ -91,7 +91,9 @@ impl OperatorSpec {
     /// Its kind, as in node ids.
     pub fn kind(&self) -> &'static str {
         match self {
-            OperatorSpec::FilterProject(FilterProjectSpec { predicate: Some(_), project: None, .. }) => "filter",
+            OperatorSpec::FilterProject(FilterProjectSpec { predicate: Some(_), project: None, .. }) => {
+                "filter"
+            }
             OperatorSpec::FilterProject(FilterProjectSpec { predicate: None, .. }) => "project",
             OperatorSpec::FilterProject(_) => "filter_project",
             OperatorSpec::Unnest(_) => "unnest",

@@ -40,7 +40,10 @@ fn push(input: LogicalPlan, predicate: Expr) -> LogicalPlan {
                 Some(down) => push(*input, down),
                 None => push_down(*input),
             };
-            filtered(LogicalPlan::Unnest { input: Box::new(input), expr, outer, with_ordinality, schema }, stay)
+            filtered(
+                LogicalPlan::Unnest { input: Box::new(input), expr, outer, with_ordinality, schema },
+                stay,
+            )
         }
         other => {
             let input = Box::new(push_down(other));
@@ -86,7 +89,8 @@ fn below_project(conjunct: &Expr, columns: &[OutputColumn]) -> bool {
     let sets = |s: SystemColumn| columns.iter().any(|c| c.target == OutputTarget::System(s));
     let outputs = output_exprs(columns);
     let plain = |i: usize| outputs.get(i).is_some_and(|e| is_plain(e));
-    conjunct.columns_used().into_iter().all(plain) && !conjunct.system_columns_used().into_iter().any(sets)
+    conjunct.columns_used().into_iter().all(plain)
+        && !conjunct.system_columns_used().into_iter().any(sets)
         && !(reads_record(conjunct) && columns.iter().any(|c| matches!(c.target, OutputTarget::System(_))))
 }
 

@@ -57,7 +57,9 @@ fn junction(items: Vec<Expr>, neutral: bool) -> Expr {
         }
     }
     match kept.len() {
-        0 => Expr::Literal { value: FieldValue::Boolean(neutral), data_type: crate::record::DataType::Boolean },
+        0 => {
+            Expr::Literal { value: FieldValue::Boolean(neutral), data_type: crate::record::DataType::Boolean }
+        }
         1 => kept.swap_remove(0),
         _ if neutral => Expr::And(kept),
         _ => Expr::Or(kept),

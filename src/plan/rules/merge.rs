@@ -43,9 +43,10 @@ fn fits(outer: &[OutputColumn], inner: &[OutputColumn]) -> bool {
             }
         });
     }
-    output_exprs(inner).into_iter().zip(uses.iter().zip(inside)).all(|(expr, (n, deep))| {
-        is_plain(expr) || *n <= 1 && !(deep && is_volatile(expr))
-    })
+    output_exprs(inner)
+        .into_iter()
+        .zip(uses.iter().zip(inside))
+        .all(|(expr, (n, deep))| is_plain(expr) || *n <= 1 && !(deep && is_volatile(expr)))
 }
 
 fn compose(outer: Vec<OutputColumn>, inner: Vec<OutputColumn>) -> Vec<OutputColumn> {

@@ -54,7 +54,8 @@ impl Session<'_, '_> {
                 let (expr, bounds) = (self.expr(expr, names), self.pair(low, high, names));
                 let (expr, (low, high)) = (expr?, bounds?);
                 if walk::is_volatile(&expr) {
-                    return self.fail("BETWEEN can't test a value that changes with each evaluation", self.here);
+                    return self
+                        .fail("BETWEEN can't test a value that changes with each evaluation", self.here);
                 }
                 let made = typing::between(expr, low, high, *negated);
                 self.typed(made, self.here)
@@ -67,9 +68,14 @@ impl Session<'_, '_> {
             Ast::ILike { negated, any, expr, pattern, escape_char } => {
                 self.like(LikeKind::ILike, *any, *negated, (expr, pattern), escape_char.as_deref(), names)
             }
-            Ast::SimilarTo { negated, expr, pattern, escape_char } => {
-                self.like(LikeKind::SimilarTo, false, *negated, (expr, pattern), escape_char.as_deref(), names)
-            }
+            Ast::SimilarTo { negated, expr, pattern, escape_char } => self.like(
+                LikeKind::SimilarTo,
+                false,
+                *negated,
+                (expr, pattern),
+                escape_char.as_deref(),
+                names,
+            ),
             Ast::RLike { negated, expr, pattern, regexp: _ } => {
                 self.like(LikeKind::Regex, false, *negated, (expr, pattern), None, names)
             }
@@ -133,7 +139,9 @@ impl Session<'_, '_> {
             UnaryOperator::Plus => {
                 let expr = self.expr(expr, names)?;
                 let t = expr.data_type();
-                if t.is_numeric() || matches!(t, crate::record::DataType::Interval | crate::record::DataType::Null) {
+                if t.is_numeric()
+                    || matches!(t, crate::record::DataType::Interval | crate::record::DataType::Null)
+                {
                     return Ok(expr);
                 }
                 self.fail(format!("a sign can't stand before a {t}"), self.here)
@@ -244,7 +252,9 @@ impl Session<'_, '_> {
         let escape = match escape {
             None => None,
             Some(e) => match self.expr(e, names)? {
-                Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => s.chars().next(),
+                Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => {
+                    s.chars().next()
+                }
                 _ => {
                     let at = self.place(e);
                     return self.fail("ESCAPE takes one character in quotes", at);
@@ -347,7 +357,8 @@ impl Session<'_, '_> {
                     }
                     AliasUse::Inline if walk::is_volatile(expanded) => {
                         let at = self.ident_place(ident);
-                        let message = format!("'{}' has another value each time it is evaluated", ident.value);
+                        let message =
+                            format!("'{}' has another value each time it is evaluated", ident.value);
                         let hint = "compute it in a subquery and filter outside";
                         Err(self.report(Diagnostic::new(message, at).with_hint(hint)))
                     }
@@ -427,7 +438,8 @@ impl Session<'_, '_> {
         // Fields match as columns do: exactly, else without case.
         let name = match expr.data_type() {
             crate::record::DataType::Struct(fields) => {
-                let hits = super::scope::hits(field, fields.iter().enumerate().map(|(i, f)| (i, f.name.as_str())));
+                let hits =
+                    super::scope::hits(field, fields.iter().enumerate().map(|(i, f)| (i, f.name.as_str())));
                 match hits.as_slice() {
                     [one] => fields.get(*one).map_or(field.value.clone(), |f| f.name.to_string()),
                     _ => field.value.clone(),

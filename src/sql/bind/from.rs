@@ -1,6 +1,8 @@
 //! FROM: relations, files, subqueries; UNNEST beside them. Joins come later and are refused.
 
-use sqlparser::ast::{self, BinaryOperator, Expr as Ast, FunctionArg, FunctionArgExpr, Ident, TableFactor, Value};
+use sqlparser::ast::{
+    self, BinaryOperator, Expr as Ast, FunctionArg, FunctionArgExpr, Ident, TableFactor, Value,
+};
 
 use super::function::TIME_WINDOWS;
 use super::query::one_row;
@@ -36,9 +38,9 @@ impl Session<'_, '_> {
                     let _: Bind<bool> = self.join_kind(join);
                     continue;
                 }
-                let next = self.join_kind(join).and_then(|outer| {
-                    self.add_relation(state.take(), &join.relation, Some(outer))
-                });
+                let next = self
+                    .join_kind(join)
+                    .and_then(|outer| self.add_relation(state.take(), &join.relation, Some(outer)));
                 match next {
                     Ok(next) => state = Some(next),
                     Err(Reported) => failed = true,
@@ -60,8 +62,13 @@ impl Session<'_, '_> {
     ) -> Bind<(LogicalPlan, Scope)> {
         let at = self.place(factor);
         self.within(at, |s| {
-            if let TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias: _, with_ordinality } =
-                factor
+            if let TableFactor::UNNEST {
+                alias,
+                array_exprs,
+                with_offset,
+                with_offset_alias: _,
+                with_ordinality,
+            } = factor
             {
                 let left = left.unwrap_or_else(|| (one_row(), Scope::default()));
                 let outer = outer.unwrap_or(false);
@@ -145,7 +152,9 @@ impl Session<'_, '_> {
             TableFactor::Function { lateral: _, name, args: _, with_ordinality: _, alias: _ } => {
                 if name.to_string().eq_ignore_ascii_case("unnest") {
                     let error = Diagnostic::new("LATERAL is not supported yet", at);
-                    return Err(self.report(error.with_hint("UNNEST sees the columns to its left without it")));
+                    return Err(
+                        self.report(error.with_hint("UNNEST sees the columns to its left without it"))
+                    );
                 }
                 "LATERAL"
             }
@@ -225,7 +234,11 @@ impl Session<'_, '_> {
     }
 
     /// What the catalog said, as a plan.
-    fn resolved(&mut self, found: Result<ResolvedRelation, ResolveError>, ident: &Ident) -> Bind<LogicalPlan> {
+    fn resolved(
+        &mut self,
+        found: Result<ResolvedRelation, ResolveError>,
+        ident: &Ident,
+    ) -> Bind<LogicalPlan> {
         let at = self.here;
         match found {
             Ok(ResolvedRelation::Source { name, schema, projects }) => {
@@ -234,11 +247,14 @@ impl Session<'_, '_> {
             Ok(ResolvedRelation::View { query, text }) => self.view(ident, &query, &text),
             Err(ResolveError::NotFound { known }) => {
                 let in_scope = self.ctes.iter().map(|c| c.name.value.as_str());
-                let hint = suggestion(&ident.value, in_scope.chain(known.iter().map(String::as_str)), "there are");
+                let hint =
+                    suggestion(&ident.value, in_scope.chain(known.iter().map(String::as_str)), "there are");
                 let message = format!("there is no stream, table or view '{}'", ident.value);
                 Err(self.report(Diagnostic { message, span: at, hint }))
             }
-            Err(ResolveError::Failed { message, hint }) => Err(self.report(Diagnostic { message, span: at, hint })),
+            Err(ResolveError::Failed { message, hint }) => {
+                Err(self.report(Diagnostic { message, span: at, hint }))
+            }
         }
     }
 
@@ -310,7 +326,9 @@ impl Session<'_, '_> {
                     _ => None,
                 },
                 Ast::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match &**expr {
-                    Ast::Value(ast::ValueWithSpan { value: Value::Number(n, _), span: _ }) => Some(format!("-{n}")),
+                    Ast::Value(ast::ValueWithSpan { value: Value::Number(n, _), span: _ }) => {
+                        Some(format!("-{n}"))
+                    }
                     _ => None,
                 },
                 _ => None,
@@ -321,7 +339,11 @@ impl Session<'_, '_> {
             }
         };
         match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Ast::BinaryOp { left, op: BinaryOperator::Eq, right })) => {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Ast::BinaryOp {
+                left,
+                op: BinaryOperator::Eq,
+                right,
+            })) => {
                 let Ast::Identifier(name) = &**left else {
                     let at = self.place(&**left);
                     return self.fail("an option's name is expected before =", at);
@@ -337,7 +359,11 @@ impl Session<'_, '_> {
                 let (text, at) = value(self, e)?;
                 Ok((Some(name.value.clone()), text, at))
             }
-            FunctionArg::ExprNamed { name: Ast::Identifier(name), arg: FunctionArgExpr::Expr(e), operator: _ } => {
+            FunctionArg::ExprNamed {
+                name: Ast::Identifier(name),
+                arg: FunctionArgExpr::Expr(e),
+                operator: _,
+            } => {
                 let (text, at) = value(self, e)?;
                 Ok((Some(name.value.clone()), text, at))
             }
@@ -356,7 +382,11 @@ impl Session<'_, '_> {
     }
 
     /// Renames columns as `AS t(a, b)` says; a shorter list leaves the rest as they are.
-    pub(super) fn alias_columns(&mut self, mut fields: Vec<Field>, alias: &ast::TableAlias) -> Bind<Vec<Field>> {
+    pub(super) fn alias_columns(
+        &mut self,
+        mut fields: Vec<Field>,
+        alias: &ast::TableAlias,
+    ) -> Bind<Vec<Field>> {
         let ast::TableAlias { explicit: _, name, columns, at } = alias;
         if let Some(at) = at {
             let at = self.ident_place(at);
@@ -364,7 +394,8 @@ impl Session<'_, '_> {
         }
         if columns.len() > fields.len() {
             let at = columns.get(fields.len()).map_or(self.here, |c| self.ident_place(&c.name));
-            let message = format!("'{}' has {} columns, its alias names {}", name.value, fields.len(), columns.len());
+            let message =
+                format!("'{}' has {} columns, its alias names {}", name.value, fields.len(), columns.len());
             return self.fail(message, at);
         }
         for (field, column) in fields.iter_mut().zip(columns) {

@@ -9,21 +9,63 @@ use crate::sql::Diagnostic;
 
 /// Aggregates that this engine knows by name and can't compute yet.
 const AGGREGATES: &[&str] = &[
-    "any_value", "approx_count_distinct", "approx_percentile", "arg_max", "arg_min", "array_agg", "avg",
-    "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar_pop", "covar_samp", "every",
-    "first_value", "histogram", "json_agg", "json_object_agg", "last_value", "listagg", "max", "max_by",
-    "median", "min", "min_by", "mode", "percentile_cont", "percentile_disc", "regr_avgx", "regr_avgy",
-    "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev",
-    "stddev_pop", "stddev_samp", "string_agg", "sum", "var_pop", "var_samp", "variance",
+    "any_value",
+    "approx_count_distinct",
+    "approx_percentile",
+    "arg_max",
+    "arg_min",
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar_samp",
+    "every",
+    "first_value",
+    "histogram",
+    "json_agg",
+    "json_object_agg",
+    "last_value",
+    "listagg",
+    "max",
+    "max_by",
+    "median",
+    "min",
+    "min_by",
+    "mode",
+    "percentile_cont",
+    "percentile_disc",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "string_agg",
+    "sum",
+    "var_pop",
+    "var_samp",
+    "variance",
 ];
 
 /// Functions that exist only with OVER.
-const WINDOW_FUNCTIONS: &[&str] = &[
-    "cume_dist", "dense_rank", "lag", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number",
-];
+const WINDOW_FUNCTIONS: &[&str] =
+    &["cume_dist", "dense_rank", "lag", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
 
 /// Windows over time, as table functions and as values.
-pub(super) const TIME_WINDOWS: &[&str] = &["tumble", "hop", "cumulate", "session", "window_start", "window_end"];
+pub(super) const TIME_WINDOWS: &[&str] =
+    &["tumble", "hop", "cumulate", "session", "window_start", "window_end"];
 
 impl Session<'_, '_> {
     pub(super) fn call(&mut self, function: &ast::Function, names: Names<'_>) -> Bind<Expr> {
@@ -98,7 +140,8 @@ impl Session<'_, '_> {
     fn arguments<'e>(&mut self, list: &'e ast::FunctionArgumentList) -> Bind<Vec<&'e ast::Expr>> {
         let ast::FunctionArgumentList { duplicate_treatment, args, clauses } = list;
         if let Some(treatment) = duplicate_treatment {
-            return self.unsupported(&format!("{treatment} in the arguments of a scalar function"), self.here);
+            return self
+                .unsupported(&format!("{treatment} in the arguments of a scalar function"), self.here);
         }
         if let Some(clause) = clauses.first() {
             return self.unsupported(&format!("'{clause}' in the arguments of a call"), self.here);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Bind, Bound, Reported, Session, all, suggestion};
-use crate::expr::typing::{self, TypeError};
 use crate::expr::Expr;
+use crate::expr::typing::{self, TypeError};
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, walk};
 use crate::record::{Field, FieldValue, Schema};
 use crate::sql::resolve::InsertTarget;

@@ -114,8 +114,13 @@ impl Session<'_, '_> {
 
     /// `INTERVAL '5' SECOND`, `INTERVAL 5 MINUTE`, `INTERVAL '1 day 2 hours'`, `INTERVAL '1:30' HOUR TO MINUTE`.
     pub(super) fn interval(&mut self, interval: &ast::Interval) -> Bind<Expr> {
-        let ast::Interval { value, leading_field, leading_precision, last_field, fractional_seconds_precision } =
-            interval;
+        let ast::Interval {
+            value,
+            leading_field,
+            leading_precision,
+            last_field,
+            fractional_seconds_precision,
+        } = interval;
         if leading_precision.is_some() || fractional_seconds_precision.is_some() {
             return self.unsupported("INTERVAL with a precision", self.here);
         }
@@ -156,9 +161,10 @@ fn unit_name(unit: &DateTimeField) -> String {
 fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = hex.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
     let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| {
-        pairs.map(|pair| pair.iter().fold(0u32, |sum, d| sum * 16 + d) as u8).collect()
-    })
+    pairs
+        .remainder()
+        .is_empty()
+        .then(|| pairs.map(|pair| pair.iter().fold(0u32, |sum, d| sum * 16 + d) as u8).collect())
 }
 
 #[cfg(test)]

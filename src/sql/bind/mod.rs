@@ -15,9 +15,9 @@ mod refuse;
 mod scope;
 mod select;
 mod source;
+mod special;
 #[cfg(test)]
 mod tests;
-mod special;
 mod unnest;
 
 use sqlparser::ast::{self, Ident, Spanned};
@@ -179,7 +179,10 @@ fn suggestion<'n>(name: &str, known: impl IntoIterator<Item = &'n str>, what: &s
     match known.len() {
         0 => None,
         1..=12 => Some(format!("{what}: {}", known.join(", "))),
-        n => Some(format!("{what}: {}, … ({n} in all)", known.iter().take(8).copied().collect::<Vec<_>>().join(", "))),
+        n => Some(format!(
+            "{what}: {}, … ({n} in all)",
+            known.iter().take(8).copied().collect::<Vec<_>>().join(", ")
+        )),
     }
 }
 

@@ -140,8 +140,10 @@ impl Session<'_, '_> {
         for (other, at) in &inputs {
             let n = other.plan.schema().len();
             if n != first.len() {
-                let message =
-                    format!("the inputs of UNION ALL differ in columns: the first has {}, this one {n}", first.len());
+                let message = format!(
+                    "the inputs of UNION ALL differ in columns: the first has {}, this one {n}",
+                    first.len()
+                );
                 return self.fail(message, *at);
             }
         }
@@ -160,7 +162,8 @@ impl Session<'_, '_> {
             fields.push(Field { name: field.name.clone(), data_type: common, nullable });
         }
         let schema = Schema::new(fields);
-        let coerced: Vec<_> = inputs.into_iter().map(|(b, at)| self.coerce_columns(b.plan, &schema, at)).collect();
+        let coerced: Vec<_> =
+            inputs.into_iter().map(|(b, at)| self.coerce_columns(b.plan, &schema, at)).collect();
         Ok(Bound { plan: LogicalPlan::Union { inputs: all(coerced)?, schema }, spans })
     }
 
@@ -194,10 +197,14 @@ impl Session<'_, '_> {
             let ast::Parens { opening_token, content, closing_token: _ } = row;
             if content.len() != width {
                 let at = self.source.span(opening_token.0.span).unwrap_or(self.here);
-                let message = format!("VALUES rows differ in length: the first has {width}, this one {}", content.len());
+                let message = format!(
+                    "VALUES rows differ in length: the first has {width}, this one {}",
+                    content.len()
+                );
                 return self.fail(message, at);
             }
-            let items: Vec<_> = content.iter().map(|e| self.expr(e, Names::of(&scope)).map(walk::fold)).collect();
+            let items: Vec<_> =
+                content.iter().map(|e| self.expr(e, Names::of(&scope)).map(walk::fold)).collect();
             bound.push(all(items));
         }
         let mut bound: Vec<Vec<Expr>> = all(bound)?;
@@ -212,7 +219,8 @@ impl Session<'_, '_> {
             }
             fields.push(Field::new(format!("column{}", i + 1), data_type));
         }
-        let spans = rows.first().map(|r| r.content.iter().map(|e| self.place(e)).collect()).unwrap_or_default();
+        let spans =
+            rows.first().map(|r| r.content.iter().map(|e| self.place(e)).collect()).unwrap_or_default();
         Ok(Bound { plan: rows_plan(Schema::new(fields), bound), spans })
     }
 

@@ -92,7 +92,8 @@ impl Session<'_, '_> {
             flavor: _,
         } = select;
         let word = |w: &str| self.keyword_in(self.here, w);
-        let before = |part: Option<&ast::Expr>, w: &str| part.map_or_else(|| word(w), |e| self.keyword_before(e, w));
+        let before =
+            |part: Option<&ast::Expr>, w: &str| part.map_or_else(|| word(w), |e| self.keyword_before(e, w));
         let clause = |there: bool, what: &str, at: Span| there.then(|| (what.to_owned(), at));
         let distinct = match distinct {
             None | Some(ast::Distinct::All) => None,
@@ -109,7 +110,11 @@ impl Session<'_, '_> {
             distinct.map(|d| (d.to_owned(), word("DISTINCT"))),
             clause(select_modifiers.is_some(), "a modifier of SELECT", self.here),
             clause(top.is_some(), "TOP (write LIMIT)", word("TOP")),
-            clause(exclude.is_some(), "EXCLUDE behind the SELECT list (write * EXCLUDE (…))", word("EXCLUDE")),
+            clause(
+                exclude.is_some(),
+                "EXCLUDE behind the SELECT list (write * EXCLUDE (…))",
+                word("EXCLUDE"),
+            ),
             clause(into.is_some(), "SELECT INTO (write INSERT INTO … SELECT)", word("INTO")),
             clause(!lateral_views.is_empty(), "LATERAL VIEW (write CROSS JOIN UNNEST)", word("LATERAL")),
             clause(prewhere.is_some(), "PREWHERE", before(prewhere.as_ref(), "PREWHERE")),

@@ -57,7 +57,6 @@ pub(super) fn hits<'n>(ident: &Ident, names: impl Iterator<Item = (usize, &'n st
 }
 
 impl Scope {
-
     /// Adds a relation to the right.
     pub(super) fn append(&mut self, name: Option<Ident>, fields: Vec<Field>) {
         let start = self.schema.len();

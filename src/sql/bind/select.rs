@@ -132,7 +132,11 @@ impl Session<'_, '_> {
         all(items.collect::<Vec<_>>())
     }
 
-    fn qualified_star(&mut self, kind: &ast::SelectItemQualifiedWildcardKind, scope: &Scope) -> Bind<Vec<Item>> {
+    fn qualified_star(
+        &mut self,
+        kind: &ast::SelectItemQualifiedWildcardKind,
+        scope: &Scope,
+    ) -> Bind<Vec<Item>> {
         match kind {
             ast::SelectItemQualifiedWildcardKind::ObjectName(name) => {
                 let at = self.place(name);
@@ -143,7 +147,8 @@ impl Session<'_, '_> {
                     Some(relation) => self.star(relation.columns.clone(), scope),
                     None => {
                         let message = format!("there is no relation '{}' in FROM", ident.value);
-                        let known = scope.relations.iter().filter_map(|r| Some(r.name.as_ref()?.value.as_str()));
+                        let known =
+                            scope.relations.iter().filter_map(|r| Some(r.name.as_ref()?.value.as_str()));
                         let hint = suggestion(&ident.value, known, "there are");
                         Err(self.report(Diagnostic { message, span: at, hint }))
                     }
@@ -259,7 +264,8 @@ impl Session<'_, '_> {
         aliases: &[Alias],
     ) -> Bind<Bound> {
         let width = scope.schema.len();
-        let used: Vec<usize> = (0..aliases.len()).filter(|i| aliases.get(*i).is_some_and(|a| a.used.get())).collect();
+        let used: Vec<usize> =
+            (0..aliases.len()).filter(|i| aliases.get(*i).is_some_and(|a| a.used.get())).collect();
         let mut fields = scope.schema.fields().to_vec();
         if !used.is_empty() {
             let place = |slot: usize| used.iter().position(|u| *u == slot).map(|rank| width + rank);
@@ -287,7 +293,11 @@ impl Session<'_, '_> {
                     }
                     columns.push(OutputColumn { expr, target });
                 }
-                plan = LogicalPlan::Project { input: Box::new(plan), columns, schema: Schema::new(fields.clone()) };
+                plan = LogicalPlan::Project {
+                    input: Box::new(plan),
+                    columns,
+                    schema: Schema::new(fields.clone()),
+                };
             }
             let schema = Schema::new(fields.clone());
             for item in &mut items {

@@ -37,22 +37,40 @@ impl Session<'_, '_> {
             }
             Ast::Ceil { expr, field } => self.round_to("ceil", expr, field, names),
             Ast::Floor { expr, field } => self.round_to("floor", expr, field, names),
-            Ast::AtTimeZone { timestamp, time_zone } => self.call_on("timezone", &[time_zone, timestamp], names),
+            Ast::AtTimeZone { timestamp, time_zone } => {
+                self.call_on("timezone", &[time_zone, timestamp], names)
+            }
             other => self.refuse_expr(other),
         }
     }
 
-    fn round_to(&mut self, name: &str, expr: &Ast, field: &ast::CeilFloorKind, names: Names<'_>) -> Bind<Expr> {
+    fn round_to(
+        &mut self,
+        name: &str,
+        expr: &Ast,
+        field: &ast::CeilFloorKind,
+        names: Names<'_>,
+    ) -> Bind<Expr> {
         match field {
-            ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) => self.call_on(name, &[expr], names),
+            ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) => {
+                self.call_on(name, &[expr], names)
+            }
             ast::CeilFloorKind::DateTimeField(_) => {
                 self.unsupported(&format!("{} to a unit of time", name.to_uppercase()), self.here)
             }
-            ast::CeilFloorKind::Scale(_) => self.unsupported(&format!("{} with a scale", name.to_uppercase()), self.here),
+            ast::CeilFloorKind::Scale(_) => {
+                self.unsupported(&format!("{} with a scale", name.to_uppercase()), self.here)
+            }
         }
     }
 
-    fn substring(&mut self, expr: &Ast, from: Option<&Ast>, count: Option<&Ast>, names: Names<'_>) -> Bind<Expr> {
+    fn substring(
+        &mut self,
+        expr: &Ast,
+        from: Option<&Ast>,
+        count: Option<&Ast>,
+        names: Names<'_>,
+    ) -> Bind<Expr> {
         let expr = self.expr(expr, names);
         let from = from.map(|f| self.expr(f, names));
         let count = count.map(|c| self.expr(c, names));
@@ -82,7 +100,12 @@ impl Session<'_, '_> {
         self.call_with(if as_text { "json_get_text" } else { "json_get" }, vec![left, right])
     }
 
-    pub(super) fn subscript(&mut self, expr: Expr, subscript: &ast::Subscript, names: Names<'_>) -> Bind<Expr> {
+    pub(super) fn subscript(
+        &mut self,
+        expr: Expr,
+        subscript: &ast::Subscript,
+        names: Names<'_>,
+    ) -> Bind<Expr> {
         match subscript {
             ast::Subscript::Index { index } => {
                 let index = self.expr(index, names)?;

@@ -50,14 +50,21 @@ impl Resolver for Catalog {
             Some("events") => {
                 source("events", Schema::of([("Id", T::BigInt), ("id2", T::BigInt), ("a", T::Double)]), true)
             }
-            Some("rigid") => source("rigid", Schema::of([("a", T::BigInt), ("b", T::BigInt), ("c", T::Varchar)]), false),
+            Some("rigid") => {
+                source("rigid", Schema::of([("a", T::BigInt), ("b", T::BigInt), ("c", T::Varchar)]), false)
+            }
             Some("big") => view("SELECT order_id, amount FROM orders WHERE amount > 100"),
             Some("loop") => view("SELECT * FROM loop"),
             Some("broken") => view("SELECT nope FROM orders"),
             _ => Err(ResolveError::NotFound { known: known.iter().map(|k| (*k).to_owned()).collect() }),
         }
     }
-    fn file(&self, path: &str, function: Option<&str>, options: Options) -> Result<ResolvedRelation, ResolveError> {
+    fn file(
+        &self,
+        path: &str,
+        function: Option<&str>,
+        options: Options,
+    ) -> Result<ResolvedRelation, ResolveError> {
         if function.is_some_and(|f| f != "read_csv") {
             return Err(ResolveError::NotFound { known: vec!["read_csv".into(), "read_json".into()] });
         }
@@ -110,5 +117,9 @@ fn errors(text: &str) -> String {
 
 fn parsed(text: &str) -> Result<Vec<crate::sql::Located<Statement>>, Vec<Diagnostic>> {
     let (good, bad): (Vec<_>, Vec<_>) = parse(text).into_iter().partition(Result::is_ok);
-    if bad.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(bad.into_iter().filter_map(Result::err).collect()) }
+    if bad.is_empty() {
+        Ok(good.into_iter().flatten().collect())
+    } else {
+        Err(bad.into_iter().filter_map(Result::err).collect())
+    }
 }
