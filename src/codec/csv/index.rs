@@ -108,13 +108,24 @@ impl Index {
     }
 }
 
-/// Bit `i` is set if byte `i` is wanted.
+/// The flag of each byte: within each eight of them all bits differ.
+const BITS: [u8; 64] = {
+    let mut bits = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        bits[i] = 1 << (i % 8);
+        i += 1;
+    }
+    bits
+};
+
+/// Bit `i` is set if byte `i` is wanted. Written so that the loop becomes vector compares: no branch, no look-up that
+/// depends on the index.
 #[inline(always)]
 fn mask(block: &[u8; 64], wanted: impl Fn(u8) -> bool) -> u64 {
-    const BITS: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
     let mut flags = [0u8; 64];
-    for (i, (flag, byte)) in flags.iter_mut().zip(block).enumerate() {
-        *flag = if wanted(*byte) { BITS[i % 8] } else { 0 };
+    for ((flag, byte), bit) in flags.iter_mut().zip(block).zip(&BITS) {
+        *flag = 0u8.wrapping_sub(u8::from(wanted(*byte))) & bit;
     }
     let mut mask = 0;
     for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
