@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::csv::{self, CsvDecoder, CsvEncoder, CsvOptions};
+use super::json::{self, JsonDecoder, JsonEncoder, JsonOptions};
 use super::{Decoder, Encoder};
 use crate::catalog::{OptionError, OptionSpec, Options, nearest};
-use crate::record::{CompactString, Schema};
+use crate::record::{CompactString, DataType, Schema};
 
 /// One format, as listed in the reference and matched by name.
 #[derive(Debug)]
@@ -35,6 +36,16 @@ impl PartialEq for FormatSpec {
 
 /// All formats.
 pub static FORMATS: &[FormatSpec] = &[
+    FormatSpec {
+        name: "json",
+        aliases: &["ndjson", "jsonl"],
+        extensions: &["json", "jsonl", "ndjson"],
+        doc: "one JSON object a line, or one array of objects",
+        options: json::OPTIONS,
+        can_decode: true,
+        can_encode: true,
+        make: |options| JsonOptions::from_options(options).map(Kind::Json),
+    },
     FormatSpec {
         name: "csv",
         aliases: &[],
@@ -67,6 +78,7 @@ const COMPRESSIONS: [&str; 4] = ["gz", "zst", "gzip", "zstd"];
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     Csv(CsvOptions),
+    Json(JsonOptions),
 }
 
 /// A format with its checked options.
@@ -146,6 +158,11 @@ impl Format {
             Kind::Csv(options) => {
                 Ok(Box::new(CsvDecoder::new(wanted.clone(), Some(declared), options.clone())?))
             }
+            Kind::Json(options) => {
+                // Only the names count.
+                let declared = Schema::of(declared.iter().map(|name| (name, DataType::Null)));
+                Ok(Box::new(JsonDecoder::new(wanted.clone(), options.clone()).with_declared(&declared)))
+            }
         }
     }
 
@@ -156,6 +173,7 @@ impl Format {
     pub fn encoder(&self, schema: &Arc<Schema>) -> Result<Box<dyn Encoder>, OptionError> {
         match &self.kind {
             Kind::Csv(options) => Ok(Box::new(CsvEncoder::new(schema.clone(), options)?)),
+            Kind::Json(options) => Ok(Box::new(JsonEncoder::new(schema.clone(), options.clone()))),
         }
     }
 }
@@ -163,7 +181,6 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::DataType;
 
     #[test]
     fn extensions_tell_the_format() {

@@ -10,13 +10,12 @@ use super::index::{Index, Line};
 use super::scan::{Scanned, Scanner, strip_cr, unescape};
 use super::value::{Column, Misfit, Nulls};
 use crate::catalog::OptionError;
+use crate::codec::framing::{KEPT_OF_LONG, Skipped};
 use crate::codec::{Decoded, Decoder, Input, Origin};
 use crate::record::{BatchBuilder, CompactString, ErrorCode, RecordError, Reject, Schema};
 
 /// Bytes that are indexed at a time: within the first-level cache.
 const PIECE: usize = 16 << 10;
-/// Bytes that are kept of a record longer than `max_record_bytes`.
-const RAW_KEEP: usize = 4096;
 
 /// Decodes CSV.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub struct CsvDecoder {
     stage: Stage,
     failure: Option<String>,
     /// A record longer than allowed that is under way.
-    long: Option<LongRecord>,
+    long: Option<Skipped>,
     scanner: Scanner,
     index: Index,
     scratch: String,
@@ -54,14 +53,6 @@ enum Stage {
     Rows,
     /// Nothing can be read: each line is rejected.
     Failed,
-}
-
-#[derive(Debug)]
-struct LongRecord {
-    offset: u64,
-    line: u64,
-    raw: Vec<u8>,
-    len: u64,
 }
 
 /// How far into the input a call is.
@@ -410,8 +401,10 @@ impl CsvDecoder {
             None if rest.len() <= max && cursor.input == Input::Partial => return Step::NeedsMore,
             None if rest.len() <= max => (rest.len(), rest.len()),
             _ => {
-                let (offset, line) = (cursor.offset(), cursor.line());
-                self.long = Some(LongRecord { offset, line, raw: Vec::new(), len: 0 });
+                let origin = Origin { offset: cursor.offset(), line: cursor.line() };
+                let message = format!("longer than max_record_bytes ({max})");
+                let error = RecordError::new(ErrorCode::TooLarge, message);
+                self.long = Some(Skipped::new(origin, KEPT_OF_LONG, error));
                 return self.skip_long(cursor, out);
             }
         };
@@ -428,26 +421,13 @@ impl CsvDecoder {
         let rest = cursor.rest();
         let end = memchr(b'\n', rest);
         let part = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        long.len += part.len() as u64;
-        let keep = RAW_KEEP.saturating_sub(long.raw.len()).min(part.len());
-        long.raw.extend_from_slice(part.get(..keep).unwrap_or_default());
+        long.extend(part);
         cursor.consume(part.len() + usize::from(end.is_some()));
         if end.is_none() && cursor.input == Input::Partial {
             self.long = Some(long);
             return Step::NeedsMore;
         }
-        let message = format!(
-            "longer than max_record_bytes ({}); the line has {} bytes",
-            self.options.max_record_bytes, long.len
-        );
-        out.reject(Reject {
-            at: 0,
-            offset: long.offset as i64,
-            line: Some(long.line),
-            raw: long.raw,
-            raw_len: long.len,
-            error: RecordError::new(ErrorCode::TooLarge, message),
-        });
+        long.finish(out);
         Step::Go
     }
 
@@ -537,5 +517,9 @@ impl Decoder for CsvDecoder {
 
     fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    fn unfinished(&self) -> Option<Origin> {
+        self.long.as_ref().map(|long| Origin { offset: long.offset, line: long.line })
     }
 }

@@ -24,6 +24,8 @@ pub struct CsvEncoder {
     line_end: &'static [u8],
     timestamps: TimestampFormat,
     bytes: BytesFormat,
+    /// Bounds of narrow integer columns.
+    ranges: Vec<Option<(i64, i64)>>,
     scratch: Vec<u8>,
     text: String,
 }
@@ -56,6 +58,15 @@ impl CsvEncoder {
             line_end: if options.crlf { b"\r\n" } else { b"\n" },
             timestamps: options.timestamp_format.clone(),
             bytes: options.bytes_format,
+            ranges: schema
+                .fields()
+                .iter()
+                .map(|f| match f.data_type {
+                    DataType::SmallInt => Some((i16::MIN.into(), i16::MAX.into())),
+                    DataType::Integer => Some((i32::MIN.into(), i32::MAX.into())),
+                    _ => None,
+                })
+                .collect(),
             scratch: Vec::new(),
             text: String::new(),
             schema,
@@ -85,7 +96,13 @@ impl CsvEncoder {
             if i > 0 {
                 out.push(self.delimiter);
             }
-            self.field(value, out).map_err(|e| match record.schema().fields().get(i) {
+            let fits = match (value, self.ranges.get(i)) {
+                (FieldValue::Integer(n), Some(Some((min, max)))) if n < min || n > max => {
+                    Err(RecordError::new(ErrorCode::Overflow, format!("{n} does not fit the column's type")))
+                }
+                _ => self.field(value, out),
+            };
+            fits.map_err(|e| match record.schema().fields().get(i) {
                 Some(field) => e.in_column(&field.name),
                 None => e,
             })?;

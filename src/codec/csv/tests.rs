@@ -396,7 +396,7 @@ fn memory_is_bounded_for_endless_lines_and_quotes() {
         assert_eq!(r.codes(), [(2, ErrorCode::TooLarge)]);
         assert_eq!(r.texts(), ["1|'a'|Float(1.0)", "3|'c'|Float(3.0)"]);
         assert!(r.held <= limit + 4096 + 1, "{}", r.held);
-        assert!(r.rejects[0].raw.len() <= 4096);
+        assert!(r.rejects[0].raw.len() <= 1024);
         assert_eq!(r.rejects[0].raw_len as usize, open.len() + 1_000_000 + close.len() - 1);
         assert_eq!(r.rejects[0].offset, 6);
     }
@@ -589,4 +589,14 @@ fn options_that_contradict_each_other_are_refused() {
     ] {
         assert!(CsvOptions::new(&Options::new(pairs)).is_err(), "{pairs:?}");
     }
+}
+
+#[test]
+fn a_narrow_integer_column_is_checked_at_the_sink() {
+    let schema = Schema::of([("a", DataType::SmallInt)]);
+    let rows = [7i64, 40_000].map(|n| Arc::new(StreamRecord::with_values(schema.clone(), [n.into()])));
+    let mut out = Vec::new();
+    let (at, error) = CsvEncoder::new(schema, &options(&[])).unwrap().encode(&rows, &mut out).unwrap_err();
+    assert_eq!((at, error.code, out.as_slice()), (1, ErrorCode::Overflow, b"7\n".as_slice()));
+    assert_eq!(error.column.as_deref(), Some("a"));
 }
