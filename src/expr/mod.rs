@@ -7,6 +7,7 @@
 
 mod bound;
 mod display;
+mod fold;
 mod function;
 mod pattern;
 mod program;
@@ -17,6 +18,7 @@ mod value;
 mod walk;
 
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
+pub use fold::fold;
 pub use function::{Arity, EvalContext, EvalFn, FunctionRegistry, FunctionSpec, ReturnType, Volatility};
 pub use pattern::Pattern;
 pub use program::{Datum, EvalResult, Program};

@@ -1,9 +1,21 @@
-//! Compiled expressions.
+//! Compiled expressions: a tree of nodes specialized by type, evaluated once per record.
+//!
+//! Numbers travel as machine words between nodes ([`int`], [`float`], [`exact`]), conditions as `Option<bool>`
+//! ([`condition`]); everything else as a [`Datum`], which borrows from the record or the program where it can ([`node`]).
+
+mod compile;
+mod condition;
+mod exact;
+mod float;
+mod int;
+mod nested;
+mod node;
 
 use std::ops::Deref;
 
 use super::{EvalContext, Expr};
 use crate::record::{FieldValue, RecordError};
+use node::Node;
 
 /// Result of an evaluation; the error is boxed so that the good case stays small.
 pub type EvalResult<T> = Result<T, Box<RecordError>>;
@@ -30,6 +42,7 @@ impl Deref for Datum<'_> {
 
 impl Datum<'_> {
     /// The value itself, cloned if it is borrowed.
+    #[inline]
     pub fn into_owned(self) -> FieldValue {
         match self {
             Datum::Ref(v) => v.clone(),
@@ -41,35 +54,57 @@ impl Datum<'_> {
 /// A compiled expression. Immutable and shared between threads.
 #[derive(Clone, Debug)]
 pub struct Program {
-    root: Expr,
+    root: Node,
 }
 
 impl Program {
-    /// Compiles an expression.
+    /// Compiles an expression, folding what is constant.
     pub fn compile(expr: &Expr) -> Self {
-        Self { root: expr.clone() }
+        Self::compile_as_is(&super::fold(expr.clone()))
     }
+
+    /// Compiles without folding.
+    pub(super) fn compile_as_is(expr: &Expr) -> Self {
+        Self { root: compile::node(expr) }
+    }
+
+    /// The column that this is, if it is nothing else: the value can then be moved instead of evaluated.
+    pub fn as_column(&self) -> Option<usize> {
+        match self.root {
+            Node::Column(index) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is the same for all records.
+    pub fn as_constant(&self) -> Option<&FieldValue> {
+        match &self.root {
+            Node::Const(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Evaluates it for one record.
     ///
     /// # Errors
     /// A record error: overflow, division by zero, failed cast, bad argument.
+    #[inline]
     pub fn eval<'a>(&'a self, ctx: &EvalContext<'a>) -> EvalResult<Datum<'a>> {
-        match &self.root {
-            Expr::Column { index, .. } => {
-                Ok(ctx.record.values().get(*index).map_or(Datum::Own(FieldValue::Null), Datum::Ref))
-            }
-            Expr::Literal { value, .. } => Ok(Datum::Ref(value)),
-            _ => Ok(Datum::Own(FieldValue::Null)),
-        }
+        self.root.eval(ctx)
     }
+
     /// Evaluates a condition: TRUE, FALSE or unknown.
     ///
     /// # Errors
     /// As [`eval`](Self::eval).
+    #[inline]
     pub fn eval_bool<'a>(&'a self, ctx: &EvalContext<'a>) -> EvalResult<Option<bool>> {
-        match &*self.eval(ctx)? {
-            FieldValue::Boolean(b) => Ok(Some(*b)),
-            _ => Ok(None),
+        match &self.root {
+            Node::Condition(condition) => condition.eval(ctx),
+            other => condition::truth(&*other.eval(ctx)?),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ pub(in crate::expr) fn compare_floats(x: f64, y: f64) -> Ordering {
 }
 
 /// Exact, also where the integer has more than 53 bits.
-pub(in crate::expr) fn compare_integer_float(x: i64, y: f64) -> Ordering {
+fn compare_integer_float(x: i64, y: f64) -> Ordering {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if y.is_nan() || y >= LIMIT {
         return Ordering::Less;

@@ -14,7 +14,7 @@ pub use cast::{cast_value, cast_value_from, parse_bool};
 pub use compare::{compare, compare_nulls_last};
 pub use text::{to_text, write_text};
 
-pub(super) use compare::{compare_floats, compare_integer_float};
+pub(super) use compare::compare_floats;
 pub(super) use decimal::{DecimalOp, decimal_to_f64};
 pub(super) use failure::{division_by_zero, failed, overflow};
 pub(super) use integer::{FloatOp, IntOp};
