@@ -42,9 +42,11 @@ pub(super) fn node(expr: &Expr) -> Node {
         Expr::System(column) => Node::System(*column),
         Expr::Case { branches, otherwise, .. } => case(branches, otherwise.as_deref()),
         Expr::Call { function, args, .. } => Node::Call(function.clone(), args.iter().map(node).collect()),
-        Expr::Field { .. } | Expr::Index { .. } | Expr::Array { .. } | Expr::Map { .. } | Expr::Struct { .. } => {
-            nested(expr)
-        }
+        Expr::Field { .. }
+        | Expr::Index { .. }
+        | Expr::Array { .. }
+        | Expr::Map { .. }
+        | Expr::Struct { .. } => nested(expr),
         Expr::Unary { .. }
         | Expr::Binary { .. }
         | Expr::Cast { .. }
@@ -89,9 +91,9 @@ impl Node {
 
 fn case(branches: &[(Expr, Expr)], otherwise: Option<&Expr>) -> Node {
     let last = otherwise.map_or(Node::Const(FieldValue::Null), node);
-    let coalesced = branches.iter().all(
-        |(c, r)| matches!(c, Expr::Unary { op: UnaryOp::IsNotNull, expr, .. } if **expr == *r),
-    );
+    let coalesced = branches
+        .iter()
+        .all(|(c, r)| matches!(c, Expr::Unary { op: UnaryOp::IsNotNull, expr, .. } if **expr == *r));
     if coalesced {
         return Node::Coalesce(branches.iter().map(|(_, r)| node(r)).chain([last]).collect());
     }
@@ -110,7 +112,9 @@ fn int(expr: &Expr) -> IntNode {
     match expr {
         Expr::Column { index, .. } => IntNode::Column(*index),
         Expr::Literal { value, .. } => match value {
-            FieldValue::Integer(i) | FieldValue::Time(i) | FieldValue::Timestamp(i) => IntNode::Const(Some(*i)),
+            FieldValue::Integer(i) | FieldValue::Time(i) | FieldValue::Timestamp(i) => {
+                IntNode::Const(Some(*i))
+            }
             FieldValue::Date(d) => IntNode::Const(Some(i64::from(*d))),
             FieldValue::Null => IntNode::Const(None),
             other => IntNode::Value(Box::new(Node::Const(other.clone()))),
@@ -255,7 +259,9 @@ fn other(expr: &Expr) -> Node {
             (BinaryOp::Subtract, DataType::Timestamp) => Node::Interval(IntervalOp::Since, pair(left, right)),
             (BinaryOp::Subtract, DataType::Time) => Node::Interval(IntervalOp::TimeSince, pair(left, right)),
             (BinaryOp::Subtract, _) => Node::Interval(IntervalOp::Subtract, pair(left, right)),
-            (BinaryOp::Multiply, DataType::Interval) => Node::Interval(IntervalOp::Multiply, pair(left, right)),
+            (BinaryOp::Multiply, DataType::Interval) => {
+                Node::Interval(IntervalOp::Multiply, pair(left, right))
+            }
             (BinaryOp::Multiply, _) => Node::Interval(IntervalOp::Multiply, pair(right, left)),
             (BinaryOp::Divide, _) => Node::Interval(IntervalOp::Divide, pair(left, right)),
             _ => Node::Interval(IntervalOp::Add, pair(left, right)),
@@ -368,18 +374,12 @@ fn exact_constant(column: &DataType, constant: &Expr) -> Option<ExactConst> {
     // If the constant has more digits, no value of the column has its scale and they are compared as decimals.
     let same = scaled == value && scaled.scale() == u32::from(*scale);
     let value = if same { scaled } else { value };
-    Some(ExactConst {
-        value,
-        mantissa: value.mantissa(),
-        scale: if same { value.scale() } else { u32::MAX },
-    })
+    Some(ExactConst { value, mantissa: value.mantissa(), scale: if same { value.scale() } else { u32::MAX } })
 }
 
 fn in_list(expr: &Expr, list: &[Expr], negated: bool) -> Condition {
-    let constants: Option<Vec<&FieldValue>> = list
-        .iter()
-        .map(|e| if let Expr::Literal { value, .. } = e { Some(value) } else { None })
-        .collect();
+    let constants: Option<Vec<&FieldValue>> =
+        list.iter().map(|e| if let Expr::Literal { value, .. } = e { Some(value) } else { None }).collect();
     let null = constants.as_ref().is_some_and(|c| c.iter().any(|v| v.is_null()));
     let set = constants.and_then(|constants| {
         let values = || constants.iter().filter(|v| !v.is_null());
@@ -430,7 +430,9 @@ fn nested(expr: &Expr) -> Node {
             _ => NestedNode::Lookup(node(base), node(index)),
         },
         Expr::Array { items, .. } => NestedNode::Array(items.iter().map(node).collect()),
-        Expr::Map { entries, .. } => NestedNode::Map(entries.iter().map(|(k, v)| (node(k), node(v))).collect()),
+        Expr::Map { entries, .. } => {
+            NestedNode::Map(entries.iter().map(|(k, v)| (node(k), node(v))).collect())
+        }
         Expr::Struct { fields, .. } => {
             // The type's names: a coerced constructor takes those of its target.
             let names = fields.iter().map(|(n, _)| n.clone()).collect();

@@ -70,8 +70,17 @@ pub(super) enum Condition {
     /// IS DISTINCT FROM; `true` for IS NOT DISTINCT FROM.
     Distinct(Node, Node, bool),
     In(Box<InList>),
-    Like { node: Node, pattern: Box<Pattern>, negated: bool },
-    LikeAny { kind: LikeKind, sides: Box<(Node, Node)>, escape: Option<char>, negated: bool },
+    Like {
+        node: Node,
+        pattern: Box<Pattern>,
+        negated: bool,
+    },
+    LikeAny {
+        kind: LikeKind,
+        sides: Box<(Node, Node)>,
+        escape: Option<char>,
+        negated: bool,
+    },
     Value(Node),
 }
 
@@ -160,7 +169,9 @@ impl Condition {
             Condition::Column(index) => truth(column(ctx, *index))?,
             Condition::Const(b) => *b,
             Condition::Not(condition) => condition.eval(ctx)?.map(|b| !b),
-            Condition::IsNull(Node::Column(index), negated) => Some(column(ctx, *index).is_null() != *negated),
+            Condition::IsNull(Node::Column(index), negated) => {
+                Some(column(ctx, *index).is_null() != *negated)
+            }
             Condition::IsNull(node, negated) => Some(node.eval(ctx)?.is_null() != *negated),
             Condition::Is(condition, wanted, negated) => Some((condition.eval(ctx)? == *wanted) != *negated),
             Condition::Int(test, a, b) => match (a.eval(ctx)?, b.eval(ctx)?) {

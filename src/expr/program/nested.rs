@@ -61,9 +61,10 @@ impl NestedNode {
             NestedNode::Json(base, steps) => json_path(&*base.eval(ctx)?, steps, ctx)?,
             NestedNode::Array(items) => FieldValue::Array(Arc::new(values(items, ctx)?)),
             NestedNode::Map(entries) => build_map(entries, ctx)?,
-            NestedNode::Struct(names, items) => {
-                FieldValue::Struct(Arc::new(StructValue { names: names.clone(), values: values(items, ctx)? }))
-            }
+            NestedNode::Struct(names, items) => FieldValue::Struct(Arc::new(StructValue {
+                names: names.clone(),
+                values: values(items, ctx)?,
+            })),
         }))
     }
 }
@@ -88,7 +89,10 @@ fn build_map<'a>(entries: &'a [(Node, Node)], ctx: &EvalContext<'a>) -> EvalResu
             return Err(failed(ErrorCode::InvalidArgument, "a key of a MAP is NULL"));
         }
         if map.iter().any(|(k, _)| compare(k, &key) == Some(Ordering::Equal)) {
-            return Err(failed(ErrorCode::DuplicateKey, format!("key {} occurs twice in a MAP", to_text(&key))));
+            return Err(failed(
+                ErrorCode::DuplicateKey,
+                format!("key {} occurs twice in a MAP", to_text(&key)),
+            ));
         }
         map.push((key, value.eval(ctx)?.into_owned()));
     }

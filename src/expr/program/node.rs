@@ -7,9 +7,7 @@ use super::exact::ExactNode;
 use super::float::FloatNode;
 use super::int::{IntKind, IntNode};
 use super::nested;
-use crate::expr::value::{
-    divide_interval, failed, multiply_interval, negate_interval, plus_interval, since,
-};
+use crate::expr::value::{divide_interval, failed, multiply_interval, negate_interval, plus_interval, since};
 use crate::expr::{CastMode, Datum, EvalContext, EvalResult, FunctionSpec, SystemColumn, cast_value_from};
 use crate::record::{CompactString, DataType, ErrorCode, FieldValue, Interval, RecordError};
 

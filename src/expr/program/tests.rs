@@ -5,10 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::expr::typing::Typed;
 use crate::expr::{
     BinaryOp, CastMode, FunctionRegistry, LikeKind, SystemColumn, UnaryOp, compare, to_text, typing,
 };
-use crate::expr::typing::Typed;
 use crate::record::{DataType, Decimal, ErrorCode, Interval, Schema, StreamRecord, text};
 
 fn schema() -> Arc<Schema> {
@@ -377,7 +377,9 @@ fn a_value_of_a_wrong_type_is_an_error_that_names_its_column() {
 fn columns_and_constants_are_lent_not_cloned() {
     let record = record();
     let ctx = EvalContext { record: &record, now: 0 };
-    for expr in [col("s"), string("x"), typing::index(col("a"), int(1)).unwrap(), cast(col("s"), DataType::Varchar)] {
+    for expr in
+        [col("s"), string("x"), typing::index(col("a"), int(1)).unwrap(), cast(col("s"), DataType::Varchar)]
+    {
         assert!(matches!(Program::compile(&expr).eval(&ctx), Ok(Datum::Ref(_))), "{expr}");
     }
     assert_eq!(Program::compile(&col("d")).as_column(), Some(3));
@@ -411,14 +413,8 @@ fn round_away(numerator: i128, denominator: i128) -> i128 {
 }
 
 fn any_number() -> impl Strategy<Value = FieldValue> {
-    let interesting = prop_oneof![
-        Just(i64::MAX),
-        Just(i64::MIN),
-        Just((1 << 53) + 1),
-        Just(0),
-        -5i64..5,
-        any::<i64>()
-    ];
+    let interesting =
+        prop_oneof![Just(i64::MAX), Just(i64::MIN), Just((1 << 53) + 1), Just(0), -5i64..5, any::<i64>()];
     prop_oneof![
         interesting.clone().prop_map(FieldValue::Integer),
         interesting.prop_map(|i| FieldValue::Float(i as f64)),
