@@ -7,6 +7,7 @@ pub mod blackhole;
 mod decode_buffer;
 pub mod file;
 mod formats;
+pub mod generator;
 pub mod memory;
 mod registry;
 mod stdio;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{blackhole, file, stdio};
+use super::{blackhole, file, generator, stdio};
 use crate::catalog::{ColumnDef, OptionError, OptionKind, OptionSpec, OptionValue, Options, nearest};
 use crate::codec::{Format, FormatSpec};
 use crate::io::{DataSink, DataSource, IoError};
@@ -119,7 +119,7 @@ impl Default for Connectors {
 impl Connectors {
     /// The connectors that come with the crate.
     pub fn builtin() -> Self {
-        Self { specs: vec![file::SPEC, stdio::STDIN, stdio::STDOUT, blackhole::SPEC] }
+        Self { specs: vec![file::SPEC, stdio::STDIN, stdio::STDOUT, generator::SPEC, blackhole::SPEC] }
     }
 
     /// Adds a connector; one of the same name is replaced.
