@@ -1,15 +1,17 @@
 //! Physical node → running operator.
 
-use super::{FilterProjectOp, Operator};
+use super::{FilterProjectOp, LimitOp, Operator, UnionOp, UnnestOp};
 use crate::plan::{NodeSpec, OperatorSpec};
 
 /// Makes the operator of a node.
 ///
 /// # Errors
-/// If the engine can't run that kind of node; the message names it.
+/// If the engine can't run that kind of node; the message names it. All kinds that there are can be run.
 pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
-    match &node.operator {
-        OperatorSpec::FilterProject(spec) => Ok(Box::new(FilterProjectOp::new(spec))),
-        other => Err(format!("{}: {other:?} is not supported yet", node.id)),
-    }
+    Ok(match &node.operator {
+        OperatorSpec::FilterProject(spec) => Box::new(FilterProjectOp::new(spec)),
+        OperatorSpec::Unnest(spec) => Box::new(UnnestOp::new(spec)),
+        OperatorSpec::Limit(spec) => Box::new(LimitOp::new(spec)),
+        OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone())),
+    })
 }

@@ -5,6 +5,11 @@
 
 mod build;
 mod filter_project;
+mod limit;
+#[cfg(test)]
+mod test_kit;
+mod union;
+mod unnest;
 
 use std::sync::Arc;
 
@@ -12,6 +17,9 @@ use crate::record::{Batch, Pools, RecordError, StreamRecord};
 
 pub use build::build;
 pub use filter_project::FilterProjectOp;
+pub use limit::LimitOp;
+pub use union::UnionOp;
+pub use unnest::UnnestOp;
 
 pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
 

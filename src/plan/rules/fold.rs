@@ -24,6 +24,10 @@ pub(super) fn fold_constants(plan: LogicalPlan) -> LogicalPlan {
         LogicalPlan::Unnest { input, expr, outer, with_ordinality, schema } => {
             LogicalPlan::Unnest { input, expr: simplify(expr), outer, with_ordinality, schema }
         }
+        // Not one row is wanted, so none is waited for.
+        LogicalPlan::Limit { input, count: Some(0), .. } => {
+            LogicalPlan::Values { schema: input.schema().clone(), rows: Vec::new() }
+        }
         other => other,
     }
 }

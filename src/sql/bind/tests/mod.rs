@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Options, nearest};
+use crate::catalog::Options;
 use crate::expr::FunctionRegistry;
 use crate::plan::LogicalPlan;
 use crate::record::{DataType as T, Field, Schema};

@@ -1,0 +1,75 @@
+//! Runs one operator by hand, for its tests.
+
+use std::sync::Arc;
+
+use super::{InputId, Operator, OperatorCounters, Output, Rejected};
+use crate::record::{Batch, DataType, Pool, Pools, Schema, StreamRecord};
+
+/// A batch of one BIGINT column `n`.
+pub(super) fn numbers(values: &[i64]) -> Batch {
+    let schema = Schema::of([("n", DataType::BigInt)]);
+    Batch::new(values.iter().map(|n| Arc::new(StreamRecord::with_values(schema.clone(), [(*n).into()]))).collect())
+}
+
+/// What an operator has made so far.
+pub(super) struct Bench {
+    pub(super) batches: Vec<Batch>,
+    pub(super) rejects: Vec<Rejected>,
+    pub(super) counters: OperatorCounters,
+    pub(super) done: bool,
+    pools: Pools,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let pools = Pools::new(vec![Pool::new(4, usize::MAX)]);
+        Self { batches: Vec::new(), rejects: Vec::new(), counters: OperatorCounters::default(), done: false, pools }
+    }
+
+    fn run(&mut self, work: impl FnOnce(&mut Output<'_>)) {
+        let mut out = Output {
+            batches: &mut self.batches,
+            rejects: &mut self.rejects,
+            counters: &mut self.counters,
+            pools: &self.pools,
+            home: 0,
+            now: 0,
+            done: self.done,
+        };
+        work(&mut out);
+        self.done = out.done;
+    }
+
+    pub(super) fn process(&mut self, op: &mut dyn Operator, batch: Batch) {
+        self.run(|out| op.process(InputId(0), batch, out));
+    }
+
+    pub(super) fn process_at(&mut self, op: &mut dyn Operator, input: InputId, batch: Batch) {
+        self.run(|out| op.process(input, batch, out));
+    }
+
+    pub(super) fn process_shared(&mut self, op: &mut dyn Operator, batch: &Batch) {
+        self.run(|out| op.process_shared(InputId(0), batch, out));
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = &Arc<StreamRecord>> {
+        self.batches.iter().flat_map(|b| b.records())
+    }
+
+    pub(super) fn integers(&self, column: usize) -> Vec<i64> {
+        self.records().filter_map(|r| r.values().get(column)?.as_i64()).collect()
+    }
+
+    /// Gives everything back to the pools.
+    pub(super) fn recycle(&mut self) {
+        self.batches.drain(..).for_each(|b| self.pools.give(b));
+    }
+
+    /// `in = forwarded + filtered + absorbed + rejected`, and what came out is what was counted.
+    pub(super) fn check_ledger(&self) {
+        let c = &self.counters;
+        assert_eq!(c.input, c.forwarded + c.filtered + c.absorbed + c.rejected);
+        assert_eq!(self.records().count() as u64, c.forwarded + c.fanned_out);
+        assert_eq!(self.rejects.len() as u64, c.rejected);
+    }
+}
