@@ -68,7 +68,9 @@ mod tests {
 
     #[test]
     fn rows_are_counted_across_batches_whatever_their_sizes() {
-        for (count, offset) in [(Some(5), 0), (Some(3), 4), (None, 6), (Some(100), 0), (Some(0), 2), (Some(1), 100)] {
+        for (count, offset) in
+            [(Some(5), 0), (Some(3), 4), (None, 6), (Some(100), 0), (Some(0), 2), (Some(1), 100)]
+        {
             for size in [1, 3, 20] {
                 let mut op = LimitOp::new(&LimitSpec { count, offset });
                 let mut bench = Bench::new();

@@ -8,7 +8,9 @@ use crate::record::{Batch, DataType, Pool, Pools, Schema, StreamRecord};
 /// A batch of one BIGINT column `n`.
 pub(super) fn numbers(values: &[i64]) -> Batch {
     let schema = Schema::of([("n", DataType::BigInt)]);
-    Batch::new(values.iter().map(|n| Arc::new(StreamRecord::with_values(schema.clone(), [(*n).into()]))).collect())
+    Batch::new(
+        values.iter().map(|n| Arc::new(StreamRecord::with_values(schema.clone(), [(*n).into()]))).collect(),
+    )
 }
 
 /// What an operator has made so far.
@@ -23,7 +25,13 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let pools = Pools::new(vec![Pool::new(4, usize::MAX)]);
-        Self { batches: Vec::new(), rejects: Vec::new(), counters: OperatorCounters::default(), done: false, pools }
+        Self {
+            batches: Vec::new(),
+            rejects: Vec::new(),
+            counters: OperatorCounters::default(),
+            done: false,
+            pools,
+        }
     }
 
     fn run(&mut self, work: impl FnOnce(&mut Output<'_>)) {

@@ -208,10 +208,21 @@ mod tests {
         for outer in [false, true] {
             let (mut op, schema) = op(DataType::array(DataType::Varchar), outer, true, &["x", "n"]);
             let mut bench = Bench::new();
-            bench.process(&mut op, batch(&schema, vec![array(&["p", "q"]), array(&[]), FieldValue::Null, array(&["r"])]));
+            bench.process(
+                &mut op,
+                batch(&schema, vec![array(&["p", "q"]), array(&[]), FieldValue::Null, array(&["r"])]),
+            );
             let rows: Vec<String> = bench
                 .records()
-                .map(|r| format!("{:?} {:?} {:?} {:?}", r.values()[0].as_i64(), r.values()[2].as_str(), r.values()[3].as_i64(), r.offset()))
+                .map(|r| {
+                    format!(
+                        "{:?} {:?} {:?} {:?}",
+                        r.values()[0].as_i64(),
+                        r.values()[2].as_str(),
+                        r.values()[3].as_i64(),
+                        r.offset()
+                    )
+                })
                 .collect();
             let mut expected = vec![
                 r#"Some(0) Some("p") Some(1) Some(0)"#,
@@ -231,16 +242,22 @@ mod tests {
 
     #[test]
     fn structs_and_maps_become_several_columns() {
-        let row = DataType::Struct(vec![Field::new("k", DataType::Varchar), Field::new("v", DataType::Varchar)]);
+        let row =
+            DataType::Struct(vec![Field::new("k", DataType::Varchar), Field::new("v", DataType::Varchar)]);
         let names: Arc<[crate::record::CompactString]> = Arc::from(vec!["k".into(), "v".into()]);
         let value = StructValue { names, values: vec!["a".into(), "b".into()] };
         let (mut structs, schema) = op(DataType::array(row), false, false, &["k", "v"]);
         let mut bench = Bench::new();
         let items = FieldValue::Array(Arc::new(vec![FieldValue::Struct(Arc::new(value)), FieldValue::Null]));
         bench.process(&mut structs, batch(&schema, vec![items]));
-        let (mut maps, schema) = op(DataType::map(DataType::Varchar, DataType::Varchar), false, false, &["key", "value"]);
-        bench.process(&mut maps, batch(&schema, vec![FieldValue::Map(Arc::new(vec![("c".into(), "d".into())]))]));
-        let pairs: Vec<_> = bench.records().map(|r| (r.values()[2].as_str(), r.values()[3].as_str())).collect();
+        let (mut maps, schema) =
+            op(DataType::map(DataType::Varchar, DataType::Varchar), false, false, &["key", "value"]);
+        bench.process(
+            &mut maps,
+            batch(&schema, vec![FieldValue::Map(Arc::new(vec![("c".into(), "d".into())]))]),
+        );
+        let pairs: Vec<_> =
+            bench.records().map(|r| (r.values()[2].as_str(), r.values()[3].as_str())).collect();
         assert_eq!(pairs, [(Some("a"), Some("b")), (None, None), (Some("c"), Some("d"))]);
         bench.check_ledger();
     }
