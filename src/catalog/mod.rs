@@ -2,7 +2,9 @@
 
 mod option;
 mod relation;
+mod settings;
 
 pub use crate::record::nearest;
 pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
+pub use settings::{SETTINGS, setting};
 pub use relation::{ColumnDef, Relation, RelationKind, WatermarkDef};

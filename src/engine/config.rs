@@ -1,0 +1,125 @@
+//! Settings as text → the configuration of a job.
+
+use crate::catalog::{OptionValue, Options, SETTINGS, setting};
+use crate::job::{BatchStrategy, Execution, JobConfig, OnError, TraceMode};
+
+/// Resolves settings that were checked when they were set.
+pub(super) fn job_config(settings: &Options, name: &str) -> JobConfig {
+    let mut config = JobConfig { name: name.to_owned(), ..JobConfig::default() };
+    for spec in SETTINGS {
+        // A default is what `JobConfig::default` has already.
+        if settings.get(spec.name).is_none() {
+            continue;
+        }
+        if let Ok(Some(value)) = settings.value(spec) {
+            apply(&mut config, spec.name, value);
+        }
+    }
+    if config.threads == 1 && config.execution == Execution::Auto {
+        config.execution = Execution::Inline;
+    }
+    config
+}
+
+fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
+    use OptionValue::{Bytes, Duration, Float, Int, Text};
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let count = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+    match (name, value) {
+        ("execution", Text(t)) => {
+            config.execution = match t.as_str() {
+                "threads" => Execution::Threads,
+                "inline" => Execution::Inline,
+                _ => Execution::Auto,
+            }
+        }
+        ("threads", Int(n)) => config.threads = count(n),
+        ("batch_rows", Int(n)) => config.batch_rows = count(n),
+        ("batch_bytes", Bytes(n)) => config.batch_bytes = size(n),
+        ("batch_linger", Duration(d)) => config.batch_linger = d,
+        ("batch_strategy", Text(t)) => {
+            config.batch_strategy = match t.as_str() {
+                "time_window" => BatchStrategy::TimeWindow,
+                "memory" => BatchStrategy::Memory,
+                "adaptive" => BatchStrategy::Adaptive,
+                "low_latency" => BatchStrategy::LowLatency,
+                _ => BatchStrategy::Fixed,
+            }
+        }
+        ("channel_batches", Int(n)) => config.channel_batches = count(n),
+        ("channel_bytes", Bytes(n)) => config.channel_bytes = size(n),
+        ("pool_bytes", Bytes(n)) => config.pool_bytes = size(n),
+        ("empty_batches", Int(n)) => config.empty_batches = u32::try_from(n).unwrap_or(u32::MAX),
+        ("empty_wait", Duration(d)) => config.empty_wait = d,
+        ("on_error", Text(t)) => config.on_error = on_error(&t),
+        ("max_errors", Int(n)) => config.max_errors = u64::try_from(n).ok(),
+        ("max_error_ratio", Float(r)) => config.max_error_ratio = Some(r),
+        ("retry_budget", Duration(d)) => config.retry_budget = d,
+        ("trace", Text(t)) => {
+            config.trace = if t == "propagate" { TraceMode::Propagate } else { TraceMode::Off }
+        }
+        ("state", Text(t)) => config.state = (!t.is_empty()).then(|| t.into()),
+        ("commit_interval", Duration(d)) => config.commit_interval = d,
+        ("max_restarts", Int(n)) => config.max_restarts = u32::try_from(n).unwrap_or(u32::MAX),
+        ("stall_warning", Duration(d)) => config.stall_warning = d,
+        ("shutdown_deadline", Duration(d)) => config.shutdown_deadline = d,
+        // `job_name` and `dlq` are read by the engine itself, `mode` has one value.
+        _ => {}
+    }
+}
+
+/// The policy of a checked word.
+pub(super) fn on_error(word: &str) -> OnError {
+    match word {
+        "skip" => OnError::Skip,
+        "dlq" => OnError::Dlq,
+        "retry" => OnError::Retry,
+        _ => OnError::Fail,
+    }
+}
+
+/// Checks one setting; the error lists the nearest names or what fits.
+pub(super) fn check_setting(name: &str, value: &str) -> Result<(), String> {
+    match setting(name) {
+        Some(spec) => spec.parse(value).map(|_| ()).map_err(|e| e.message),
+        None => {
+            let near = crate::catalog::nearest(name, SETTINGS.iter().map(|s| s.name));
+            Err(match near.as_slice() {
+                [] => format!("there is no setting '{name}'; SHOW SETTINGS lists them"),
+                near => format!("there is no setting '{name}'; did you mean {}?", near.join(" or ")),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_arrives_in_the_configuration() {
+        // A value that differs from the default for each setting that a job reads.
+        let other = |name: &str| match name {
+            "execution" => "threads",
+            "threads" | "batch_rows" | "channel_batches" | "empty_batches" | "max_errors" | "max_restarts" => "77",
+            "batch_bytes" | "channel_bytes" | "pool_bytes" => "77KB",
+            "batch_strategy" => "memory",
+            "on_error" => "skip",
+            "max_error_ratio" => "0.77",
+            "trace" => "propagate",
+            "state" => "dir",
+            _ => "77s",
+        };
+        let default = format!("{:?}", job_config(&Options::default(), "j"));
+        for spec in SETTINGS.iter().filter(|s| !["job_name", "dlq", "mode"].contains(&s.name)) {
+            let settings = Options::new([(spec.name, other(spec.name))]);
+            assert_ne!(format!("{:?}", job_config(&settings, "j")), default, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn defaults_in_the_registry_are_the_defaults_of_the_configuration() {
+        let all = Options::new(SETTINGS.iter().filter(|s| !s.default.is_empty()).map(|s| (s.name, s.default)));
+        assert_eq!(format!("{:?}", job_config(&all, "j")), format!("{:?}", job_config(&Options::default(), "j")));
+    }
+}

@@ -1,0 +1,202 @@
+//! The front door: an engine, SQL in, running jobs and rows out.
+//!
+//! [`Engine::sql`] is the one function that knows the order: parse → bind → optimize → lower → open → run.
+
+mod config;
+mod prepared;
+mod relations;
+mod script;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::catalog::{Options, SETTINGS, nearest};
+use crate::connector::memory::{OnceSink, OnceSource};
+use crate::connector::{ConnectorSpec, Connectors};
+use crate::error::{Error, SqlErrors};
+use crate::expr::{FunctionRegistry, FunctionSpec};
+use crate::io::{DataReader, DataSink, DataSource, DataWriter};
+use crate::record::{Batch, Schema};
+use relations::{Entry, Relations};
+
+pub use prepared::{Answer, Job, JobSummary, Prepared};
+
+/// A streaming SQL engine: declarations, settings, functions. Several engines in one process share nothing.
+///
+/// ```
+/// use millstream::{DataType, Engine, Schema};
+/// use millstream::connector::memory::MemorySource;
+///
+/// let (orders, source) = MemorySource::channel(
+///     Schema::of([("symbol", DataType::Varchar), ("amount", DataType::BigInt)]), 16);
+/// let engine = Engine::new();
+/// engine.register_source("orders", source)?;
+/// let mut job = engine.sql("SELECT symbol, amount * 2 AS twice FROM orders WHERE amount > 10")?.start()?;
+/// orders.send_values(["A".into(), 5i64.into()])?;
+/// orders.send_values(["B".into(), 50i64.into()])?;
+/// drop(orders); // the end of the stream
+/// let rows: Vec<_> = job.rows().collect();
+/// assert_eq!(rows.len(), 1);
+/// assert_eq!(rows[0].get("twice").and_then(|v| v.as_i64()), Some(100));
+/// job.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Engine {
+    relations: Mutex<Relations>,
+    functions: Mutex<Arc<FunctionRegistry>>,
+    settings: Mutex<Options>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// An engine with the built-in connectors and functions.
+    pub fn new() -> Self {
+        Self {
+            relations: Mutex::default(),
+            functions: Mutex::new(Arc::new(FunctionRegistry::builtin())),
+            settings: Mutex::default(),
+        }
+    }
+
+    /// Makes a source readable as `name`: anything that implements [`DataSource`], e.g. a
+    /// [`MemorySource`](crate::connector::memory::MemorySource). For a bare reader see [`register_reader`](Self::register_reader).
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn register_source(&self, name: &str, source: impl DataSource + 'static) -> Result<(), Error> {
+        self.register(name, Entry::Source(Arc::new(source)))
+    }
+
+    /// Makes one reader readable as `name`, once.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn register_reader(&self, name: &str, reader: impl DataReader + 'static) -> Result<(), Error> {
+        self.register_source(name, OnceSource::new(reader))
+    }
+
+    /// Makes a sink writable as `name` (`INSERT INTO name …`). It takes its columns from the query.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn register_sink(&self, name: &str, sink: impl DataSink + 'static) -> Result<(), Error> {
+        self.register(name, Entry::Sink(Arc::new(sink), None))
+    }
+
+    /// The same for a sink with declared columns, to which inserted values are cast.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn register_sink_of(
+        &self,
+        name: &str,
+        schema: Arc<Schema>,
+        sink: impl DataSink + 'static,
+    ) -> Result<(), Error> {
+        self.register(name, Entry::Sink(Arc::new(sink), Some(schema)))
+    }
+
+    /// Makes one writer writable as `name`, once.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn register_writer(&self, name: &str, writer: impl DataWriter + 'static) -> Result<(), Error> {
+        self.register_sink(name, OnceSink::new(writer))
+    }
+
+    /// Adds a connector for `connector = '…'`.
+    pub fn register_connector(&self, spec: ConnectorSpec) {
+        self.relations.lock().connectors.register(spec);
+    }
+
+    /// Adds a scalar function, or an overload of one.
+    pub fn register_function(&self, function: FunctionSpec) {
+        Arc::make_mut(&mut self.functions.lock()).add(function);
+    }
+
+    fn register(&self, name: &str, entry: Entry) -> Result<(), Error> {
+        let mut relations = self.relations.lock();
+        if relations.find(name).is_some() {
+            return Err(Error::Config(format!("there is already a relation '{name}'")));
+        }
+        relations.insert(name, entry);
+        Ok(())
+    }
+
+    /// Sets a setting for the jobs that are prepared from now on, as `SET name = value` does.
+    ///
+    /// # Errors
+    /// An unknown setting (names the nearest) or a value that does not fit.
+    pub fn set(&self, name: &str, value: &str) -> Result<(), Error> {
+        config::check_setting(name, value).map_err(Error::Config)?;
+        self.settings.lock().set(name, value);
+        Ok(())
+    }
+
+    /// The text of a setting: as set, or its default.
+    ///
+    /// # Errors
+    /// An unknown setting.
+    pub fn setting(&self, name: &str) -> Result<String, Error> {
+        match SETTINGS.iter().find(|s| s.name.eq_ignore_ascii_case(name)) {
+            Some(spec) => Ok(self.settings.lock().get(name).unwrap_or(spec.default).to_owned()),
+            None => {
+                let near = nearest(name, SETTINGS.iter().map(|s| s.name)).join(" or ");
+                Err(Error::Config(format!("there is no setting '{name}'; nearest: {near}")))
+            }
+        }
+    }
+
+    /// Parses, binds and plans a text: one statement or a whole pipeline. Declarations take effect; queries are prepared to be
+    /// started.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text: one syntax error per statement, all binding errors.
+    pub fn sql(&self, text: &str) -> Result<Prepared, Error> {
+        self.pipeline("query", text)
+    }
+
+    /// The same for a named text: the name appears in errors, and its stem is the job's default name.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql).
+    pub fn pipeline(&self, name: &str, text: &str) -> Result<Prepared, Error> {
+        script::run(self, name, text).map_err(|e| match e {
+            script::Failure::Sql(mut diagnostics) => {
+                diagnostics.sort_by_key(|d| d.span);
+                Error::Sql(SqlErrors { name: name.to_owned(), text: text.to_owned(), diagnostics })
+            }
+            script::Failure::Other(e) => e,
+        })
+    }
+
+    /// The connectors that `connector = '…'` knows.
+    pub fn connectors(&self) -> Connectors {
+        self.relations.lock().connectors.clone()
+    }
+
+    /// The functions that queries may call.
+    pub fn functions(&self) -> Arc<FunctionRegistry> {
+        self.functions.lock().clone()
+    }
+}
+
+const _: fn() = || {
+    fn is_send_sync<T: Send + Sync>() {}
+    fn is_send<T: Send>() {}
+    is_send_sync::<Engine>();
+    is_send::<Job>();
+    is_send::<Batch>();
+};
