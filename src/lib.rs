@@ -4,6 +4,8 @@
 pub mod catalog;
 pub mod codec;
 pub mod connector;
+pub mod engine;
+pub mod error;
 pub mod expr;
 pub mod io;
 pub mod job;
@@ -14,5 +16,8 @@ pub mod record;
 pub mod sql;
 pub mod state;
 
+pub use engine::{Engine, Job, Prepared};
+pub use error::Error;
 pub use io::{Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Read};
+pub use job::{Step, Stop};
 pub use record::{BatchBuilder, DataType, FieldValue, RowKind, Schema, StreamRecord};

@@ -152,6 +152,11 @@ impl JobHandle {
         }
     }
 
+    /// Whether the job is driven by [`step`](Self::step).
+    pub fn is_stepping(&self) -> bool {
+        matches!(self.mode, Mode::Step(..))
+    }
+
     /// Waits for the end of the job. A stepping job is stepped to its end with the system's time.
     ///
     /// # Errors

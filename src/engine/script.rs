@@ -1,0 +1,502 @@
+//! A text on its way: statements are carried out in order, queries are collected and become jobs.
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::config::{check_setting, job_config, on_error};
+use super::prepared::{Answer, PendingSink, Prepared};
+use super::relations::{Entry, Scope, declared_schema};
+use super::{Engine, prepared};
+use crate::catalog::{Options, Relation, RelationKind, SETTINGS, nearest};
+use crate::connector::SinkRequest;
+use crate::connector::memory::MemorySource;
+use crate::error::Error;
+use crate::expr::FunctionRegistry;
+use crate::io::DataSource;
+use crate::job::{JobConfig, SinkPart, SourcePart};
+use crate::plan::{JobPlan, LogicalPlan, SourceSpec, lower, optimize};
+use crate::record::{FieldValue, Schema, StreamRecord};
+use crate::sql::{Binder, CreateRelation, Diagnostic, InsertTarget, Located, Span, Statement, parse};
+
+/// Why a text could not be prepared.
+pub(super) enum Failure {
+    Sql(Vec<Diagnostic>),
+    Other(Error),
+}
+
+/// A bound query with its sink; the empty name is a bare SELECT.
+struct Output {
+    sink: String,
+    plan: LogicalPlan,
+    span: Span,
+}
+
+/// The work on one text.
+struct Script<'a> {
+    engine: &'a Engine,
+    functions: Arc<FunctionRegistry>,
+    text: &'a str,
+    diagnostics: Vec<Diagnostic>,
+    outputs: Vec<Output>,
+    answers: Vec<Answer>,
+}
+
+pub(super) fn run(engine: &Engine, name: &str, text: &str) -> Result<Prepared, Failure> {
+    let mut script = Script {
+        engine,
+        functions: engine.functions(),
+        text,
+        diagnostics: Vec::new(),
+        outputs: Vec::new(),
+        answers: Vec::new(),
+    };
+    for parsed in parse(text) {
+        match parsed {
+            Ok(statement) => script.statement(&statement),
+            Err(d) => script.diagnostics.push(d),
+        }
+    }
+    if !script.diagnostics.is_empty() {
+        return Err(Failure::Sql(script.diagnostics));
+    }
+    script.prepare(name)
+}
+
+impl Script<'_> {
+    fn error(&mut self, message: impl Into<String>, span: Span) {
+        self.diagnostics.push(Diagnostic::new(message, span));
+    }
+
+    fn statement(&mut self, statement: &Located<Statement>) {
+        let span = statement.span;
+        match &statement.node {
+            Statement::Create(create) => self.create(create, span),
+            Statement::CreateView { name, or_replace, query } => self.create_view(name, *or_replace, query, span),
+            Statement::Insert { target, columns, query } => self.insert(target, columns, query, span),
+            Statement::Select(query) => {
+                if let Some(plan) = self.bind(query, span) {
+                    self.outputs.push(Output { sink: String::new(), plan, span });
+                }
+            }
+            Statement::Explain { analyze, statement } => self.explain(*analyze, statement, span),
+            Statement::Show(what) => self.show(what, span),
+            Statement::Describe(name) => self.describe(name, span),
+            Statement::Drop { name, if_exists } => {
+                if !self.engine.relations.lock().remove(name) && !if_exists {
+                    self.unknown_relation(name, span);
+                }
+            }
+            Statement::Set { name, value } => match check_setting(name, value) {
+                Ok(()) => self.engine.settings.lock().set(name, value),
+                Err(e) => self.error(e, span),
+            },
+        }
+    }
+
+    fn unknown_relation(&mut self, name: &str, span: Span) {
+        let relations = self.engine.relations.lock();
+        let near = nearest(name, relations.names().map(|(n, _)| n)).join(" or ");
+        drop(relations);
+        let mut d = Diagnostic::new(format!("there is no relation '{name}'"), self.place_of(name, span));
+        if !near.is_empty() {
+            d = d.with_hint(format!("did you mean {near}?"));
+        }
+        self.diagnostics.push(d);
+    }
+
+    /// Where `name` stands within a statement; the statement itself if it can't be told.
+    fn place_of(&self, name: &str, within: Span) -> Span {
+        match self.text.get(within.start..within.end).and_then(|s| s.find(name)) {
+            Some(at) => Span { start: within.start + at, end: within.start + at + name.len() },
+            None => within,
+        }
+    }
+
+    fn bind(&mut self, query: &ast::Query, _span: Span) -> Option<LogicalPlan> {
+        let scope = Scope(&self.engine.relations);
+        match Binder::new(&scope, &self.functions).bind_query(query, self.text) {
+            Ok(plan) => Some(plan),
+            Err(errors) => {
+                self.diagnostics.extend(errors);
+                None
+            }
+        }
+    }
+
+    fn create(&mut self, create: &CreateRelation, span: Span) {
+        let relation = &create.relation;
+        if !self.may_create(&relation.name, create.if_not_exists, span) {
+            return;
+        }
+        if let Some(what) = unsupported(relation) {
+            return self.error(format!("{what} is not supported yet"), span);
+        }
+        let checked = {
+            let relations = self.engine.relations.lock();
+            relations.connectors.check(&relation.options, &[]).map(|_| ())
+        };
+        if let Err(e) = checked {
+            let at = self.place_of(&e.name, span);
+            return self.error(e.message, at);
+        }
+        let entry = Entry::Declared { relation: Arc::new(relation.clone()), source: Arc::default() };
+        self.engine.relations.lock().insert(&relation.name, entry);
+        if let Some(query) = &create.query {
+            self.insert(&relation.name, &[], query, span);
+        }
+    }
+
+    fn may_create(&mut self, name: &str, if_not_exists: bool, span: Span) -> bool {
+        if self.engine.relations.lock().find(name).is_none() {
+            return true;
+        }
+        if !if_not_exists {
+            let at = self.place_of(name, span);
+            let d = Diagnostic::new(format!("there is already a relation '{name}'"), at);
+            self.diagnostics.push(d.with_hint("DROP it first, or write IF NOT EXISTS"));
+        }
+        false
+    }
+
+    fn create_view(&mut self, name: &str, or_replace: bool, query: &ast::Query, span: Span) {
+        let is_view =
+            matches!(self.engine.relations.lock().find(name), Some((_, Entry::View { .. })));
+        if !(or_replace && is_view) && !self.may_create(name, false, span) {
+            return;
+        }
+        // Bound once for its errors; each use binds it again.
+        if self.bind(query, span).is_some() {
+            let entry = Entry::View { query: Arc::new(query.clone()), text: self.text.into() };
+            self.engine.relations.lock().insert(name, entry);
+        }
+    }
+
+    fn insert(&mut self, target: &str, columns: &[String], query: &ast::Query, span: Span) {
+        let (name, schema) = {
+            let relations = self.engine.relations.lock();
+            match relations.find(target) {
+                None => {
+                    drop(relations);
+                    return self.unknown_relation(target, span);
+                }
+                Some((_, Entry::View { .. } | Entry::Source(_) | Entry::File { .. })) => {
+                    drop(relations);
+                    let at = self.place_of(target, span);
+                    return self.error(format!("'{target}' can't be written"), at);
+                }
+                Some((key, _)) => {
+                    let schema = relations.sink_schema(&key);
+                    (key, schema)
+                }
+            }
+        };
+        let scope = Scope(&self.engine.relations);
+        let target = InsertTarget { name: &name, schema: schema.as_ref(), columns, span };
+        match Binder::new(&scope, &self.functions).bind_insert(query, self.text, &target) {
+            Err(errors) => self.diagnostics.extend(errors),
+            Ok(plan) => {
+                let first = self.outputs.iter().find(|o| o.sink == name).map(|o| o.plan.schema().clone());
+                if let Some(first) = first
+                    && !same_types(&first, plan.schema())
+                {
+                    let message = format!("'{name}' gets columns of other types from an INSERT before this one");
+                    return self.error(message, span);
+                }
+                self.outputs.push(Output { sink: name, plan, span });
+            }
+        }
+    }
+
+    fn explain(&mut self, analyze: bool, inner: &Located<Statement>, span: Span) {
+        if analyze {
+            return self.error("EXPLAIN ANALYZE is not supported yet", span);
+        }
+        let before = self.outputs.len();
+        let diagnostics = self.diagnostics.len();
+        match &inner.node {
+            Statement::Select(_) | Statement::Insert { .. } | Statement::Create(CreateRelation { query: Some(_), .. }) => {
+                self.statement(inner);
+            }
+            _ => return self.error("EXPLAIN takes a SELECT, an INSERT or a CREATE … AS", span),
+        }
+        let outputs = self.outputs.split_off(before);
+        if self.diagnostics.len() == diagnostics {
+            let outputs = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
+            self.answers.push(Answer::text("plan", &prepared::explain_text(outputs)));
+        }
+    }
+
+    fn show(&mut self, what: &str, span: Span) {
+        let answer = match what {
+            "SETTINGS" => {
+                let settings = self.engine.settings.lock();
+                let row = |s: &crate::catalog::OptionSpec| {
+                    vec![s.name.into(), settings.get(s.name).unwrap_or(s.default).into(), s.default.into(), s.doc.into()]
+                };
+                Answer::table(&["setting", "value", "default", "meaning"], SETTINGS.iter().map(row))
+            }
+            "FUNCTIONS" => Answer::table(
+                &["function", "family", "meaning"],
+                self.functions.all().iter().map(|f| vec![f.signature.into(), f.family.into(), f.doc.into()]),
+            ),
+            "CONNECTORS" => {
+                let connectors = self.engine.connectors();
+                let row = |c: &crate::connector::ConnectorSpec| {
+                    let can = match (c.source.is_some(), c.sink.is_some()) {
+                        (true, true) => "read, write",
+                        (true, false) => "read",
+                        _ => "write",
+                    };
+                    vec![c.name.into(), can.into(), c.doc.into()]
+                };
+                Answer::table(&["connector", "can", "meaning"], connectors.iter().map(row))
+            }
+            "STREAMS" | "TABLES" | "VIEWS" => self.show_relations(what),
+            "JOBS" => {
+                let names = self.outputs.iter().map(|o| vec![if o.sink.is_empty() { "(select)".into() } else { o.sink.as_str().into() }]);
+                Answer::table(&["output"], names)
+            }
+            other => return self.error(format!("SHOW {other} is not supported"), span),
+        };
+        self.answers.push(answer);
+    }
+
+    fn show_relations(&self, what: &str) -> Answer {
+        let relations = self.engine.relations.lock();
+        let rows: Vec<Vec<FieldValue>> = relations
+            .names()
+            .filter_map(|(name, entry)| {
+                let (kind, connector) = match entry {
+                    Entry::Declared { relation, .. } => (
+                        if relation.kind == RelationKind::Table { "TABLES" } else { "STREAMS" },
+                        relation.options.get("connector").unwrap_or("file").to_owned(),
+                    ),
+                    Entry::Source(_) => ("STREAMS", "program (source)".to_owned()),
+                    Entry::Sink(..) => ("STREAMS", "program (sink)".to_owned()),
+                    Entry::View { .. } => ("VIEWS", String::new()),
+                    Entry::File { .. } => return None,
+                };
+                (kind == what).then(|| vec![name.into(), connector.into()])
+            })
+            .collect();
+        Answer::table(&["name", "connector"], rows)
+    }
+
+    fn describe(&mut self, name: &str, span: Span) {
+        let entry = self.engine.relations.lock().find(name).map(|(k, e)| (k, e.clone()));
+        let schema = match entry {
+            None => return self.unknown_relation(name, span),
+            Some((_, Entry::View { query, text })) => {
+                let scope = Scope(&self.engine.relations);
+                let bound = Binder::new(&scope, &self.functions).bind_query(&query, &text);
+                match bound {
+                    Ok(plan) => plan.schema().clone(),
+                    Err(_) => return self.error(format!("the query of view '{name}' is not valid any more"), span),
+                }
+            }
+            Some((_, Entry::Declared { relation, .. })) if !relation.columns.is_empty() => declared_schema(&relation),
+            Some((_, Entry::Sink(_, schema))) => schema.unwrap_or_else(|| Schema::new([])),
+            Some((key, _)) => {
+                let source = self.engine.relations.lock().source(&key);
+                match source {
+                    Ok(source) => source.schema(),
+                    Err(e) => return self.error(e.to_string(), span),
+                }
+            }
+        };
+        let rows = schema.fields().iter().map(|f| {
+            vec![f.name.as_str().into(), f.data_type.to_string().into(), (if f.nullable { "yes" } else { "no" }).into()]
+        });
+        self.answers.push(Answer::table(&["column", "type", "null"], rows.collect::<Vec<_>>()));
+    }
+
+    /// Queries → jobs.
+    fn prepare(self, name: &str) -> Result<Prepared, Failure> {
+        let settings = self.engine.settings.lock().clone();
+        let stem = std::path::Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or("query");
+        let base = settings.get("job_name").filter(|n| !n.is_empty()).unwrap_or(stem).to_owned();
+        let groups = group(self.outputs);
+        let several = groups.len() > 1;
+        let mut jobs = Vec::new();
+        for (i, outputs) in groups.into_iter().enumerate() {
+            let job = if several { format!("{base}-{}", i + 1) } else { base.clone() };
+            let span = outputs.first().map_or(Span::default(), |o| o.span);
+            let plans = outputs.into_iter().map(|o| (o.sink, optimize(o.plan))).collect();
+            let config = job_config(&settings, &job);
+            jobs.push(assemble(self.engine, lower(plans), config, &settings, span)?);
+        }
+        Ok(Prepared::new(jobs, self.answers))
+    }
+}
+
+fn same_types(a: &Schema, b: &Schema) -> bool {
+    a.len() == b.len() && a.fields().iter().zip(b.fields()).all(|(x, y)| x.data_type == y.data_type)
+}
+
+/// What of a declaration the engine can't do yet.
+fn unsupported(relation: &Relation) -> Option<&'static str> {
+    if relation.watermark.is_some() {
+        return Some("WATERMARK FOR");
+    }
+    if relation.kind == RelationKind::Table || !relation.primary_key.is_empty() {
+        return Some("a table with a PRIMARY KEY");
+    }
+    let has_connector = relation.options.get("connector").is_some() || relation.options.get("path").is_some();
+    (!has_connector).then_some("an in-process stream (CREATE STREAM without a connector)")
+}
+
+/// Statements that share a source or a sink form one job, in order of their first statement.
+fn group(outputs: Vec<Output>) -> Vec<Vec<Output>> {
+    let mut groups: Vec<(Vec<String>, Vec<Output>)> = Vec::new();
+    for output in outputs {
+        let mut names = Vec::new();
+        scans(&output.plan, &mut names);
+        if !output.sink.is_empty() {
+            names.push(format!("→{}", output.sink));
+        }
+        let mut members = vec![output];
+        let mut at = None;
+        let mut i = 0;
+        while i < groups.len() {
+            if groups[i].0.iter().any(|n| names.contains(n)) {
+                match at {
+                    None => {
+                        at = Some(i);
+                        i += 1;
+                    }
+                    Some(first) => {
+                        let (more_names, more): (Vec<String>, Vec<Output>) = groups.remove(i);
+                        groups[first].0.extend(more_names);
+                        groups[first].1.extend(more);
+                    }
+                }
+            } else {
+                i += 1;
+            }
+        }
+        match at {
+            Some(first) => {
+                groups[first].0.append(&mut names);
+                groups[first].1.append(&mut members);
+            }
+            None => groups.push((names, members)),
+        }
+    }
+    groups.into_iter().map(|(_, outputs)| outputs).collect()
+}
+
+fn scans(plan: &LogicalPlan, names: &mut Vec<String>) {
+    if let LogicalPlan::Scan { relation, .. } = plan {
+        names.push(relation.clone());
+    }
+    plan.inputs().into_iter().for_each(|p| scans(p, names));
+}
+
+/// Finds the sources and sinks of a plan.
+fn assemble(
+    engine: &Engine,
+    plan: JobPlan,
+    mut config: JobConfig,
+    settings: &Options,
+    span: Span,
+) -> Result<prepared::PendingJob, Failure> {
+    let relations = engine.relations.lock();
+    let mut dlq: Option<String> = settings.get("dlq").filter(|d| !d.is_empty()).map(str::to_owned);
+    let mut sources = Vec::new();
+    for source in &plan.sources {
+        let options = relations.options(&source.relation);
+        if let Some(target) = options.get("dlq") {
+            if dlq.as_deref().is_some_and(|d| d != target) {
+                let message = format!("a job has one dead letter queue, but both '{}' and '{target}' are asked for", dlq.unwrap_or_default());
+                return Err(Failure::Sql(vec![Diagnostic::new(message, span)]));
+            }
+            dlq = Some(target.to_owned());
+        }
+        tighten(&mut config, &options);
+        sources.push(SourcePart {
+            name: source.relation.clone(),
+            source: source_of(&relations, source).map_err(|e| Failure::Other(e.into()))?,
+            on_error: options.get("on_error").map(on_error),
+        });
+    }
+    let mut sinks = Vec::new();
+    for sink in &plan.sinks {
+        if sink.relation.is_empty() {
+            sinks.push(PendingSink::Rows);
+            continue;
+        }
+        refuse_own_input(&relations, &plan, &sink.relation, span)?;
+        let made = relations.sink(&sink.relation).map_err(|e| Failure::Other(e.into()))?;
+        sinks.push(PendingSink::Ready(SinkPart { name: sink.relation.clone(), sink: made }));
+    }
+    let dead_letters = match dlq {
+        None => None,
+        Some(target) => Some(dead_letter_sink(&relations, &target).map_err(Failure::Other)?),
+    };
+    Ok(prepared::PendingJob { config, plan, sources, sinks, dead_letters })
+}
+
+/// The error limits of a source count for its job: the strictest wins.
+fn tighten(config: &mut JobConfig, options: &Options) {
+    if let Some(max) = options.get("max_errors").and_then(|m| m.parse::<u64>().ok()) {
+        config.max_errors = Some(config.max_errors.map_or(max, |m| m.min(max)));
+    }
+    if let Some(ratio) = options.get("max_error_ratio").and_then(|m| m.parse::<f64>().ok()) {
+        config.max_error_ratio = Some(config.max_error_ratio.map_or(ratio, |r| r.min(ratio)));
+    }
+}
+
+fn source_of(
+    relations: &super::Relations,
+    spec: &SourceSpec,
+) -> Result<Arc<dyn DataSource>, crate::io::IoError> {
+    match &spec.values {
+        None => relations.source(&spec.relation),
+        Some(rows) => {
+            let record = |row: &Vec<FieldValue>| StreamRecord::with_values(spec.schema.clone(), row.clone());
+            let rows = rows.iter().map(record).collect();
+            Ok(Arc::new(MemorySource::from_vec(spec.schema.clone(), rows)?))
+        }
+    }
+}
+
+/// A file that the job reads must not be the one that it overwrites.
+fn refuse_own_input(
+    relations: &super::Relations,
+    plan: &JobPlan,
+    sink: &str,
+    span: Span,
+) -> Result<(), Failure> {
+    let place = |name: &str| {
+        let options = relations.options(name);
+        options.get("path").and_then(|p| std::fs::canonicalize(p).ok())
+    };
+    let Some(out) = place(sink) else { return Ok(()) };
+    let same = plan.sources.iter().find(|s| place(&s.relation).as_ref() == Some(&out));
+    match same {
+        // Devices and pipes may well be both ends.
+        Some(source) if out.is_file() => {
+            let message = format!("'{sink}' would overwrite {}, which '{}' reads", out.display(), source.relation);
+            Err(Failure::Sql(vec![Diagnostic::new(message, span)]))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn dead_letter_sink(relations: &super::Relations, target: &str) -> Result<SinkPart, Error> {
+    let sink = if relations.find(target).is_some() {
+        relations.sink(target)?
+    } else if target.contains(['.', '/']) {
+        let options = Options::new([("connector", "file"), ("path", target), ("mode", "append")]);
+        relations.connectors.check(&options, &[]).map_err(|e| Error::Config(format!("dlq = '{target}': {e}")))?;
+        relations.connectors.sink(&SinkRequest { name: "dead letters", options: &options })?
+    } else {
+        let near = nearest(target, relations.names().map(|(n, _)| n)).join(" or ");
+        let hint = if near.is_empty() { String::new() } else { format!("; did you mean {near}?") };
+        return Err(Error::Config(format!(
+            "dlq = '{target}' is neither a declared stream nor a path such as 'bad.jsonl'{hint}"
+        )));
+    };
+    Ok(SinkPart { name: "dead letters".into(), sink })
+}
