@@ -6,5 +6,5 @@ mod settings;
 
 pub use crate::record::nearest;
 pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
-pub use settings::{SETTINGS, setting};
 pub use relation::{ColumnDef, Relation, RelationKind, WatermarkDef};
+pub use settings::{SETTINGS, setting};

@@ -6,7 +6,12 @@ const ANY: OptionKind = OptionKind::Int { min: 1, max: i64::MAX };
 
 /// All settings, in the order of the reference.
 pub const SETTINGS: &[OptionSpec] = &[
-    OptionSpec::new("job_name", OptionKind::Text, "", "name of the job: keys its state and dead letters; default: the file's stem"),
+    OptionSpec::new(
+        "job_name",
+        OptionKind::Text,
+        "",
+        "name of the job: keys its state and dead letters; default: the file's stem",
+    ),
     OptionSpec::new(
         "execution",
         OptionKind::OneOf(&["auto", "threads", "inline"]),
@@ -19,7 +24,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "",
         "threads that do engine work at the same time under execution = 'auto'; default: the machine's; 1 means inline",
     ),
-    OptionSpec::new("batch_rows", ANY, "1000", "rows of a full batch: larger costs less per row, smaller answers sooner"),
+    OptionSpec::new(
+        "batch_rows",
+        ANY,
+        "1000",
+        "rows of a full batch: larger costs less per row, smaller answers sooner",
+    ),
     OptionSpec::new("batch_bytes", OptionKind::Bytes, "1 MiB", "payload bytes of a full batch"),
     OptionSpec::new(
         "batch_linger",
@@ -33,9 +43,24 @@ pub const SETTINGS: &[OptionSpec] = &[
         "fixed",
         "fixed: by rows and bytes; time_window: what arrives in batch_linger; memory: by bytes; adaptive: grows while latency allows; low_latency: at most 100 rows, at once",
     ),
-    OptionSpec::new("channel_batches", OptionKind::Int { min: 1, max: 100_000 }, "8", "batches that wait between two threads"),
-    OptionSpec::new("channel_bytes", OptionKind::Bytes, "4 MiB", "payload bytes that wait between two threads"),
-    OptionSpec::new("pool_bytes", OptionKind::Bytes, "8 MiB", "bytes of spent batches kept for reuse, per source and operator"),
+    OptionSpec::new(
+        "channel_batches",
+        OptionKind::Int { min: 1, max: 100_000 },
+        "8",
+        "batches that wait between two threads",
+    ),
+    OptionSpec::new(
+        "channel_bytes",
+        OptionKind::Bytes,
+        "4 MiB",
+        "payload bytes that wait between two threads",
+    ),
+    OptionSpec::new(
+        "pool_bytes",
+        OptionKind::Bytes,
+        "8 MiB",
+        "bytes of spent batches kept for reuse, per source and operator",
+    ),
     OptionSpec::new(
         "empty_batches",
         OptionKind::Int { min: 1, max: 1_000_000 },
@@ -80,15 +105,30 @@ pub const SETTINGS: &[OptionSpec] = &[
         "simple",
         "simple: at least once; transactional jobs are not supported yet",
     ),
-    OptionSpec::new("state", OptionKind::Text, "", "directory where the job keeps its position; without it every run starts at the beginning"),
-    OptionSpec::new("commit_interval", OptionKind::Duration, "1s", "time between commits: shorter repeats less after a crash"),
+    OptionSpec::new(
+        "state",
+        OptionKind::Text,
+        "",
+        "directory where the job keeps its position; without it every run starts at the beginning",
+    ),
+    OptionSpec::new(
+        "commit_interval",
+        OptionKind::Duration,
+        "1s",
+        "time between commits: shorter repeats less after a crash",
+    ),
     OptionSpec::new(
         "max_restarts",
         OptionKind::Int { min: 0, max: 1_000_000 },
         "0",
         "restarts from the last commit after a failure; needs state",
     ),
-    OptionSpec::new("stall_warning", OptionKind::Duration, "10s", "a sink that takes nothing for so long is named in the log"),
+    OptionSpec::new(
+        "stall_warning",
+        OptionKind::Duration,
+        "10s",
+        "a sink that takes nothing for so long is named in the log",
+    ),
     OptionSpec::new(
         "shutdown_deadline",
         OptionKind::Duration,

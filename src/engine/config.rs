@@ -101,7 +101,8 @@ mod tests {
         // A value that differs from the default for each setting that a job reads.
         let other = |name: &str| match name {
             "execution" => "threads",
-            "threads" | "batch_rows" | "channel_batches" | "empty_batches" | "max_errors" | "max_restarts" => "77",
+            "threads" | "batch_rows" | "channel_batches" | "empty_batches" | "max_errors"
+            | "max_restarts" => "77",
             "batch_bytes" | "channel_bytes" | "pool_bytes" => "77KB",
             "batch_strategy" => "memory",
             "on_error" => "skip",
@@ -119,7 +120,11 @@ mod tests {
 
     #[test]
     fn defaults_in_the_registry_are_the_defaults_of_the_configuration() {
-        let all = Options::new(SETTINGS.iter().filter(|s| !s.default.is_empty()).map(|s| (s.name, s.default)));
-        assert_eq!(format!("{:?}", job_config(&all, "j")), format!("{:?}", job_config(&Options::default(), "j")));
+        let all =
+            Options::new(SETTINGS.iter().filter(|s| !s.default.is_empty()).map(|s| (s.name, s.default)));
+        assert_eq!(
+            format!("{:?}", job_config(&all, "j")),
+            format!("{:?}", job_config(&Options::default(), "j"))
+        );
     }
 }

@@ -123,7 +123,8 @@ impl Prepared {
     pub fn into_writer(self, writer: impl DataWriter + 'static) -> Result<Self, Error> {
         let mut sink: Option<Arc<dyn DataSink>> = Some(Arc::new(OnceSink::new(writer)));
         self.into_sink(|_| {
-            sink.take().ok_or_else(|| Error::Config("one writer can't take the rows of several SELECTs".into()))
+            sink.take()
+                .ok_or_else(|| Error::Config("one writer can't take the rows of several SELECTs".into()))
         })
     }
     /// Checks everything that can be checked without running.
@@ -155,7 +156,10 @@ impl Prepared {
     /// # Errors
     /// If one can't be opened; those started before are aborted.
     pub fn start_all(self) -> Result<Vec<Job>, Error> {
-        self.into_jobs()?.into_iter().map(|(spec, rows)| Ok(Job { handle: job::start(spec)?, rows })).collect()
+        self.into_jobs()?
+            .into_iter()
+            .map(|(spec, rows)| Ok(Job { handle: job::start(spec)?, rows }))
+            .collect()
     }
 
     fn only_job(self) -> Result<(JobSpec, Option<Rows>), Error> {
@@ -183,7 +187,9 @@ impl PendingJob {
             sinks.push(match sink {
                 PendingSink::Ready(part) => part,
                 PendingSink::Rows if rows.is_some() => {
-                    return Err(Error::Config("a job can give the rows of one bare SELECT; use INSERT INTO for more".into()));
+                    return Err(Error::Config(
+                        "a job can give the rows of one bare SELECT; use INSERT INTO for more".into(),
+                    ));
                 }
                 PendingSink::Rows => {
                     let (sink, made) = ChannelSink::new(ROW_BATCHES);

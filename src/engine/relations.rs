@@ -87,7 +87,9 @@ impl Relations {
                 *slot = Some(made.clone());
                 Ok(made)
             }
-            Some(Entry::Sink(..)) => Err(IoError::config(format!("'{name}' is registered as a sink and can't be read"))),
+            Some(Entry::Sink(..)) => {
+                Err(IoError::config(format!("'{name}' is registered as a sink and can't be read")))
+            }
             Some(Entry::View { .. }) | None => Err(IoError::config(format!("'{name}' can't be read"))),
         }
     }
@@ -107,7 +109,9 @@ impl Relations {
     pub(super) fn sink_schema(&self, name: &str) -> Option<Arc<Schema>> {
         match self.find(name)?.1 {
             Entry::Sink(_, schema) => schema.clone(),
-            Entry::Declared { relation, .. } if !relation.columns.is_empty() => Some(declared_schema(relation)),
+            Entry::Declared { relation, .. } if !relation.columns.is_empty() => {
+                Some(declared_schema(relation))
+            }
             _ => None,
         }
     }
@@ -157,7 +161,9 @@ impl Resolver for Scope<'_> {
     fn relation(&self, name: &str, quoted: bool) -> Result<ResolvedRelation, ResolveError> {
         let relations = self.0.lock();
         let Some(key) = relations.key(name, quoted) else {
-            return Err(ResolveError::NotFound { known: relations.names().map(|(n, _)| n.to_owned()).collect() });
+            return Err(ResolveError::NotFound {
+                known: relations.names().map(|(n, _)| n.to_owned()).collect(),
+            });
         };
         if let Some(Entry::View { query, text }) = relations.by_name.get(&key) {
             return Ok(ResolvedRelation::View { query: query.clone(), text: text.clone() });

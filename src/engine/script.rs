@@ -72,7 +72,9 @@ impl Script<'_> {
         let span = statement.span;
         match &statement.node {
             Statement::Create(create) => self.create(create, span),
-            Statement::CreateView { name, or_replace, query } => self.create_view(name, *or_replace, query, span),
+            Statement::CreateView { name, or_replace, query } => {
+                self.create_view(name, *or_replace, query, span)
+            }
             Statement::Insert { target, columns, query } => self.insert(target, columns, query, span),
             Statement::Select(query) => {
                 if let Some(plan) = self.bind(query, span) {
@@ -160,8 +162,7 @@ impl Script<'_> {
     }
 
     fn create_view(&mut self, name: &str, or_replace: bool, query: &ast::Query, span: Span) {
-        let is_view =
-            matches!(self.engine.relations.lock().find(name), Some((_, Entry::View { .. })));
+        let is_view = matches!(self.engine.relations.lock().find(name), Some((_, Entry::View { .. })));
         if !(or_replace && is_view) && !self.may_create(name, false, span) {
             return;
         }
@@ -200,7 +201,8 @@ impl Script<'_> {
                 if let Some(first) = first
                     && !same_types(&first, plan.schema())
                 {
-                    let message = format!("'{name}' gets columns of other types from an INSERT before this one");
+                    let message =
+                        format!("'{name}' gets columns of other types from an INSERT before this one");
                     return self.error(message, span);
                 }
                 self.outputs.push(Output { sink: name, plan, span });
@@ -215,7 +217,9 @@ impl Script<'_> {
         let before = self.outputs.len();
         let diagnostics = self.diagnostics.len();
         match &inner.node {
-            Statement::Select(_) | Statement::Insert { .. } | Statement::Create(CreateRelation { query: Some(_), .. }) => {
+            Statement::Select(_)
+            | Statement::Insert { .. }
+            | Statement::Create(CreateRelation { query: Some(_), .. }) => {
                 self.statement(inner);
             }
             _ => return self.error("EXPLAIN takes a SELECT, an INSERT or a CREATE … AS", span),
@@ -232,7 +236,12 @@ impl Script<'_> {
             "SETTINGS" => {
                 let settings = self.engine.settings.lock();
                 let row = |s: &crate::catalog::OptionSpec| {
-                    vec![s.name.into(), settings.get(s.name).unwrap_or(s.default).into(), s.default.into(), s.doc.into()]
+                    vec![
+                        s.name.into(),
+                        settings.get(s.name).unwrap_or(s.default).into(),
+                        s.default.into(),
+                        s.doc.into(),
+                    ]
                 };
                 Answer::table(&["setting", "value", "default", "meaning"], SETTINGS.iter().map(row))
             }
@@ -254,7 +263,9 @@ impl Script<'_> {
             }
             "STREAMS" | "TABLES" | "VIEWS" => self.show_relations(what),
             "JOBS" => {
-                let names = self.outputs.iter().map(|o| vec![if o.sink.is_empty() { "(select)".into() } else { o.sink.as_str().into() }]);
+                let names = self.outputs.iter().map(|o| {
+                    vec![if o.sink.is_empty() { "(select)".into() } else { o.sink.as_str().into() }]
+                });
                 Answer::table(&["output"], names)
             }
             other => return self.error(format!("SHOW {other} is not supported"), span),
@@ -292,10 +303,14 @@ impl Script<'_> {
                 let bound = Binder::new(&scope, &self.functions).bind_query(&query, &text);
                 match bound {
                     Ok(plan) => plan.schema().clone(),
-                    Err(_) => return self.error(format!("the query of view '{name}' is not valid any more"), span),
+                    Err(_) => {
+                        return self.error(format!("the query of view '{name}' is not valid any more"), span);
+                    }
                 }
             }
-            Some((_, Entry::Declared { relation, .. })) if !relation.columns.is_empty() => declared_schema(&relation),
+            Some((_, Entry::Declared { relation, .. })) if !relation.columns.is_empty() => {
+                declared_schema(&relation)
+            }
             Some((_, Entry::Sink(_, schema))) => schema.unwrap_or_else(|| Schema::new([])),
             Some((key, _)) => {
                 let source = self.engine.relations.lock().source(&key);
@@ -306,7 +321,11 @@ impl Script<'_> {
             }
         };
         let rows = schema.fields().iter().map(|f| {
-            vec![f.name.as_str().into(), f.data_type.to_string().into(), (if f.nullable { "yes" } else { "no" }).into()]
+            vec![
+                f.name.as_str().into(),
+                f.data_type.to_string().into(),
+                (if f.nullable { "yes" } else { "no" }).into(),
+            ]
         });
         self.answers.push(Answer::table(&["column", "type", "null"], rows.collect::<Vec<_>>()));
     }
@@ -408,7 +427,10 @@ fn assemble(
         let options = relations.options(&source.relation);
         if let Some(target) = options.get("dlq") {
             if dlq.as_deref().is_some_and(|d| d != target) {
-                let message = format!("a job has one dead letter queue, but both '{}' and '{target}' are asked for", dlq.unwrap_or_default());
+                let message = format!(
+                    "a job has one dead letter queue, but both '{}' and '{target}' are asked for",
+                    dlq.unwrap_or_default()
+                );
                 return Err(Failure::Sql(vec![Diagnostic::new(message, span)]));
             }
             dlq = Some(target.to_owned());
@@ -477,7 +499,8 @@ fn refuse_own_input(
     match same {
         // Devices and pipes may well be both ends.
         Some(source) if out.is_file() => {
-            let message = format!("'{sink}' would overwrite {}, which '{}' reads", out.display(), source.relation);
+            let message =
+                format!("'{sink}' would overwrite {}, which '{}' reads", out.display(), source.relation);
             Err(Failure::Sql(vec![Diagnostic::new(message, span)]))
         }
         _ => Ok(()),
@@ -489,7 +512,10 @@ fn dead_letter_sink(relations: &super::Relations, target: &str) -> Result<SinkPa
         relations.sink(target)?
     } else if target.contains(['.', '/']) {
         let options = Options::new([("connector", "file"), ("path", target), ("mode", "append")]);
-        relations.connectors.check(&options, &[]).map_err(|e| Error::Config(format!("dlq = '{target}': {e}")))?;
+        relations
+            .connectors
+            .check(&options, &[])
+            .map_err(|e| Error::Config(format!("dlq = '{target}': {e}")))?;
         relations.connectors.sink(&SinkRequest { name: "dead letters", options: &options })?
     } else {
         let near = nearest(target, relations.names().map(|(n, _)| n)).join(" or ");
