@@ -54,7 +54,7 @@ impl Unit {
             b"year" | b"years" | b"y" | b"yr" | b"yrs" => Unit::Year,
             b"decade" | b"decades" | b"dec" | b"decs" => Unit::Decade,
             b"century" | b"centuries" | b"c" | b"cent" => Unit::Century,
-            b"millennium" | b"millennia" | b"mil" | b"mils" => Unit::Millennium,
+            b"millennium" | b"millenium" | b"millennia" | b"mil" | b"mils" => Unit::Millennium,
             b"dow" | b"dayofweek" => Unit::Dow,
             b"isodow" => Unit::IsoDow,
             b"doy" | b"dayofyear" => Unit::Doy,

@@ -7,13 +7,34 @@ use super::{Bind, Session};
 use crate::expr::{Expr, typing};
 use crate::record::{DataType, FieldValue};
 
+/// Parts that EXTRACT gives as INT, by the function of that name; the others are DECIMAL, as in PostgreSQL.
+const WHOLE_PARTS: &[&str] = &[
+    "year",
+    "quarter",
+    "month",
+    "week",
+    "day",
+    "hour",
+    "minute",
+    "dow",
+    "isodow",
+    "doy",
+    "isoyear",
+    "decade",
+    "century",
+    "millennium",
+];
+
 impl Session<'_, '_> {
     pub(super) fn special(&mut self, ast: &Ast, names: Names<'_>) -> Bind<Expr> {
         match ast {
             Ast::Extract { field, syntax: _, expr } => {
-                let field = typing::literal(FieldValue::from(field.to_string().to_lowercase()));
+                let field = field.to_string().to_lowercase();
                 let expr = self.expr(expr, names)?;
-                self.call_with("date_part", vec![field, expr])
+                if WHOLE_PARTS.contains(&field.as_str()) {
+                    return self.call_with(&field, vec![expr]);
+                }
+                self.call_with("extract", vec![typing::literal(FieldValue::from(field)), expr])
             }
             Ast::Position { expr, r#in } => self.call_on("strpos", &[r#in, expr], names),
             Ast::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
@@ -78,7 +99,7 @@ impl Session<'_, '_> {
         // FOR alone counts from the first character.
         args.push(from.transpose()?.unwrap_or_else(|| typing::literal(FieldValue::Integer(1))));
         args.extend(count.transpose()?);
-        self.call_with("substr", args)
+        self.call_with("substring", args)
     }
 
     /// `json -> 'key'`, `json -> 0`: the member as JSON; `->>` as text.
