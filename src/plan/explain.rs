@@ -24,7 +24,8 @@ pub enum ExplainStage {
 
 impl ExplainStage {
     /// All of them, in order.
-    pub const ALL: [ExplainStage; 3] = [ExplainStage::Logical, ExplainStage::Optimized, ExplainStage::Physical];
+    pub const ALL: [ExplainStage; 3] =
+        [ExplainStage::Logical, ExplainStage::Optimized, ExplainStage::Physical];
 
     /// Its name, as in `--stage`.
     pub fn name(self) -> &'static str {
@@ -342,7 +343,8 @@ fn operator_text(operator: &OperatorSpec, input: Option<&Schema>) -> Vec<(&'stat
                     ProjectColumn::Compute(expr) => named(&expr.to_string(), name),
                 });
             }
-            let set = spec.system.iter().map(|(system, expr)| format!("{} = {expr}", system.name())).collect();
+            let set =
+                spec.system.iter().map(|(system, expr)| format!("{} = {expr}", system.name())).collect();
             attributes.extend(listed(items, set));
             attributes
         }

@@ -105,7 +105,9 @@ impl OperatorSpec {
     /// What it keeps between batches, for how long, how much at most: the contract that the running operator gives.
     pub fn state(&self) -> &'static str {
         match self {
-            OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) | OperatorSpec::Union { .. } => "stateless",
+            OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) | OperatorSpec::Union { .. } => {
+                "stateless"
+            }
             OperatorSpec::Limit(_) => "rows still to skip and to pass, for the job's life, 24 bytes",
         }
     }

@@ -14,10 +14,8 @@ pub(super) fn fold_constants(plan: LogicalPlan) -> LogicalPlan {
             predicate => LogicalPlan::Filter { input, predicate },
         },
         LogicalPlan::Project { input, columns, schema } => {
-            let columns = columns
-                .into_iter()
-                .map(|c| OutputColumn { expr: fold(c.expr), target: c.target })
-                .collect();
+            let columns =
+                columns.into_iter().map(|c| OutputColumn { expr: fold(c.expr), target: c.target }).collect();
             LogicalPlan::Project { input, columns, schema }
         }
         LogicalPlan::Unnest { input, expr, outer, with_ordinality, schema } => {

@@ -21,7 +21,8 @@ fn plans(text: &str) -> String {
 
 /// Statements, each closed by a line `--`, and what follows up to an empty line.
 fn cases() -> Vec<(&'static str, &'static str)> {
-    let blocks = PLANS.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
+    let blocks =
+        PLANS.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
     blocks.map(|b| b.split_once("\n--\n").unwrap_or((b.trim_end_matches("\n--"), ""))).collect()
 }
 
