@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::csv::{self, CsvDecoder, CsvEncoder, CsvOptions};
+use super::infer::Hinting;
 use super::json::{self, JsonDecoder, JsonEncoder, JsonOptions};
 use super::{Decoder, Encoder};
 use crate::catalog::{OptionError, OptionSpec, Options, nearest};
@@ -94,6 +95,8 @@ pub(super) enum Kind {
 pub struct Format {
     spec: &'static FormatSpec,
     pub(super) kind: Kind,
+    /// The columns that it will read were inferred.
+    inferred: bool,
 }
 
 impl Format {
@@ -103,7 +106,7 @@ impl Format {
     /// An unknown name (the message lists the nearest), or a value that does not fit its option.
     pub fn new(name: &str, options: &Options) -> Result<Self, OptionError> {
         let spec = Self::spec_of(name)?;
-        Ok(Self { spec, kind: (spec.make)(options)? })
+        Ok(Self { spec, kind: (spec.make)(options)?, inferred: false })
     }
 
     /// The description of the format called `name`.
@@ -154,16 +157,20 @@ impl Format {
         wanted: &Arc<Schema>,
         declared: &[CompactString],
     ) -> Result<Box<dyn Decoder>, OptionError> {
-        match &self.kind {
-            Kind::Csv(options) => {
-                Ok(Box::new(CsvDecoder::new(wanted.clone(), Some(declared), options.clone())?))
-            }
+        let decoder: Box<dyn Decoder> = match &self.kind {
+            Kind::Csv(options) => Box::new(CsvDecoder::new(wanted.clone(), Some(declared), options.clone())?),
             Kind::Json(options) => {
                 // Only the names count.
                 let declared = Schema::of(declared.iter().map(|name| (name, DataType::Null)));
-                Ok(Box::new(JsonDecoder::new(wanted.clone(), options.clone()).with_declared(&declared)))
+                Box::new(JsonDecoder::new(wanted.clone(), options.clone()).with_declared(&declared))
             }
-        }
+        };
+        Ok(if self.inferred { Box::new(Hinting(decoder)) } else { decoder })
+    }
+
+    /// The same format as inference completed it.
+    pub(super) fn inferred(self, kind: Kind) -> Self {
+        Self { kind, inferred: true, ..self }
     }
 
     /// An encoder of records of that shape.

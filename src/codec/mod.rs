@@ -7,10 +7,12 @@ pub mod csv;
 mod format;
 mod forms;
 mod framing;
+mod infer;
 pub mod json;
 
 pub use format::{FORMATS, Format, FormatSpec};
 pub use forms::{BYTES_FORMAT, BytesFormat, TIMESTAMP_FORMAT, TimestampFormat};
+pub use infer::{Fed, Inference, Inferred};
 
 use std::sync::Arc;
 

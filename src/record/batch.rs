@@ -326,6 +326,10 @@ impl BatchBuilder {
     pub fn rejects(&self) -> &[Reject] {
         &self.rejects
     }
+    /// The rejects so far, to be completed by who knows more about them.
+    pub fn rejects_mut(&mut self) -> &mut [Reject] {
+        &mut self.rejects
+    }
     /// The records so far.
     pub fn records(&self) -> &[Arc<StreamRecord>] {
         self.batch.records()

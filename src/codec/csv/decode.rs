@@ -317,7 +317,7 @@ impl CsvDecoder {
                 field = field.trim_matches([' ', '\t']);
             }
             if let Err(misfit) = column.read(field, false, &self.nulls, slot) {
-                failed = Some(column.error(misfit, field, self.options.inferred).at_byte(from - row.start));
+                failed = Some(column.error(misfit, field).at_byte(from - row.start));
                 break;
             }
         }
@@ -385,7 +385,7 @@ impl CsvDecoder {
                 }
             };
             if let Err(misfit) = result {
-                let error = column.error(misfit, field, self.options.inferred).at_byte(at);
+                let error = column.error(misfit, field).at_byte(at);
                 out.undo();
                 return Err(error);
             }

@@ -21,3 +21,6 @@ mod value;
 pub use decode::CsvDecoder;
 pub use dialect::{CsvOptions, HeaderMode, OPTIONS, RaggedRows};
 pub use encode::CsvEncoder;
+pub(crate) use header::{name_columns, split_line};
+pub(crate) use scan::{Scanned, Scanner};
+pub(crate) use value::is_null_token;

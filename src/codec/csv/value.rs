@@ -151,13 +151,11 @@ impl Column {
 
     /// The error for a field that did not fit.
     #[cold]
-    pub(super) fn error(&self, misfit: Misfit, field: &str, inferred: bool) -> RecordError {
+    pub(super) fn error(&self, misfit: Misfit, field: &str) -> RecordError {
         let (code, message) = match misfit {
             Misfit::Null => (ErrorCode::NotNull, "NULL in a NOT NULL column".to_owned()),
             Misfit::Type => {
-                let hint = if inferred {
-                    "; the type was inferred from the first rows: raise sample_rows (-1 = all) or declare the column"
-                } else if field.trim() != field {
+                let hint = if field.trim() != field {
                     "; blanks around it count, see trim"
                 } else if is_null_token(field) {
                     "; see null_values"
