@@ -178,7 +178,7 @@ class Topic:
             return out + ["record error: " + how["record_error"]]
         if "rows" in how:
             lines = [r.strip() for r in how["rows"].strip().split("\n") if r.strip()]
-            return out + (sorted(lines) if how.get("sorted") else lines)
+            return out + (sorted(lines, key=unmarked) if how.get("sorted") else lines)
         if "_pg" in how:
             lines = postgres_rows(answers[how["_pg"]])
         else:
@@ -191,7 +191,11 @@ class Topic:
                 raise SystemExit(f"{title}: no checksum over doubles")
             digest = oracles.fnv1a(("\n".join(lines) + "\n").encode())
             return out + lines[: how["digest"]] + [f"... {len(lines)} rows, fnv1a {digest:016x}"]
-        return out + (sorted(lines) if how.get("sorted") else lines)
+        return out + (sorted(lines, key=unmarked) if how.get("sorted") else lines)
+
+
+def unmarked(line):
+    return line.replace("~", "")
 
 
 def try_table(pg, item):

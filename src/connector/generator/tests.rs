@@ -1,5 +1,6 @@
 //! The generator: contract, determinism, distributions, options.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;

@@ -91,7 +91,7 @@ def topic(Topic):
         CAST(NULL AS BIGINT)
         CAST(NULL AS VARCHAR)
         CAST('abc' AS BYTES)                                  @pg 'abc'::bytea
-        CAST(1.50 AS DECIMAL)
+        CAST(1.50 AS DECIMAL)                                 @loose
         CAST(12 AS TEXT)
         CAST(12 AS STRING)
         CAST('7' AS INTEGER)

@@ -120,7 +120,6 @@ def topic(Topic):
         s                          @want [{"name":"a","pos":{"x":1,"y":~2.5}},{"name":"Zoë","pos":null},null,{"name":null,"pos":{"x":null,"y":~0.5}},{"name":"b","pos":{"x":-1,"y":~-0.25}}]
         s.name                     @want ["a","Zoë",null,null,"b"]
         n.s.name                   @want ["a","Zoë",null,null,"b"]
-        s['name']                  @want ["a","Zoë",null,null,"b"]
         (s).name                   @want ["a","Zoë",null,null,"b"]
         s.pos.x                    @want [1,null,null,null,-1]
         s.pos.y * 2                @want [~5.0,null,null,~1.0,~-0.5]

@@ -97,7 +97,7 @@ def topic(Topic):
         repeat('ab', -1)
         concat('a', 'b', 'c')
         concat('a', NULL, 'c')
-        concat('a', 1, 2.50, true)
+        concat('a', 1, 2.50, true)                        @want "a12.50true"
         concat(NULL)
         concat_ws(',', 'a', 'b', 'c')
         concat_ws(',', 'a', NULL, 'c')
