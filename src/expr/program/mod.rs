@@ -107,4 +107,6 @@ impl Program {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;

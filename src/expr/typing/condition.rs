@@ -21,11 +21,11 @@ pub(super) fn boolean(expr: Expr, what: &str) -> Typed {
 /// # Errors
 /// If an operand is not BOOLEAN.
 pub fn and(operands: Vec<Expr>) -> Typed {
-    Ok(Expr::And(chain(operands, "AND", |e| match e {
+    let items = chain(operands, "AND", |e| match e {
         Expr::And(items) => Ok(items),
         other => Err(other),
-    })?))
-    .map(single)
+    })?;
+    Ok(single(Expr::And(items)))
 }
 
 /// `a OR b OR …`.
@@ -33,11 +33,11 @@ pub fn and(operands: Vec<Expr>) -> Typed {
 /// # Errors
 /// If an operand is not BOOLEAN.
 pub fn or(operands: Vec<Expr>) -> Typed {
-    Ok(Expr::Or(chain(operands, "OR", |e| match e {
+    let items = chain(operands, "OR", |e| match e {
         Expr::Or(items) => Ok(items),
         other => Err(other),
-    })?))
-    .map(single)
+    })?;
+    Ok(single(Expr::Or(items)))
 }
 
 /// A chain of one is its operand.
