@@ -168,7 +168,7 @@ pub enum Expr {
         expr: Box<Expr>,
         /// The pattern.
         pattern: Box<Expr>,
-        /// ESCAPE character.
+        /// ESCAPE character; a backslash if absent, none if it is `'\0'`.
         escape: Option<char>,
         /// NOT LIKE.
         negated: bool,

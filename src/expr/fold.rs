@@ -117,3 +117,72 @@ fn never_fails(expr: &Expr) -> bool {
     };
     safe && expr.children().into_iter().all(never_fails)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{CastMode, typing};
+    use crate::record::Field;
+
+    fn col(t: DataType) -> Expr {
+        typing::column(&Schema::new([Field::new("c", t)]), 0).unwrap()
+    }
+    fn int(i: i64) -> Expr {
+        typing::literal(i.into())
+    }
+    fn bin(op: BinaryOp, a: Expr, b: Expr) -> Expr {
+        typing::binary(op, a, b).unwrap()
+    }
+    fn folded(e: Expr) -> String {
+        fold(e).to_string()
+    }
+
+    #[test]
+    fn constants_are_computed_and_failures_are_left_alone() {
+        use BinaryOp::*;
+        let c = || col(DataType::BigInt);
+        assert_eq!(folded(bin(Add, c(), bin(Multiply, int(2), int(3)))), "c + 6");
+        assert_eq!(folded(bin(Divide, int(1), bin(Subtract, int(1), int(1)))), "1 / 0");
+        assert_eq!(folded(bin(Add, bin(Add, c(), int(1)), int(2))), "c + 1 + 2");
+        let cast = |s: &str| typing::cast(typing::literal(s.into()), DataType::Date, CastMode::Strict).unwrap();
+        assert_eq!(folded(cast("2026-01-31")), "DATE '2026-01-31'");
+        assert_eq!(folded(cast("soon")), "CAST('soon' AS DATE)");
+        let array = typing::array(vec![int(1), bin(Add, int(1), int(1))]).unwrap();
+        assert_eq!(folded(array.clone()), "ARRAY[1, 2]");
+        assert_eq!(fold(array).data_type(), DataType::array(DataType::BigInt));
+    }
+
+    #[test]
+    fn and_or_drop_only_what_is_never_evaluated() {
+        use BinaryOp::*;
+        let fails = || bin(Eq, bin(Divide, int(1), int(0)), int(1));
+        let no = || typing::literal(false.into());
+        let yes = || typing::literal(true.into());
+        let safe = || bin(Greater, col(DataType::BigInt), int(1));
+        let and = |items| folded(typing::and(items).unwrap());
+        assert_eq!(and(vec![no(), fails()]), "FALSE");
+        assert_eq!(and(vec![fails(), no(), safe()]), "1 / 0 = 1 AND FALSE");
+        assert_eq!(and(vec![safe(), no()]), "FALSE");
+        assert_eq!(and(vec![yes(), safe(), yes()]), "c > 1");
+        assert_eq!(and(vec![yes(), yes()]), "TRUE");
+        assert_eq!(folded(typing::or(vec![safe(), yes(), fails()]).unwrap()), "TRUE");
+        assert_eq!(folded(typing::or(vec![fails(), yes()]).unwrap()), "1 / 0 = 1 OR TRUE");
+        assert_eq!(folded(typing::or(vec![no(), no()]).unwrap()), "FALSE");
+    }
+
+    #[test]
+    fn case_loses_dead_branches() {
+        let c = || bin(BinaryOp::Greater, col(DataType::BigInt), int(1));
+        let when = |b: bool| typing::literal(b.into());
+        let fails = || bin(BinaryOp::Divide, int(1), int(0));
+        let case = |branches, otherwise| folded(typing::case(None, branches, otherwise).unwrap());
+        assert_eq!(case(vec![(when(false), fails()), (when(true), int(2))], Some(fails())), "2");
+        assert_eq!(case(vec![(when(false), int(1))], None), "NULL");
+        assert_eq!(
+            case(vec![(c(), int(1)), (when(true), int(2)), (c(), fails())], None),
+            "CASE WHEN c > 1 THEN 1 ELSE 2 END"
+        );
+        let coalesced = typing::coalesce(vec![typing::literal(FieldValue::Null), col(DataType::BigInt), int(0)]);
+        assert_eq!(folded(coalesced.unwrap()), "coalesce(c, 0)");
+    }
+}

@@ -4,6 +4,23 @@
 //! logic and implicit casts are decided in one place. [`Program`] is the compiled form: column
 //! positions instead of names, no allocation for numbers. SQL semantics of values (comparison,
 //! arithmetic, casts, text forms) live here and nowhere else.
+//!
+//! # Intended differences from PostgreSQL 15
+//! Where nothing is stated, PostgreSQL 15 is right. Stated otherwise:
+//! - integer arithmetic is always BIGINT; REAL arithmetic is DOUBLE;
+//! - DECIMAL has at most 28 digits and neither NaN nor infinity; a quotient has scale max(s1, s2) + 6; the results of CASE,
+//!   COALESCE, GREATEST and the like have one scale, the largest;
+//! - BIGINT compares exactly with DOUBLE (PostgreSQL rounds it first);
+//! - TIMESTAMP, TIME and INTERVAL are written in ISO 8601 (`2026-01-01T00:00:00.100Z`, `P1DT2H`), ARRAY, MAP and STRUCT
+//!   as JSON; an offset in the text of a TIMESTAMP is applied, since TIMESTAMP is UTC;
+//! - ARRAY, MAP and STRUCT compare as PostgreSQL's arrays do: a NULL inside equals a NULL;
+//! - a subscript of JSON takes elements from 0, from the end if negative; JSON `null` casts to NULL;
+//! - all BOOLEAN casts that PostgreSQL has for INT exist for all integers; VARCHAR and JSON cast to ARRAY, MAP and STRUCT;
+//! - `||` and INSERT turn everything into VARCHAR; functions do not;
+//! - `t - '1 hour'` reads the constant as INTERVAL if it is no TIMESTAMP;
+//! - shifts by less than 0 or more than 63 bits are errors;
+//! - AND, OR, CASE and COALESCE evaluate left to right and only what is needed, also when constants are folded;
+//! - expressions are at most 200 levels deep; regular expressions are those of the `regex` crate (no back references).
 
 mod bound;
 mod display;

@@ -34,7 +34,8 @@ enum Token {
 }
 
 impl Pattern {
-    /// Prepares a pattern. `escape` is the ESCAPE character, a backslash if absent; regular expressions have none.
+    /// Prepares a pattern. `escape` is the ESCAPE character, a backslash if absent, none if `'\0'`; regular
+    /// expressions have none.
     ///
     /// # Errors
     /// If the pattern is invalid: a sentence.
@@ -114,7 +115,7 @@ fn tokens(pattern: &str, escape: char) -> Result<Vec<Token>, String> {
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         tokens.push(match c {
-            c if c == escape => Token::Char(
+            c if c == escape && c != '\0' => Token::Char(
                 chars
                     .next()
                     .ok_or_else(|| format!("the pattern '{pattern}' ends with its escape character"))?,
@@ -176,7 +177,7 @@ fn similar(pattern: &str, escape: char) -> Result<String, String> {
     let mut chars = pattern.chars();
     let mut in_brackets = false;
     while let Some(c) = chars.next() {
-        if c == escape {
+        if c == escape && c != '\0' {
             let next = chars
                 .next()
                 .ok_or_else(|| format!("the pattern '{pattern}' ends with its escape character"))?;
@@ -223,6 +224,7 @@ mod tests {
         assert!(like(r"100\%", "100%") && !like(r"100\%", "1000"));
         assert!(Pattern::new(LikeKind::Like, "50!%", Some('!')).unwrap().matches("50%"));
         assert!(Pattern::new(LikeKind::Like, r"a\", None).is_err());
+        assert!(Pattern::new(LikeKind::Like, r"a\_", Some('\0')).unwrap().matches(r"a\b"));
         assert!(Pattern::new(LikeKind::ILike, "ÄB%", None).unwrap().matches("äbc"));
         assert!(like("%a%b", "aab") && !like("", "a") && like("", ""));
     }

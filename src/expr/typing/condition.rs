@@ -3,7 +3,7 @@
 use super::convert::{cast_to, unify};
 use super::operator::comparable;
 use super::{TypeError, Typed, binary, bounded, null_of, unary};
-use crate::expr::{BinaryOp, Expr, LikeKind, UnaryOp};
+use crate::expr::{BinaryOp, Expr, LikeKind, UnaryOp, Volatility};
 use crate::record::{DataType, FieldValue};
 
 /// A condition: BOOLEAN, or a constant that reads as one.
@@ -73,6 +73,9 @@ fn chain(
 /// # Errors
 /// If conditions are not BOOLEAN (or not comparable) or results have no common type.
 pub fn case(operand: Option<Expr>, branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Typed {
+    if let Some(operand) = &operand {
+        evaluated_once(operand, "CASE")?;
+    }
     let mut conditions = Vec::with_capacity(branches.len());
     let mut results = Vec::with_capacity(branches.len() + 1);
     for (condition, result) in branches {
@@ -89,6 +92,15 @@ pub fn case(operand: Option<Expr>, branches: Vec<(Expr, Expr)>, otherwise: Optio
     let otherwise = if has_else { results.pop().map(Box::new) } else { None };
     let branches = conditions.into_iter().zip(results).collect();
     bounded(Expr::Case { branches, otherwise, data_type })
+}
+
+/// Refuses an operand that is written into several places and would have another value in each.
+fn evaluated_once(operand: &Expr, what: &str) -> Result<(), TypeError> {
+    if operand.volatility() == Volatility::Volatile {
+        return Err(TypeError::new(format!("{what} over a volatile function is not supported yet"))
+            .with_hint("compute it in a subquery"));
+    }
+    Ok(())
 }
 
 /// COALESCE: the first that is not NULL; later ones are not evaluated.
@@ -117,6 +129,7 @@ pub fn coalesce(args: Vec<Expr>) -> Typed {
 /// # Errors
 /// If they are not comparable.
 pub fn nullif(value: Expr, other: Expr) -> Typed {
+    evaluated_once(&value, "NULLIF")?;
     let data_type = value.data_type();
     let same = binary(BinaryOp::Eq, value.clone(), other)?;
     bounded(Expr::Case {
@@ -170,7 +183,8 @@ pub fn between(expr: Expr, low: Expr, high: Expr, negated: bool) -> Typed {
     }
 }
 
-/// LIKE and relatives; a constant pattern is checked here.
+/// LIKE and relatives; a constant regular expression is checked here. `escape` is the ESCAPE character: a backslash
+/// if absent, none at all if it is `'\0'` (`ESCAPE ''`).
 ///
 /// # Errors
 /// If an operand is not VARCHAR or the pattern is invalid.
@@ -183,7 +197,11 @@ pub fn like(kind: LikeKind, expr: Expr, pattern: Expr, escape: Option<char>, neg
                 .with_hint("write CAST(… AS VARCHAR)")),
         };
     let (expr, pattern) = (text(expr)?, text(pattern)?);
-    if let Expr::Literal { value: FieldValue::String(p), .. } = &pattern {
+    // All that can be wrong with LIKE is an escape at the end, which PostgreSQL too reports per row.
+    let checked = !matches!(kind, LikeKind::Like | LikeKind::ILike);
+    if let Expr::Literal { value: FieldValue::String(p), .. } = &pattern
+        && checked
+    {
         crate::expr::Pattern::new(kind, p, escape).map_err(TypeError::new)?;
     }
     bounded(Expr::Like { kind, expr: Box::new(expr), pattern: Box::new(pattern), escape, negated })

@@ -42,7 +42,7 @@ pub fn cast_value_from(value: &FieldValue, from: &DataType, to: &DataType) -> Ev
         (_, T::Time) => to_time(value).map(V::Time),
         (_, T::Timestamp) => to_timestamp(value).map(V::Timestamp),
         (_, T::Interval) => to_interval(value).map(V::Interval),
-        (_, T::Json) => to_json(value),
+        (_, T::Json) => to_json(value, from),
         (_, T::Array(item)) => return to_array(value, from, item, to),
         (_, T::Map(key, item)) => return to_map(value, key, item, to),
         (_, T::Struct(fields)) => return to_struct(value, from, fields, to),
@@ -197,8 +197,11 @@ fn to_interval(value: &FieldValue) -> Option<Interval> {
     }
 }
 
-fn to_json(value: &FieldValue) -> Option<FieldValue> {
+fn to_json(value: &FieldValue, from: &DataType) -> Option<FieldValue> {
     match value {
+        FieldValue::Float(x) if x.is_finite() && *from == DataType::Real => {
+            Some(FieldValue::Json(format!("{}", *x as f32).into()))
+        }
         FieldValue::Json(_) => Some(value.clone()),
         FieldValue::String(s) => json::is_valid(s).then(|| FieldValue::Json(s.as_str().into())),
         _ => {
