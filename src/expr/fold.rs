@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(folded(bin(Add, c(), bin(Multiply, int(2), int(3)))), "c + 6");
         assert_eq!(folded(bin(Divide, int(1), bin(Subtract, int(1), int(1)))), "1 / 0");
         assert_eq!(folded(bin(Add, bin(Add, c(), int(1)), int(2))), "c + 1 + 2");
-        let cast = |s: &str| typing::cast(typing::literal(s.into()), DataType::Date, CastMode::Strict).unwrap();
+        let cast =
+            |s: &str| typing::cast(typing::literal(s.into()), DataType::Date, CastMode::Strict).unwrap();
         assert_eq!(folded(cast("2026-01-31")), "DATE '2026-01-31'");
         assert_eq!(folded(cast("soon")), "CAST('soon' AS DATE)");
         let array = typing::array(vec![int(1), bin(Add, int(1), int(1))]).unwrap();
@@ -182,7 +183,8 @@ mod tests {
             case(vec![(c(), int(1)), (when(true), int(2)), (c(), fails())], None),
             "CASE WHEN c > 1 THEN 1 ELSE 2 END"
         );
-        let coalesced = typing::coalesce(vec![typing::literal(FieldValue::Null), col(DataType::BigInt), int(0)]);
+        let coalesced =
+            typing::coalesce(vec![typing::literal(FieldValue::Null), col(DataType::BigInt), int(0)]);
         assert_eq!(folded(coalesced.unwrap()), "coalesce(c, 0)");
     }
 }

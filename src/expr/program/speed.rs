@@ -61,7 +61,11 @@ fn nanoseconds_a_record() {
     let values = [
         col("symbol"),
         bin(BinaryOp::Add, bin(BinaryOp::Multiply, col("quantity"), lit(2i64.into())), lit(1i64.into())),
-        bin(BinaryOp::Multiply, col("price"), typing::cast(col("quantity"), DataType::Double, CastMode::Strict).unwrap()),
+        bin(
+            BinaryOp::Multiply,
+            col("price"),
+            typing::cast(col("quantity"), DataType::Double, CastMode::Strict).unwrap(),
+        ),
         bin(BinaryOp::Multiply, col("amount"), col("quantity")),
         bin(BinaryOp::Divide, col("amount"), col("amount")),
         bin(BinaryOp::Concat, col("symbol"), lit("-x".into())),
@@ -79,7 +83,8 @@ fn report<'a>(what: &Expr, rows: &'a [StreamRecord], mut each: impl FnMut(&EvalC
     for _ in 0..5 {
         let start = Instant::now();
         for _ in 0..ROUNDS / 5 {
-            hits = rows.iter().filter(|record| each(&EvalContext { record: black_box(record), now: 0 })).count();
+            hits =
+                rows.iter().filter(|record| each(&EvalContext { record: black_box(record), now: 0 })).count();
             black_box(hits);
         }
         best = best.min(start.elapsed().as_nanos() as f64 / (ROWS * (ROUNDS / 5)) as f64);

@@ -395,9 +395,21 @@ fn the_deepest_expression_evaluates_on_a_small_stack() {
         |e| typing::binary(BinaryOp::Subtract, int(1), e),
         |e| typing::case(None, vec![(typing::unary(UnaryOp::IsNull, col("n"))?, e)], Some(int(1))),
         |e| call("greatest", vec![e, int(1)]),
-        |e| typing::cast(e.clone(), if e.data_type() == DataType::BigInt { DataType::Varchar } else { DataType::BigInt }, CastMode::Strict),
+        |e| {
+            typing::cast(
+                e.clone(),
+                if e.data_type() == DataType::BigInt { DataType::Varchar } else { DataType::BigInt },
+                CastMode::Strict,
+            )
+        },
         |e| typing::index(typing::array(vec![e])?, int(1)),
-        |e| typing::cast(typing::unary(UnaryOp::Not, typing::cast(e, DataType::Boolean, CastMode::Strict)?)?, DataType::BigInt, CastMode::Strict),
+        |e| {
+            typing::cast(
+                typing::unary(UnaryOp::Not, typing::cast(e, DataType::Boolean, CastMode::Strict)?)?,
+                DataType::BigInt,
+                CastMode::Strict,
+            )
+        },
     ];
     for step in steps {
         // Threads have 2 MiB; half of it must do, also without optimization.
