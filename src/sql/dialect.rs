@@ -45,8 +45,10 @@ impl Dialect for MillstreamDialect {
     fn identifier_quote_style(&self, _identifier: &str) -> Option<char> {
         Some('"')
     }
+    // A NOT or CAST that can't be read must not become a column of that name: those that are names after all have lost
+    // their keyword before.
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
-        matches!(kw, Keyword::EXISTS)
+        kw != Keyword::NoKeyword
     }
     fn is_table_alias(&self, kw: &Keyword, _parser: &mut Parser<'_>) -> bool {
         !RESERVED_FOR_TABLE_ALIAS.contains(kw) || FREE_AS_TABLE_ALIAS.contains(kw)

@@ -10,47 +10,36 @@ use super::lexer::Tok;
 use crate::sql::Diagnostic;
 
 /// Brackets, CASE and prefix operators within each other.
-const MAX_NESTING: usize = 24;
+const MAX_NESTING: usize = 64;
 /// Operators above each other.
 pub(super) const MAX_CHAIN: usize = 500;
 
 /// Binary and postfix operators that are words.
 const OPERATORS: &[&str] = &[
-    "AND",
-    "OR",
-    "IS",
-    "IN",
-    "LIKE",
-    "ILIKE",
-    "SIMILAR",
-    "BETWEEN",
-    "COLLATE",
-    "AT",
-    "UNION",
-    "INTERSECT",
-    "EXCEPT",
-    "MINUS",
-    "JOIN",
-    "RLIKE",
-    "REGEXP",
-    "XOR",
-    "DIV",
-    "OVERLAPS",
+    "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "COLLATE", "AT", "RLIKE", "REGEXP", "XOR", "DIV", "OVERLAPS",
 ];
+/// Prefix operators that are words.
+const PREFIX: &[&str] = &["NOT", "INTERVAL", "PRIOR", "LATERAL"];
 /// Words behind which a new expression begins.
 const FRESH: &[&str] =
     &["SELECT", "FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "WHEN", "THEN", "ELSE"];
 
-/// One bracket's worth of tokens.
+/// One bracket's worth of tokens. A chain of ORs holds chains of ANDs, which hold chains of everything else.
 #[derive(Default)]
 struct Level {
-    /// Operators since the last comma or clause.
-    chain: usize,
+    /// Other operators since the last AND or OR.
+    tight: usize,
+    /// The deepest bracket since then.
+    within: usize,
+    ands: usize,
+    /// The deepest operand of the ANDs.
+    and_operand: usize,
+    ors: usize,
+    /// The deepest operand of the ORs.
+    or_operand: usize,
     /// Set operations and joins: a comma or a clause does not end them.
     sets: usize,
-    /// The deepest bracket within, since the last comma or clause.
-    within: usize,
-    /// The deepest chain closed so far.
+    /// The deepest expression that a comma or a clause has ended.
     deepest: usize,
     /// Prefix operators in a row.
     prefix: usize,
@@ -59,14 +48,28 @@ struct Level {
 }
 
 impl Level {
+    fn and_depth(&self) -> usize {
+        self.ands + self.and_operand.max(self.tight + self.within)
+    }
+    fn or_depth(&self) -> usize {
+        self.ors + self.or_operand.max(self.and_depth())
+    }
     fn depth(&self) -> usize {
-        self.deepest.max(self.chain + self.within) + self.sets
+        self.sets + self.deepest.max(self.or_depth())
+    }
+    fn and(&mut self) {
+        self.and_operand = self.and_operand.max(self.tight + self.within);
+        self.ands += 1;
+        (self.tight, self.within) = (0, 0);
+    }
+    fn or(&mut self) {
+        self.or_operand = self.or_operand.max(self.and_depth());
+        self.ors += 1;
+        (self.tight, self.within, self.ands, self.and_operand) = (0, 0, 0, 0);
     }
     fn fresh(&mut self) {
-        self.deepest = self.deepest.max(self.chain + self.within);
-        self.chain = 0;
-        self.within = 0;
-        self.prefix = 0;
+        let deepest = self.deepest.max(self.or_depth());
+        *self = Self { deepest, sets: self.sets, case: self.case, ..Self::default() };
     }
 }
 
@@ -96,7 +99,7 @@ pub(super) fn check(toks: &[Tok]) -> Result<(), Diagnostic> {
             if levels.len() + prefixes > MAX_NESTING + 1 {
                 return Err(too_deep(tok));
             }
-        } else if closes(&tok.token, levels.last()) && levels.len() > 1 {
+        } else if closes(&tok.token, levels.last(), previous) && levels.len() > 1 {
             let inner = levels.pop().map_or(0, |l| l.depth());
             if let Some(outer) = levels.last_mut() {
                 outer.within = outer.within.max(inner + 1);
@@ -118,10 +121,15 @@ fn opens(token: &Token) -> bool {
         || word(token).is_some_and(|w| w.eq_ignore_ascii_case("CASE"))
 }
 
-fn closes(token: &Token, level: Option<&Level>) -> bool {
+fn closes(token: &Token, level: Option<&Level>, previous: Option<&Token>) -> bool {
     match token {
         Token::RParen | Token::RBracket | Token::RBrace => true,
-        _ => level.is_some_and(|l| l.case) && word(token).is_some_and(|w| w.eq_ignore_ascii_case("END")),
+        // Where an operand must stand, END is a name.
+        _ => {
+            level.is_some_and(|l| l.case)
+                && word(token).is_some_and(|w| w.eq_ignore_ascii_case("END"))
+                && !super::words::operand_follows(previous)
+        }
     }
 }
 
@@ -130,18 +138,20 @@ fn count(level: &mut Level, tok: &Tok, previous: Option<&Token>) {
         Token::Comma | Token::SemiColon => level.fresh(),
         Token::Word(w) if w.quote_style.is_none() => {
             let upper = w.value.to_ascii_uppercase();
+            if !PREFIX.contains(&upper.as_str()) {
+                level.prefix = 0;
+            }
             match upper.as_str() {
-                "NOT" | "INTERVAL" | "PRIOR" | "LATERAL" => level.prefix += 1,
+                u if PREFIX.contains(&u) => level.prefix += 1,
                 "UNION" | "INTERSECT" | "EXCEPT" | "MINUS" | "JOIN" => {
                     level.fresh();
                     level.sets += 1;
                 }
                 u if FRESH.contains(&u) => level.fresh(),
-                u if OPERATORS.contains(&u) => {
-                    level.prefix = 0;
-                    level.chain += 1;
-                }
-                _ => level.prefix = 0,
+                "AND" => level.and(),
+                "OR" => level.or(),
+                u if OPERATORS.contains(&u) => level.tight += 1,
+                _ => {}
             }
         }
         Token::Minus
@@ -172,7 +182,7 @@ fn count(level: &mut Level, tok: &Tok, previous: Option<&Token>) {
         // Every other token is an operator, or an error for the parser.
         _ => {
             level.prefix = 0;
-            level.chain += 1;
+            level.tight += 1;
         }
     }
 }

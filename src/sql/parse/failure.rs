@@ -79,6 +79,7 @@ pub(super) fn explain(source: &str, toks: &[Tok], error: &ParserError) -> Diagno
             let message = format!("expected {}, found {}", readable(what), shown(source, found));
             with_meant(source, toks, at, Diagnostic::new(message, found))
         }
+        None if text.starts_with("No infix parser") => unexpected(source, toks, at),
         None => {
             let span = toks.get(at).map_or_else(Span::default, |t| t.span);
             with_meant(source, toks, at, Diagnostic::new(lower_first(text.trim()), span))

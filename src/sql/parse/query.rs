@@ -9,8 +9,11 @@ use super::{depth, failure, is, rewrite, words};
 use crate::sql::dialect::MillstreamDialect;
 use crate::sql::{Diagnostic, Span};
 
-/// Nesting of sqlparser's own recursion; [`depth`] reports most of what is too deep, with a better place.
-const RECURSION_LIMIT: usize = 60;
+/// Recursion of sqlparser that any caller's stack can bear: a step may take 100 KiB in a debug build.
+const SHALLOW: usize = 10;
+/// What [`depth`] lets through needs no more than this, on a stack of [`DEEP_STACK`].
+const DEEP: usize = 256;
+const DEEP_STACK: usize = 64 << 20;
 
 /// `EMIT CHANGES | FINAL` at the end of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +62,37 @@ pub(super) fn expression(source: &str, toks: &[Tok]) -> Result<ast::Expr, Diagno
     with_parser(source, toks, |p| p.parse_expr())
 }
 
-fn with_parser<T>(
+fn with_parser<T: Send>(
     source: &str,
     toks: &[Tok],
-    read: impl Fn(&mut Parser<'_>) -> Result<T, ParserError>,
+    read: impl Fn(&mut Parser<'_>) -> Result<T, ParserError> + Sync,
 ) -> Result<T, Diagnostic> {
     depth::check(toks)?;
     let rewritten = rewrite::rewrite(source, toks)?;
-    let mut parser = Parser::new(&MillstreamDialect)
-        .with_recursion_limit(RECURSION_LIMIT)
-        .with_tokens_with_locations(rewritten);
-    let parsed = read(&mut parser).map_err(|e| failure::explain(source, toks, &e))?;
-    match parser.peek_token_ref() {
-        TokenWithSpan { token: Token::EOF, .. } => Ok(parsed),
-        TokenWithSpan { span, .. } => Err(failure::leftover(source, toks, span.start)),
+    let run = |limit: usize| {
+        let mut parser = Parser::new(&MillstreamDialect)
+            .with_recursion_limit(limit)
+            .with_tokens_with_locations(rewritten.clone());
+        let parsed = read(&mut parser)?;
+        Ok((parsed, parser.peek_token_ref().clone()))
+    };
+    let result = match run(SHALLOW) {
+        Err(ParserError::RecursionLimitExceeded) => on_deep_stack(|| run(DEEP)),
+        other => other,
+    };
+    match result.map_err(|e| failure::explain(source, toks, &e))? {
+        (parsed, TokenWithSpan { token: Token::EOF, .. }) => Ok(parsed),
+        (_, TokenWithSpan { span, .. }) => Err(failure::leftover(source, toks, span.start)),
     }
+}
+
+/// Runs `f` on a thread of its own, whose stack is deep enough for whatever may be asked of it.
+fn on_deep_stack<T: Send>(f: impl FnOnce() -> Result<T, ParserError> + Send) -> Result<T, ParserError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("sql-parse".into()).stack_size(DEEP_STACK);
+        let handle = thread.spawn_scoped(scope, f).map_err(|_| ParserError::RecursionLimitExceeded)?;
+        handle.join().unwrap_or(Err(ParserError::RecursionLimitExceeded))
+    })
 }
 
 fn whole(toks: &[Tok]) -> Span {

@@ -63,7 +63,15 @@ impl<'a> Rewriter<'a> {
     }
     /// Whether a word at `at` can only be the beginning of an operand.
     fn operand(&self, at: usize) -> bool {
-        !self.named && words::operand_follows(self.before(at))
+        match self.before(at) {
+            _ if self.named => false,
+            // `a * b`, but not `SELECT * …`, `t.*`, `count(*)`.
+            Some(Token::Mul) => {
+                let factor = at.checked_sub(2).and_then(|i| self.token(i));
+                factor != Some(&Token::Period) && !words::operand_follows(factor)
+            }
+            before => words::operand_follows(before),
+        }
     }
 
     /// Rewrites the token at `at` and returns the position of the next.
@@ -119,7 +127,7 @@ impl<'a> Rewriter<'a> {
                 return Err(words::bad_emit(self.source, self.toks, at));
             }
         }
-        if operand && words::lacks_operand(&Token::Word(w.clone()), previous) {
+        if operand && words::lacks_operand(&Token::Word(w.clone()), previous, self.token(at + 1)) {
             let message =
                 format!("expected an expression or a name, found {}", shown(self.source, self.span(at)));
             return Err(Diagnostic::new(message, self.span(at)));
@@ -134,7 +142,7 @@ impl<'a> Rewriter<'a> {
             self.open.push(Open::Map { key: true });
             return Ok(at + 2);
         }
-        let name = operand && words::is_name(&Token::Word(w.clone()))
+        let name = operand && words::is_name(&Token::Word(w.clone()), self.token(at + 1))
             || w.value.eq_ignore_ascii_case("INTERVAL") && operand && !self.interval_follows(at + 1);
         let keyword = if name { Keyword::NoKeyword } else { w.keyword };
         self.put(Token::Word(Word { keyword, ..w.clone() }), self.place(at));

@@ -42,17 +42,26 @@ const OPERAND_FOLLOWS: &[&str] = &[
 ];
 
 /// Clause words that are fine as column names: where an operand must stand they are nothing else.
-const NAMES: &[&str] = &["END", "OFFSET", "START", "TOP", "WINDOW"];
+const NAMES: &[&str] = &["END", "OFFSET", "RETURNING", "START", "TO", "TOP", "WINDOW", "ZONE"];
+
+/// Words with a syntax of their own behind `(`, and names without it.
+const CALLED: &[&str] = &[
+    "ANY", "CAST", "CEIL", "CONVERT", "CUBE", "EXISTS", "EXTRACT", "FLOOR", "OVERLAY", "POSITION", "ROLLUP", "SAFE_CAST",
+    "SOME", "STRUCT", "SUBSTR", "SUBSTRING", "TRIM", "TRY_CAST", "VALUES",
+];
 
 /// Words that can't be an operand, although sqlparser would take them for a column's name.
 const NO_OPERAND: &[&str] = &[
+    "ALL",
     "AND",
     "AS",
     "BETWEEN",
     "BY",
+    "DISTINCT",
     "ELSE",
     "ESCAPE",
     "EXCEPT",
+    "FROM",
     "GROUP",
     "HAVING",
     "ILIKE",
@@ -67,12 +76,14 @@ const NO_OPERAND: &[&str] = &[
     "OR",
     "ORDER",
     "QUALIFY",
+    "SELECT",
     "SIMILAR",
     "THEN",
     "UNION",
     "USING",
     "WHEN",
     "WHERE",
+    "WITH",
 ];
 
 /// Syntax that is known and not built: the words that begin it, the words behind them, what to say.
@@ -165,12 +176,13 @@ pub(super) fn operand_follows(token: Option<&Token>) -> bool {
 }
 
 /// Whether a word that stands where an operand must stand is a name although sqlparser has another use for it.
-pub(super) fn is_name(token: &Token) -> bool {
-    word(token).is_some_and(|w| NAMES.iter().any(|n| n.eq_ignore_ascii_case(w)))
+pub(super) fn is_name(token: &Token, next: Option<&Token>) -> bool {
+    let among = |words: &[&str]| word(token).is_some_and(|w| words.iter().any(|n| n.eq_ignore_ascii_case(w)));
+    among(NAMES) || among(CALLED) && !matches!(next, Some(Token::LParen | Token::Lt))
 }
 
 /// Whether a word where an operand must stand shows that the operand is missing.
-pub(super) fn lacks_operand(token: &Token, previous: Option<&Token>) -> bool {
+pub(super) fn lacks_operand(token: &Token, previous: Option<&Token>, next: Option<&Token>) -> bool {
     let Some(text) = word(token).map(str::to_ascii_uppercase) else { return false };
     if !NO_OPERAND.contains(&text.as_str()) {
         return false;
@@ -179,9 +191,12 @@ pub(super) fn lacks_operand(token: &Token, previous: Option<&Token>) -> bool {
     match text.as_str() {
         // NOT IN, CASE WHEN, DISTINCT ON, OVER (ORDER BY …).
         "IN" | "LIKE" | "ILIKE" | "SIMILAR" | "BETWEEN" => !behind("NOT"),
+        "ALL" => !behind("SELECT") && !behind("BY") && next != Some(&Token::LParen),
         "WHEN" => !behind("CASE"),
-        "ON" => !behind("DISTINCT"),
+        "ON" | "FROM" => !behind("DISTINCT"),
+        "DISTINCT" => previous != Some(&Token::LParen) && !behind("SELECT") && !behind("NOT"),
         "ORDER" => previous != Some(&Token::LParen),
+        "SELECT" | "WITH" => !matches!(previous, None | Some(Token::LParen)) && !behind("ALL") && !behind("DISTINCT"),
         _ => true,
     }
 }
