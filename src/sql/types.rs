@@ -41,6 +41,33 @@ const NAMES: &[&str] = &[
     "JSON",
 ];
 
+/// Whether a type begins with this word.
+pub(super) fn is_name(word: &str) -> bool {
+    const MORE: &[&str] = &[
+        "BOOL",
+        "INTEGER",
+        "INT2",
+        "INT4",
+        "INT8",
+        "TINYINT",
+        "FLOAT",
+        "FLOAT4",
+        "FLOAT8",
+        "DEC",
+        "CHAR",
+        "CHARACTER",
+        "BLOB",
+        "VARBINARY",
+        "BINARY",
+        "TIMESTAMPTZ",
+        "DATETIME",
+        "JSONB",
+        "UUID",
+        "TIMETZ",
+    ];
+    NAMES.iter().chain(MORE).any(|n| n.eq_ignore_ascii_case(word))
+}
+
 /// The type that `text` names.
 ///
 /// `DECIMAL` alone is `DECIMAL(28,10)`, `DECIMAL(p)` has scale 0. The length in `VARCHAR(n)` is accepted and not

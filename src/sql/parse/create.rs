@@ -270,7 +270,10 @@ fn watermark(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<(), Diagnosti
     let (Some(first), Some(last)) = (toks.first(), toks.last()) else {
         return Err(cursor.expected("an expression"));
     };
-    query::expression(cursor.source, toks)?;
+    query::expression(cursor.source, toks).map_err(|mut e| {
+        e.message = e.message.replace("the end of the statement", "the end of the expression");
+        e
+    })?;
     let text = cursor.source.get(first.span.start..last.span.end).unwrap_or("");
     shape.watermark = Some((WatermarkDef { column: column.into(), expression: text.to_owned() }, at));
     Ok(())

@@ -16,7 +16,8 @@ pub(super) const MAX_CHAIN: usize = 500;
 
 /// Binary and postfix operators that are words.
 const OPERATORS: &[&str] = &[
-    "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "COLLATE", "AT", "RLIKE", "REGEXP", "XOR", "DIV", "OVERLAPS",
+    "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "COLLATE", "AT", "RLIKE", "REGEXP", "XOR", "DIV",
+    "OVERLAPS",
 ];
 /// Prefix operators that are words.
 const PREFIX: &[&str] = &["NOT", "INTERVAL", "PRIOR", "LATERAL"];

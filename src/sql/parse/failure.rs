@@ -1,9 +1,11 @@
 //! sqlparser's errors as ours: a place, a readable sentence, and the word that was meant.
 
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::ParserError;
-use sqlparser::tokenizer::Location;
+use sqlparser::tokenizer::{Location, Token};
 
 use super::cursor::{end_of, shown, word};
+use super::is;
 use super::lexer::{Tok, lower_first};
 use crate::catalog::nearest;
 use crate::sql::{Diagnostic, Span};
@@ -58,6 +60,20 @@ const CLAUSES: &[&str] = &[
     "LAST",
 ];
 
+/// Words that stand together.
+const PAIRS: &[(&str, &[&str])] = &[
+    ("GROUP", &["BY"]),
+    ("ORDER", &["BY"]),
+    ("PARTITION", &["BY"]),
+    ("NULLS", &["FIRST", "LAST"]),
+    ("SIMILAR", &["TO"]),
+    ("CROSS", &["JOIN"]),
+    ("INNER", &["JOIN"]),
+    ("LEFT", &["JOIN", "OUTER", "SEMI", "ANTI"]),
+    ("RIGHT", &["JOIN", "OUTER", "SEMI", "ANTI"]),
+    ("FULL", &["JOIN", "OUTER"]),
+];
+
 /// Turns an error of the parser into a diagnostic.
 pub(super) fn explain(source: &str, toks: &[Tok], error: &ParserError) -> Diagnostic {
     let text = match error {
@@ -70,7 +86,9 @@ pub(super) fn explain(source: &str, toks: &[Tok], error: &ParserError) -> Diagno
     };
     let (text, location) = split_location(text);
     let Some(at) = location.and_then(|l| toks.iter().position(|t| t.place.start >= l)) else {
-        return at_end(source, toks, text);
+        // "… after LEFT" comes without a place.
+        let after = text.rsplit_once(" after ").and_then(|(_, w)| lonely(toks, w));
+        return after.map_or_else(|| at_end(source, toks, text), |at| unexpected(source, toks, at));
     };
     match wanted(text) {
         Some(("end of statement" | "EOF", _)) => unexpected(source, toks, at),
@@ -85,6 +103,13 @@ pub(super) fn explain(source: &str, toks: &[Tok], error: &ParserError) -> Diagno
             with_meant(source, toks, at, Diagnostic::new(lower_first(text.trim()), span))
         }
     }
+}
+
+/// The place of `first` where none of its companions follows.
+fn lonely(toks: &[Tok], first: &str) -> Option<usize> {
+    let (_, then) = PAIRS.iter().find(|(w, _)| *w == first)?;
+    let follows = |at: usize| toks.get(at + 1).is_some_and(|t| then.iter().any(|w| is(&t.token, w)));
+    toks.iter().enumerate().find(|(at, t)| is(&t.token, first) && !follows(*at)).map(|(at, _)| at)
 }
 
 /// A token at `location` that nothing has read.
@@ -107,6 +132,18 @@ fn at_end(source: &str, toks: &[Tok], text: &str) -> Diagnostic {
 
 fn unexpected(source: &str, toks: &[Tok], at: usize) -> Diagnostic {
     let span = toks.get(at).map_or_else(Span::default, |t| t.span);
+    // sqlparser gives back GROUP if no BY follows.
+    let pair = toks.get(at).and_then(|t| PAIRS.iter().find(|(w, _)| is(&t.token, w)));
+    if let Some((first, then)) = pair
+        && !toks.get(at + 1).is_some_and(|t| then.iter().any(|w| is(&t.token, w)))
+    {
+        let (found, span) = match toks.get(at + 1) {
+            Some(next) => (shown(source, next.span), next.span),
+            None => ("the end of the statement".into(), end_of(source, toks)),
+        };
+        let message = format!("expected {} behind {first}, found {found}", then.join(" or "));
+        return Diagnostic::new(message, span);
+    }
     with_meant(source, toks, at, Diagnostic::new(format!("unexpected {}", shown(source, span)), span))
 }
 
@@ -128,10 +165,13 @@ fn with_meant(source: &str, toks: &[Tok], at: usize, mut error: Diagnostic) -> D
 /// The keyword that an unquoted word is a typing error of.
 fn meant(tok: &Tok) -> Option<&'static str> {
     let text = word(&tok.token)?.to_ascii_uppercase();
-    if text.len() < 4 || CLAUSES.contains(&text.as_str()) {
+    let known = matches!(&tok.token, Token::Word(w) if w.keyword != Keyword::NoKeyword);
+    if text.len() < 4 || known {
         return None;
     }
-    nearest(&text, CLAUSES.iter().copied()).into_iter().find(|k| nearly(&text, k))
+    let mut near = nearest(&text, CLAUSES.iter().copied());
+    near.retain(|k| nearly(&text, k));
+    near.iter().find(|k| k.starts_with(&text)).or(near.first()).copied()
 }
 
 /// At most one letter more, less or other; their order does not count.
@@ -163,8 +203,8 @@ fn split_location(text: &str) -> (&str, Option<Location>) {
 
 /// What was expected, and what was found.
 fn wanted(text: &str) -> Option<(&str, &str)> {
-    let text = text.strip_prefix("Expected")?;
-    text.trim_start_matches([':', ' ']).split_once(", found: ")
+    let text = text.strip_prefix("Expected: ").or_else(|| text.strip_prefix("Expected "))?;
+    text.split_once(", found: ")
 }
 
 /// sqlparser's names of things in plainer words.

@@ -22,9 +22,6 @@ use lexer::{Piece, Tok};
 
 pub use query::{Emit, emit_of};
 
-/// EXPLAIN within EXPLAIN.
-const MAX_EXPLAIN: usize = 2;
-
 const STATEMENTS: &[&str] =
     &["SELECT", "WITH", "CREATE", "INSERT", "EXPLAIN", "SHOW", "DESCRIBE", "DROP", "SET", "VALUES"];
 
@@ -63,10 +60,10 @@ fn one(source: &str, piece: Piece) -> Result<Located<Statement>, Diagnostic> {
     if let Some(error) = piece.error {
         return Err(error);
     }
-    statement(source, &piece.tokens, MAX_EXPLAIN)
+    statement(source, &piece.tokens)
 }
 
-fn statement(source: &str, toks: &[Tok], explain: usize) -> Result<Located<Statement>, Diagnostic> {
+fn statement(source: &str, toks: &[Tok]) -> Result<Located<Statement>, Diagnostic> {
     let mut cursor = Cursor::new(source, toks);
     let start = cursor.span();
     let end = toks.last().map_or(start.end, |t| t.span.end);
@@ -76,7 +73,7 @@ fn statement(source: &str, toks: &[Tok], explain: usize) -> Result<Located<State
         None if cursor.is(&Token::LParen) => Statement::Select(query::query(source, toks)?),
         Some("CREATE") => create::create(cursor)?,
         Some("INSERT") => insert(cursor)?,
-        Some("EXPLAIN") => self::explain(cursor, explain)?,
+        Some("EXPLAIN") => explain(cursor)?,
         Some("SHOW") => show(cursor)?,
         Some("DESCRIBE" | "DESC") => describe(cursor)?,
         Some("DROP") => drop_relation(cursor)?,
@@ -145,19 +142,16 @@ fn insert(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
 }
 
 /// `EXPLAIN [ANALYZE] statement`.
-fn explain(mut cursor: Cursor<'_>, depth: usize) -> Result<Statement, Diagnostic> {
+fn explain(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
     cursor.advance();
     let analyze = cursor.accept_word("ANALYZE");
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(cursor.error("EXPLAIN can't explain an EXPLAIN"));
-    };
     if cursor.at_end() {
         return Err(cursor.expected("the statement to explain"));
     }
-    if depth == 0 || cursor.is_word("EXPLAIN") {
+    if cursor.is_word("EXPLAIN") {
         return Err(cursor.error("EXPLAIN can't explain an EXPLAIN"));
     }
-    let statement = statement(cursor.source, cursor.rest(), depth)?;
+    let statement = statement(cursor.source, cursor.rest())?;
     Ok(Statement::Explain { analyze, statement: Box::new(statement) })
 }
 

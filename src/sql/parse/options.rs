@@ -83,14 +83,16 @@ fn value(cursor: &mut Cursor<'_>, ends: &[Token]) -> Result<String, Diagnostic> 
 /// The source text of numbers and words from `start` on.
 fn run(cursor: &mut Cursor<'_>, start: Span, ends: &[Token]) -> Result<String, Diagnostic> {
     let words = matches!(cursor.peek(), Some(Token::Word(_)));
+    let mut number = !words;
     cursor.advance();
     // A bare word is one word; behind a number its unit may follow, and further pairs.
     while !words && !cursor.at_end() && !cursor.peek().is_some_and(|t| ends.contains(t)) {
         match cursor.peek() {
-            Some(Token::Number(..)) => cursor.advance(),
-            Some(Token::Word(w)) if w.quote_style.is_none() => cursor.advance(),
+            Some(Token::Number(..)) if !number => number = true,
+            Some(Token::Word(w)) if number && w.quote_style.is_none() => number = false,
             _ => break,
         }
+        cursor.advance();
     }
     let span = cursor.span_from(start);
     Ok(cursor.source.get(span.start..span.end).unwrap_or("").to_owned())

@@ -19,6 +19,8 @@ enum Open {
     Named,
     /// `TIMESTAMP (`: a literal may follow the closing one.
     Type,
+    /// `EXTRACT (`: FROM is no clause.
+    Call,
     /// `MAP [`, rewritten to `MAP {`: commas are in turn `:` and `,`.
     Map { key: bool },
 }
@@ -94,7 +96,16 @@ impl<'a> Rewriter<'a> {
                 self.named = true;
                 return Ok(at + 1);
             }
-            Token::Number(..) => self.number(at)?,
+            Token::Number(digits, _) => {
+                self.number(at)?;
+                self.put(Token::Number(digits.replace('_', ""), false), self.place(at));
+                return Ok(at + 1);
+            }
+            Token::HexStringLiteral(_) => self.number(at)?,
+            Token::Placeholder(_) => return Err(self.parameter(at)),
+            Token::Colon if self.operand(at) && !self.is_slice(at) => {
+                return Err(self.parameter(at));
+            }
             Token::SingleQuotedString(_) => self.string(at, named)?,
             Token::DoubleColon => {
                 self.put(token.clone(), self.place(at));
@@ -120,12 +131,15 @@ impl<'a> Rewriter<'a> {
         self.named = false;
         let previous = self.before(at);
         if !previous.is_some_and(|p| is(p, "AS")) {
-            if let Some(error) = words::unbuilt(self.toks, at) {
+            if let Some(error) = words::unbuilt(self.toks, at, operand) {
                 return Err(error);
             }
             if !operand && words::is_emit(&Token::Word(w.clone()), previous) {
                 return Err(words::bad_emit(self.source, self.toks, at));
             }
+        }
+        if ["TRUE", "FALSE", "NULL"].iter().any(|k| w.value.eq_ignore_ascii_case(k)) {
+            self.not_typed(at)?;
         }
         if operand && words::lacks_operand(&Token::Word(w.clone()), previous, self.token(at + 1)) {
             let message =
@@ -210,10 +224,11 @@ impl<'a> Rewriter<'a> {
         match name.as_str() {
             "CAST" | "TRY_CAST" => Open::Cast,
             "TIMESTAMP" | "TIME" => Open::Type,
+            "EXTRACT" | "TRIM" | "SUBSTRING" | "OVERLAY" => Open::Call,
             _ if name.starts_with("READ_") => Open::Named,
             _ => match at.checked_sub(2).and_then(|i| self.token(i)) {
                 // A table function: FROM generator(rows = 5).
-                Some(t) if (is(t, "FROM") || is(t, "JOIN")) && self.open.last() != Some(&Open::Plain) => {
+                Some(t) if (is(t, "FROM") || is(t, "JOIN")) && self.open.last() != Some(&Open::Call) => {
                     Open::Named
                 }
                 _ => Open::Plain,
@@ -247,10 +262,26 @@ impl<'a> Rewriter<'a> {
             && matches!(at.checked_sub(2).and_then(|i| self.token(i)), Some(Token::Comma | Token::LParen))
     }
 
+    /// `a[:2]`: behind a subscript's bracket a colon has nothing on its left.
+    fn is_slice(&self, at: usize) -> bool {
+        self.before(at) == Some(&Token::LBracket) && at >= 2 && !words::operand_follows(self.before(at - 1))
+    }
+
+    fn parameter(&self, at: usize) -> Diagnostic {
+        let message = "parameters are not supported";
+        Diagnostic::new(message, self.span(at))
+            .with_hint("write the value, or ${NAME} for an environment variable")
+    }
+
     /// Refuses `10s` and `10L`, which sqlparser reads as `10 AS s` and as 10.
     fn number(&self, at: usize) -> Result<(), Diagnostic> {
         let span = self.span(at);
         let text = self.source.get(span.start..span.end).unwrap_or("");
+        if text.starts_with("0x") {
+            return Err(Diagnostic::new("hexadecimal numbers are not supported", span)
+                .with_hint("bytes are written X'…'"));
+        }
+        self.not_typed(at)?;
         let glued = match self.token(at + 1) {
             Some(Token::Word(_)) if self.span(at + 1).start == span.end => self.span(at + 1).end,
             _ if matches!(self.token(at), Some(Token::Number(_, true))) => span.end,
@@ -267,6 +298,17 @@ impl<'a> Rewriter<'a> {
             _ => return Err(error),
         };
         Err(error.with_hint(format!("a duration is written INTERVAL '{text}' {unit}")))
+    }
+
+    /// Refuses `date 5`, which sqlparser reads as a literal of that type.
+    fn not_typed(&self, at: usize) -> Result<(), Diagnostic> {
+        match self.before(at).and_then(word) {
+            Some(w) if types::is_name(w) && !w.eq_ignore_ascii_case("INTERVAL") => Err(Diagnostic::new(
+                format!("unexpected {}", shown(self.source, self.span(at))),
+                self.span(at),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses `x 'y'`, which sqlparser reads as `x AS "y"`.

@@ -46,8 +46,25 @@ const NAMES: &[&str] = &["END", "OFFSET", "RETURNING", "START", "TO", "TOP", "WI
 
 /// Words with a syntax of their own behind `(`, and names without it.
 const CALLED: &[&str] = &[
-    "ANY", "CAST", "CEIL", "CONVERT", "CUBE", "EXISTS", "EXTRACT", "FLOOR", "OVERLAY", "POSITION", "ROLLUP", "SAFE_CAST",
-    "SOME", "STRUCT", "SUBSTR", "SUBSTRING", "TRIM", "TRY_CAST", "VALUES",
+    "ANY",
+    "CAST",
+    "CEIL",
+    "CONVERT",
+    "CUBE",
+    "EXISTS",
+    "EXTRACT",
+    "FLOOR",
+    "OVERLAY",
+    "POSITION",
+    "ROLLUP",
+    "SAFE_CAST",
+    "SOME",
+    "STRUCT",
+    "SUBSTR",
+    "SUBSTRING",
+    "TRIM",
+    "TRY_CAST",
+    "VALUES",
 ];
 
 /// Words that can't be an operand, although sqlparser would take them for a column's name.
@@ -97,6 +114,7 @@ enum Then {
     Anything,
     Paren,
     OneOf(&'static [&'static str]),
+    NoneOf(&'static [&'static str]),
 }
 
 const UNBUILT: &[Unbuilt] = &[
@@ -130,17 +148,36 @@ const UNBUILT: &[Unbuilt] = &[
         then: Then::OneOf(&["SYSTEM_TIME", "SYSTEM"]),
         message: "FOR SYSTEM_TIME AS OF is not supported yet",
     },
+    Unbuilt {
+        words: &["WITHIN"],
+        then: Then::NoneOf(&["GROUP"]),
+        message: "joins WITHIN a time are not supported yet",
+    },
     Unbuilt { words: &["MATCH_RECOGNIZE"], then: Then::Paren, message: "MATCH_RECOGNIZE is not supported" },
+    Unbuilt {
+        words: &["FOR"],
+        then: Then::OneOf(&["UPDATE", "SHARE", "NO", "KEY"]),
+        message: "locking is not supported",
+    },
+    Unbuilt { words: &["INSERT", "INTO"], then: Then::Anything, message: "INSERT can't stand in a query" },
+    Unbuilt { words: &["INTO"], then: Then::NoneOf(&[]), message: "INTO is not supported in a query" },
+    Unbuilt { words: &["TABLESAMPLE"], then: Then::NoneOf(&[]), message: "TABLESAMPLE is not supported" },
+    Unbuilt { words: &["PIVOT"], then: Then::Paren, message: "PIVOT is not supported" },
+    Unbuilt { words: &["UNPIVOT"], then: Then::Paren, message: "UNPIVOT is not supported" },
+    Unbuilt { words: &["LATERAL", "VIEW"], then: Then::Anything, message: "LATERAL VIEW is not supported" },
 ];
 
-/// What is not built and begins at `at`.
-pub(super) fn unbuilt(toks: &[Tok], at: usize) -> Option<Diagnostic> {
+/// What is not built and begins at `at`; `operand`: where an operand must stand.
+pub(super) fn unbuilt(toks: &[Tok], at: usize, operand: bool) -> Option<Diagnostic> {
     let token = |i: usize| toks.get(at + i).map(|t| &t.token);
     let hit = UNBUILT.iter().find(|u| {
         u.words.iter().enumerate().all(|(i, w)| token(i).is_some_and(|t| is(t, w)))
             && match u.then {
                 Then::Anything => true,
                 Then::Paren => token(u.words.len()) == Some(&Token::LParen),
+                Then::NoneOf(words) => {
+                    !operand && !token(u.words.len()).is_some_and(|t| words.iter().any(|w| is(t, w)))
+                }
                 Then::OneOf(words) => token(u.words.len()).is_some_and(|t| words.iter().any(|w| is(t, w))),
             }
     })?;
@@ -189,14 +226,16 @@ pub(super) fn lacks_operand(token: &Token, previous: Option<&Token>, next: Optio
     }
     let behind = |w: &str| previous.is_some_and(|p| is(p, w));
     match text.as_str() {
-        // NOT IN, CASE WHEN, DISTINCT ON, OVER (ORDER BY …).
+        // NOT IN, CASE WHEN, DISTINCT ON, OVER (ORDER BY …), FILTER (WHERE …).
         "IN" | "LIKE" | "ILIKE" | "SIMILAR" | "BETWEEN" => !behind("NOT"),
         "ALL" => !behind("SELECT") && !behind("BY") && next != Some(&Token::LParen),
         "WHEN" => !behind("CASE"),
         "ON" | "FROM" => !behind("DISTINCT"),
         "DISTINCT" => previous != Some(&Token::LParen) && !behind("SELECT") && !behind("NOT"),
-        "ORDER" => previous != Some(&Token::LParen),
-        "SELECT" | "WITH" => !matches!(previous, None | Some(Token::LParen)) && !behind("ALL") && !behind("DISTINCT"),
+        "ORDER" | "WHERE" => previous != Some(&Token::LParen),
+        "SELECT" | "WITH" => {
+            !matches!(previous, None | Some(Token::LParen)) && !behind("ALL") && !behind("DISTINCT")
+        }
         _ => true,
     }
 }
@@ -211,7 +250,7 @@ pub(super) fn is_emit(token: &Token, previous: Option<&Token>) -> bool {
 /// What is wrong with an EMIT at `at` that is not followed by a mode.
 pub(super) fn bad_emit(source: &str, toks: &[Tok], at: usize) -> Diagnostic {
     let span = toks.get(at).map_or_else(Default::default, |t| t.span);
-    match toks.get(at + 1) {
+    let error = match toks.get(at + 1) {
         Some(next) if is(&next.token, "CHANGES") || is(&next.token, "FINAL") => {
             Diagnostic::new("EMIT belongs at the end of the whole query", span)
         }
@@ -219,7 +258,11 @@ pub(super) fn bad_emit(source: &str, toks: &[Tok], at: usize) -> Diagnostic {
             let found = super::cursor::shown(source, next.span);
             Diagnostic::new(format!("expected CHANGES or FINAL behind EMIT, found {found}"), next.span)
         }
-        None => Diagnostic::new("expected CHANGES or FINAL behind EMIT", span)
-            .with_hint("a column of that name needs AS or quotes: \"emit\""),
+        None => Diagnostic::new("expected CHANGES or FINAL behind EMIT", span),
+    };
+    if error.span == span && toks.len() > at + 1 {
+        error
+    } else {
+        error.with_hint("an alias of that name needs AS")
     }
 }

