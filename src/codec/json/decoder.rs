@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
+use super::array::Elements;
 use super::lex::Fault;
 use super::object::{ObjectReader, Refusal};
 use super::options::{JsonOptions, Layout};
@@ -22,10 +23,13 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub struct JsonDecoder {
     lines: Lines,
+    elements: Elements,
     objects: LineObjects,
     layout: Layout,
-    /// The layout of this file, once it is known.
-    current: Layout,
+    /// What the head of the file said, if the file is entered in the middle.
+    head: Option<Layout>,
+    /// Lines or array, once it is known.
+    current: Option<Layout>,
     at_start: bool,
 }
 
@@ -41,9 +45,11 @@ impl JsonDecoder {
         let max = options.max_record_bytes;
         Self {
             lines: Lines::new(max),
+            elements: Elements::new(max),
             objects: LineObjects { reader: ObjectReader::new(&schema, &options), max },
             layout: options.layout,
-            current: options.layout,
+            head: None,
+            current: None,
             at_start: true,
         }
     }
@@ -54,6 +60,33 @@ impl JsonDecoder {
         self.objects.reader.declare(declared);
         self
     }
+
+    /// Decides between lines and array; `None` if the first byte that is not blank has yet to come.
+    fn layout(&mut self, bytes: &[u8], input: Input, at_start: bool) -> Option<Layout> {
+        let layout = match (self.layout, self.head) {
+            (Layout::Auto, None) => match first_byte(bytes) {
+                Some(b'[') if at_start => Layout::Array,
+                // In the middle of an array there is always one of these between elements.
+                Some(b',' | b']') if !at_start => Layout::Array,
+                Some(_) => Layout::Lines,
+                None if input == Input::Partial && bytes.len() < MOST_BLANKS => return None,
+                None => Layout::Lines,
+            },
+            (Layout::Auto, Some(head)) => head,
+            (layout, _) => layout,
+        };
+        self.objects.reader.lexer.multiline = layout == Layout::Array;
+        self.elements.reset(at_start);
+        self.current = Some(layout);
+        Some(layout)
+    }
+}
+
+/// A file that begins with more blanks than this consists of lines.
+const MOST_BLANKS: usize = 64 << 10;
+
+fn first_byte(bytes: &[u8]) -> Option<u8> {
+    bytes.iter().copied().find(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 impl Decoder for JsonDecoder {
@@ -68,7 +101,17 @@ impl Decoder for JsonDecoder {
         }
         let bytes = bytes.get(bom..).unwrap_or(&[]);
         let origin = Origin { offset: origin.offset + bom as u64, ..origin };
-        let mut done = self.lines.decode(bytes, input, origin, out, &mut self.objects);
+        let layout = match self.current {
+            Some(layout) => layout,
+            None => match self.layout(bytes, input, self.at_start || origin.offset == 0) {
+                Some(layout) => layout,
+                None => return Decoded::default(),
+            },
+        };
+        let mut done = match layout {
+            Layout::Array => self.elements.decode(bytes, input, origin, out, &mut self.objects.reader),
+            _ => self.lines.decode(bytes, input, origin, out, &mut self.objects),
+        };
         if done.consumed > 0 || input == Input::Complete {
             done.consumed += bom;
             self.at_start = false;
@@ -79,7 +122,15 @@ impl Decoder for JsonDecoder {
     fn reset(&mut self, at_start: bool) {
         self.lines.reset();
         self.at_start = at_start;
-        self.current = self.layout;
+        self.current = None;
+        if at_start {
+            self.head = None;
+        }
+    }
+
+    fn read_head(&mut self, head: &[u8]) {
+        let head = head.strip_prefix(BOM).unwrap_or(head);
+        self.head = first_byte(head).map(|b| if b == b'[' { Layout::Array } else { Layout::Lines });
     }
 }
 

@@ -3,6 +3,9 @@
 //! The decoder predicts the order of keys ([`shape`]) and writes values straight into recycled records; whatever is
 //! not as predicted is read in full, strictly ([`lex`], [`object`]), and only that path says what is wrong.
 
+mod array;
+#[cfg(test)]
+mod array_tests;
 mod column;
 mod decoder;
 mod encoder;
