@@ -2,12 +2,14 @@
 
 pub use crate::expr::SystemColumn;
 
+mod explain;
 mod logical;
 mod lower;
 mod physical;
 mod rules;
 pub(crate) mod walk;
 
+pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;
 pub use physical::{

@@ -102,6 +102,16 @@ impl OperatorSpec {
         }
     }
 
+    /// What it keeps between batches, for how long, how much at most: the contract that the running operator gives.
+    pub fn state(&self) -> &'static str {
+        match self {
+            OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) | OperatorSpec::Union { .. } => {
+                "stateless"
+            }
+            OperatorSpec::Limit(_) => "rows still to skip and to pass, for the job's life, 24 bytes",
+        }
+    }
+
     /// The expressions that it evaluates.
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
@@ -149,4 +159,26 @@ pub struct JobPlan {
     pub nodes: Vec<NodeSpec>,
     /// Sinks.
     pub sinks: Vec<SinkSpec>,
+}
+
+impl JobPlan {
+    /// Shape of what `input` delivers.
+    pub fn schema_of(&self, input: InputRef) -> Option<&Arc<Schema>> {
+        match input {
+            InputRef::Source(i) => self.sources.get(i).map(|s| &s.schema),
+            InputRef::Node(i) => {
+                let node = self.nodes.get(i)?;
+                match &node.operator {
+                    OperatorSpec::FilterProject(spec) => Some(&spec.schema),
+                    OperatorSpec::Unnest(spec) => Some(&spec.schema),
+                    OperatorSpec::Union { schema } => Some(schema),
+                    OperatorSpec::Limit(_) => match node.inputs.first()? {
+                        // Inputs are earlier nodes, so this ends.
+                        InputRef::Node(n) if *n >= i => None,
+                        earlier => self.schema_of(*earlier),
+                    },
+                }
+            }
+        }
+    }
 }

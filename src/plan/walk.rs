@@ -1,6 +1,8 @@
 //! What the rules must know of an expression before they move it.
 
-use crate::expr::{CastMode, EvalContext, Expr, Program, Volatility, typing};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::expr::{CastMode, EvalContext, Expr, Program, Volatility, fold, typing};
 use crate::record::{FieldValue, RecordError, Schema, StreamRecord};
 
 /// Whether another evaluation for the same record may give another result.
@@ -26,25 +28,18 @@ pub(crate) fn columns_in_order(expr: &Expr) -> Vec<usize> {
 /// The value of an expression that is the same for every record, or the error that it always gives; `None` if
 /// it depends on the record.
 pub(crate) fn constant(expr: &Expr) -> Option<Result<FieldValue, Box<RecordError>>> {
-    if let Expr::Literal { value, .. } = expr {
-        return Some(Ok(value.clone()));
+    let folded = fold(expr.clone());
+    if let Expr::Literal { value, .. } = folded {
+        return Some(Ok(value));
     }
-    if !expr.is_constant() {
+    if !folded.is_constant() {
         return None;
     }
     let record = StreamRecord::new(Schema::new([]));
-    let program = Program::compile(expr);
-    let result = program.eval(&EvalContext { record: &record, now: 0 }).map(|value| value.into_owned());
-    Some(result)
-}
-
-/// Evaluates what is constant. What fails stays: its error belongs to the records that reach it.
-pub(crate) fn fold(expr: Expr) -> Expr {
-    expr.transform(&mut |e| match (&e, constant(&e)) {
-        (Expr::Literal { .. }, _) => e,
-        (_, Some(Ok(value))) => Expr::Literal { value, data_type: e.data_type() },
-        _ => e,
-    })
+    let program = Program::compile(&folded);
+    let ctx = EvalContext { record: &record, now: 0 };
+    // What panics here does so for each record, where the error policy sees it.
+    catch_unwind(AssertUnwindSafe(|| program.eval(&ctx).map(|value| value.into_owned()))).ok()
 }
 
 /// Whether the expression is sure to give a value for every record. Says `false` when in doubt.

@@ -5,6 +5,9 @@
 //! and a restart cuts it back to that length.
 
 mod compression;
+mod follow;
+#[cfg(test)]
+mod follow_tests;
 mod input;
 mod natural;
 mod output;
@@ -17,6 +20,10 @@ mod spec;
 mod tests;
 mod writer;
 
+use std::sync::Arc;
+
+use crate::record::BatchBuilder;
+
 pub use compression::Compression;
 pub(crate) use input::OpenInput;
 pub(crate) use output::{Output, RawFile};
@@ -25,3 +32,12 @@ pub use sink::{FileMode, FileSink};
 pub use source::{FileSource, FileSourceConfig};
 pub(crate) use spec::{SPEC, format_for_path};
 pub(crate) use writer::FileWriter;
+
+/// Sets `_topic` of the records from `first` on: done only if the plan reads it.
+fn stamp_topic(topic: &Arc<str>, first: usize, out: &mut BatchBuilder) {
+    for record in out.records_mut().get_mut(first..).unwrap_or_default() {
+        if let Some(record) = Arc::get_mut(record) {
+            record.set_topic(Some(topic.clone()));
+        }
+    }
+}

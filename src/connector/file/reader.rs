@@ -7,6 +7,7 @@ use super::compression::read_error;
 use super::input::{FileId, OpenInput};
 use super::position::{FilePosition, FileProgress};
 use super::source::FileSourceConfig;
+use super::stamp_topic;
 use crate::codec::{Decoder, Input, Origin};
 use crate::connector::decode_buffer::{DecodeBuffer, Fill};
 use crate::io::{Boundedness, DataReader, IoError, Read, Scan};
@@ -122,16 +123,6 @@ impl FileReader {
             None => Ok(Fill::Eof),
         }
     }
-
-    fn stamp_topic(&self, from: usize, out: &mut BatchBuilder) {
-        if self.wants_topic {
-            for record in out.records_mut().get_mut(from..).unwrap_or_default() {
-                if let Some(record) = Arc::get_mut(record) {
-                    record.set_topic(self.topic.clone());
-                }
-            }
-        }
-    }
 }
 
 impl DataReader for FileReader {
@@ -151,7 +142,9 @@ impl DataReader for FileReader {
             let first = out.len();
             let input = if self.at_eof { Input::Complete } else { Input::Partial };
             let full = self.buffer.decode(input, out).is_break();
-            self.stamp_topic(first, out);
+            if let Some(topic) = &self.topic {
+                stamp_topic(topic, first, out);
+            }
             if let Some(why) = self.buffer.failure() {
                 let name = self.input.as_ref().map_or("the file", OpenInput::name);
                 return if out.is_empty() {

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::compression::Compression;
+use super::follow::FollowReader;
 use super::natural::resolve;
 use super::reader::FileReader;
 use crate::connector::MakeDecoder;
 use crate::io::{Boundedness, DataReader, DataSource, IoError, Scan};
-use crate::record::Schema;
+use crate::record::{Clock, Schema};
 
 /// What a file source reads and how.
 #[derive(Clone, Debug)]
@@ -19,12 +21,28 @@ pub struct FileSourceConfig {
     pub compression: Option<Compression>,
     /// The longest record that the decoder accepts, in bytes: bounds the buffer.
     pub max_record_bytes: usize,
+    /// Go on after the end: files grow, are rotated, and new ones appear.
+    pub follow: bool,
+    /// Following: the longest time between two looks at a file that has nothing new.
+    pub poll_interval: Duration,
+    /// Following: how long a rotated file is read on before it is taken for complete.
+    pub rotate_wait: Duration,
+    /// The job's clock.
+    pub clock: Clock,
 }
 
 impl FileSourceConfig {
     /// That path, compression by extension, records of up to 1 MiB.
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), compression: None, max_record_bytes: 1 << 20 }
+        Self {
+            path: path.into(),
+            compression: None,
+            max_record_bytes: 1 << 20,
+            follow: false,
+            poll_interval: Duration::from_millis(100),
+            rotate_wait: Duration::from_secs(1),
+            clock: Clock::System,
+        }
     }
 
     pub(super) fn compression_of(&self, path: &Path) -> Compression {
@@ -54,18 +72,25 @@ impl DataSource for FileSource {
         true
     }
     fn boundedness(&self) -> Boundedness {
-        Boundedness::Bounded
+        match self.config.follow {
+            true => Boundedness::Unbounded,
+            false => Boundedness::Bounded,
+        }
     }
     fn can_replay(&self) -> bool {
-        resolve(&self.config.path)
-            .is_ok_and(|files| files.iter().all(|f| std::fs::metadata(f).is_ok_and(|m| m.is_file())))
+        self.config.follow
+            || resolve(&self.config.path)
+                .is_ok_and(|files| files.iter().all(|f| std::fs::metadata(f).is_ok_and(|m| m.is_file())))
     }
     fn files(&self) -> Vec<PathBuf> {
         resolve(&self.config.path).unwrap_or_default()
     }
     fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
-        let files = resolve(&self.config.path)?;
         let decoder = (self.decoder)(scan)?;
+        if self.config.follow {
+            return Ok(Box::new(FollowReader::open(self.config.clone(), scan, decoder)?));
+        }
+        let files = resolve(&self.config.path)?;
         Ok(Box::new(FileReader::open(self.config.clone(), files, scan, decoder)?))
     }
 }

@@ -26,6 +26,24 @@ const OPTIONS: &[OptionSpec] = &[
         "auto: by extension (.gz, .zst)",
     ),
     OptionSpec::new(
+        "follow",
+        OptionKind::Bool,
+        "false",
+        "sources: go on after the end: files grow, are rotated, and new ones appear",
+    ),
+    OptionSpec::new(
+        "poll_interval",
+        OptionKind::Duration,
+        "100ms",
+        "following: time between two looks at files that have nothing new; shorter = sooner, more system calls",
+    ),
+    OptionSpec::new(
+        "rotate_wait",
+        OptionKind::Duration,
+        "1s",
+        "following: how long a rotated file is read on before it is taken for complete",
+    ),
+    OptionSpec::new(
         "mode",
         OptionKind::OneOf(&["overwrite", "append"]),
         "overwrite",
@@ -68,8 +86,22 @@ fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
     let options = Typed { options: request.options, specs: OPTIONS };
     let (path, compression) = path_and_compression(&options)?;
     let format = format_of(&SPEC, request.name, request.options, None)?;
-    let config =
-        FileSourceConfig { path, compression, max_record_bytes: max_record_bytes(&format, request.options)? };
+    let follow = options.flag("follow")?;
+    for key in ["poll_interval", "rotate_wait"] {
+        if !follow && request.options.get(key).is_some() {
+            return Err(IoError::config(format!("option '{key}' means nothing without follow = 'true'")));
+        }
+    }
+    let default = FileSourceConfig::new(path);
+    let config = FileSourceConfig {
+        compression,
+        max_record_bytes: max_record_bytes(&format, request.options)?,
+        follow,
+        poll_interval: options.duration("poll_interval")?.unwrap_or(default.poll_interval),
+        rotate_wait: options.duration("rotate_wait")?.unwrap_or(default.rotate_wait),
+        clock: request.clock.clone(),
+        ..default
+    };
     if request.columns.is_empty() {
         return Err(IoError::unsupported(format!(
             "'{}' declares no columns, and inferring them is not supported yet",

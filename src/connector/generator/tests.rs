@@ -1,6 +1,5 @@
 //! The generator: contract, determinism, distributions, options.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;

@@ -184,7 +184,7 @@ pub(super) fn conditional() -> Vec<FunctionSpec> {
             ("CASE WHEN 1 > 2 THEN error('no') ELSE 'fine' END", "fine"),
             [ANY],
             derived(|_| Ok(DataType::Null)),
-            |_, a| Err(invalid(to_text(any(a, 0))?.into_owned())),
+            |_, a| Err(invalid(to_text(any(a, 0)).into_owned())),
         ))),
     ]
 }

@@ -19,6 +19,18 @@ mod quote;
 mod regexp;
 mod string;
 
+mod array;
+mod fold;
+mod map;
+
+mod calendar;
+mod datetime;
+mod span;
+
+mod json;
+mod json_build;
+mod json_path;
+
 mod hash;
 mod misc;
 mod url;
@@ -35,6 +47,13 @@ const FAMILIES: &[Family] = &[
     ("string", string::functions),
     ("string", quote::functions),
     ("regexp", regexp::functions),
+    ("datetime", datetime::functions),
+    ("datetime", span::functions),
+    ("array", array::functions),
+    ("array", fold::functions),
+    ("map", map::functions),
+    ("json", json::functions),
+    ("json", json_build::functions),
     ("hash", hash::functions),
     ("url", url::functions),
     ("uuid", misc::uuid),

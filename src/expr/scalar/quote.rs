@@ -22,7 +22,7 @@ pub(super) fn functions() -> Vec<FunctionSpec> {
             ("quote_literal('O''Reilly')", "'O''Reilly'"),
             [ANY],
             TEXT,
-            |_, a| Ok(quote_literal(&to_text(any(a, 0))?).into()),
+            |_, a| Ok(quote_literal(&to_text(any(a, 0))).into()),
         ),
         lenient(row(
             "quote_nullable(value)",
@@ -32,7 +32,7 @@ pub(super) fn functions() -> Vec<FunctionSpec> {
             TEXT,
             |_, a| match any(a, 0) {
                 FieldValue::Null => Ok("NULL".into()),
-                v => Ok(quote_literal(&to_text(v)?).into()),
+                v => Ok(quote_literal(&to_text(v)).into()),
             },
         )),
         row(
@@ -215,13 +215,13 @@ fn format(args: &[Datum<'_>]) -> EvalResult<FieldValue> {
         let value = take(at)?;
         let filled = match (kind, value) {
             ('s', FieldValue::Null) => CompactString::default(),
-            ('s', v) => CompactString::from(to_text(v)?),
+            ('s', v) => CompactString::from(to_text(v)),
             ('I', FieldValue::Null) => {
                 return Err(invalid("null values cannot be formatted as an SQL identifier"));
             }
-            ('I', v) => CompactString::new(quote_ident(&to_text(v)?).as_str().unwrap_or_default()),
+            ('I', v) => CompactString::new(quote_ident(&to_text(v)).as_str().unwrap_or_default()),
             ('L', FieldValue::Null) => CompactString::new("NULL"),
-            ('L', v) => quote_literal(&to_text(v)?),
+            ('L', v) => quote_literal(&to_text(v)),
             (c, _) => return Err(invalid(format!("unrecognized format() type specifier \"{c}\""))),
         };
         let fill = usize::try_from(width.unsigned_abs())

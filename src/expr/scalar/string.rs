@@ -518,7 +518,7 @@ fn building() -> Vec<FunctionSpec> {
                 let mut out = CompactString::default();
                 for v in a {
                     if !v.is_null() {
-                        out.push_str(&to_text(v)?);
+                        out.push_str(&to_text(v));
                     }
                     within_limit(out.len())?;
                 }
@@ -542,7 +542,7 @@ fn building() -> Vec<FunctionSpec> {
                     if !std::mem::take(&mut first) {
                         out.push_str(separator);
                     }
-                    out.push_str(&to_text(v)?);
+                    out.push_str(&to_text(v));
                     within_limit(out.len())?;
                 }
                 Ok(out.into())

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::args::invalid;
 use crate::expr::{EvalResult, compare};
-use crate::record::{FieldValue, text};
+use crate::record::FieldValue;
 
 /// How two values that are not NULL compare.
 pub(super) fn order(a: &FieldValue, b: &FieldValue) -> EvalResult<Ordering> {
@@ -20,20 +20,11 @@ pub(super) fn same(a: &FieldValue, b: &FieldValue) -> bool {
         compare(a, b) == Some(Ordering::Equal)
     }
 }
-/// The text of a value, as `CAST(… AS VARCHAR)` gives it.
-pub(super) fn to_text(v: &FieldValue) -> EvalResult<Cow<'_, str>> {
-    Ok(match v {
-        FieldValue::String(s) => Cow::Borrowed(s.as_str()),
+/// The text of a value, as `CAST(… AS VARCHAR)` gives it; borrowed if it is text already.
+pub(super) fn to_text(v: &FieldValue) -> Cow<'_, str> {
+    match v {
+        FieldValue::String(s) => Cow::Borrowed(s),
         FieldValue::Json(s) => Cow::Borrowed(s),
-        FieldValue::Boolean(b) => Cow::Borrowed(if *b { "true" } else { "false" }),
-        FieldValue::Null => Cow::Borrowed(""),
-        FieldValue::Integer(i) => Cow::Owned(i.to_string()),
-        FieldValue::Decimal(d) => Cow::Owned(d.to_string()),
-        FieldValue::Float(d) => {
-            let mut out = Vec::new();
-            text::write_f64(*d, &mut out);
-            Cow::Owned(String::from_utf8(out).unwrap_or_default())
-        }
-        other => return Err(invalid(format!("no text form of {} yet", other.data_type()))),
-    })
+        other => Cow::Owned(crate::expr::to_text(other)),
+    }
 }

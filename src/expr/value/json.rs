@@ -182,7 +182,7 @@ fn write_object<'a, K>(
     out.push(b'}');
 }
 
-fn write_string(s: &str, out: &mut Vec<u8>) {
+pub(in crate::expr) fn write_string(s: &str, out: &mut Vec<u8>) {
     // Writing into a vector cannot fail.
     let _ = serde_json::to_writer(out, s);
 }

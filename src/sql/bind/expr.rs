@@ -200,7 +200,9 @@ impl Session<'_, '_> {
             // `^` raises to a power, as in PostgreSQL.
             O::BitwiseXor | O::PGExp => return self.call_on("power", &[left, right], names),
             O::PGStartsWith => return self.call_on("starts_with", &[left, right], names),
-            O::Arrow | O::LongArrow => return self.arrow(op, left, right, names),
+            O::Arrow | O::LongArrow | O::HashArrow | O::HashLongArrow => {
+                return self.arrow(op, left, right, names);
+            }
             other => return self.unsupported(&format!("the operator {other}"), self.here),
         };
         self.binary(op, left, right, names)

@@ -204,7 +204,7 @@ impl Session<'_, '_> {
                 return self.fail(message, at);
             }
             let items: Vec<_> =
-                content.iter().map(|e| self.expr(e, Names::of(&scope)).map(walk::fold)).collect();
+                content.iter().map(|e| self.expr(e, Names::of(&scope)).map(crate::expr::fold)).collect();
             bound.push(all(items));
         }
         let mut bound: Vec<Vec<Expr>> = all(bound)?;
@@ -215,7 +215,7 @@ impl Session<'_, '_> {
             let data_type = self.typed(made, self.here)?;
             for item in bound.iter_mut().filter_map(|r| r.get_mut(i)) {
                 let made = typing::coerce(item.clone(), &data_type);
-                *item = walk::fold(self.typed(made, self.here)?);
+                *item = crate::expr::fold(self.typed(made, self.here)?);
             }
             fields.push(Field::new(format!("column{}", i + 1), data_type));
         }

@@ -7,13 +7,34 @@ use super::{Bind, Session};
 use crate::expr::{Expr, typing};
 use crate::record::{DataType, FieldValue};
 
+/// Parts that EXTRACT gives as INT, by the function of that name; the others are DECIMAL, as in PostgreSQL.
+const WHOLE_PARTS: &[&str] = &[
+    "year",
+    "quarter",
+    "month",
+    "week",
+    "day",
+    "hour",
+    "minute",
+    "dow",
+    "isodow",
+    "doy",
+    "isoyear",
+    "decade",
+    "century",
+    "millennium",
+];
+
 impl Session<'_, '_> {
     pub(super) fn special(&mut self, ast: &Ast, names: Names<'_>) -> Bind<Expr> {
         match ast {
             Ast::Extract { field, syntax: _, expr } => {
-                let field = typing::literal(FieldValue::from(field.to_string().to_lowercase()));
+                let field = field.to_string().to_lowercase();
                 let expr = self.expr(expr, names)?;
-                self.call_with("date_part", vec![field, expr])
+                if WHOLE_PARTS.contains(&field.as_str()) {
+                    return self.call_with(&field, vec![expr]);
+                }
+                self.call_with("extract", vec![typing::literal(FieldValue::from(field)), expr])
             }
             Ast::Position { expr, r#in } => self.call_on("strpos", &[r#in, expr], names),
             Ast::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
@@ -78,10 +99,10 @@ impl Session<'_, '_> {
         // FOR alone counts from the first character.
         args.push(from.transpose()?.unwrap_or_else(|| typing::literal(FieldValue::Integer(1))));
         args.extend(count.transpose()?);
-        self.call_with("substr", args)
+        self.call_with("substring", args)
     }
 
-    /// `json -> 'key'`, `json -> 0`: the member as JSON; `->>` as text.
+    /// `json -> 'key'`, `json -> 0`: the member as JSON; `->>` as text; `#>` and `#>>` with a path.
     pub(super) fn arrow(
         &mut self,
         op: &BinaryOperator,
@@ -91,13 +112,18 @@ impl Session<'_, '_> {
     ) -> Bind<Expr> {
         let (left, right) = self.pair(left, right, names)?;
         let at = self.here;
-        let as_text = *op == BinaryOperator::LongArrow;
         if matches!(left.data_type(), DataType::Array(_) | DataType::Map(..) | DataType::Struct(_)) {
             let hint = "use a subscript or a dot; -> reads JSON";
             let message = format!("{op} is not defined for {}", left.data_type());
             return Err(self.report(crate::sql::Diagnostic::new(message, at).with_hint(hint)));
         }
-        self.call_with(if as_text { "json_get_text" } else { "json_get" }, vec![left, right])
+        let function = match op {
+            BinaryOperator::LongArrow => "json_get_text",
+            BinaryOperator::HashArrow => "json_get_path",
+            BinaryOperator::HashLongArrow => "json_get_path_text",
+            _ => "json_get",
+        };
+        self.call_with(function, vec![left, right])
     }
 
     pub(super) fn subscript(
@@ -119,9 +145,10 @@ impl Session<'_, '_> {
                 let bounds = [lower_bound, upper_bound].map(|b| b.as_ref().map(|b| self.expr(b, names)));
                 let [low, high] = bounds;
                 let low = low.transpose()?.unwrap_or_else(|| typing::literal(FieldValue::Integer(1)));
-                let mut args = vec![expr, low];
-                args.extend(high.transpose()?);
-                self.call_with("array_slice", args)
+                // An open end is beyond any array.
+                let end = || typing::literal(FieldValue::Integer(i64::from(i32::MAX)));
+                let high = high.transpose()?.unwrap_or_else(end);
+                self.call_with("array_slice", vec![expr, low, high])
             }
         }
     }

@@ -1,18 +1,49 @@
-//! What a SELECT becomes.
+//! What queries become: a file of statements with the plans expected for them.
 
 use super::*;
-use crate::plan::{lower, optimize};
+use crate::plan::{ExplainFormat, ExplainStage, explain};
+
+const PLANS: &str = include_str!("plans.txt");
+
+/// The optimized and the physical plan.
+fn plans(text: &str) -> String {
+    match bind(text) {
+        Ok(plan) => {
+            let name = if text.starts_with("INSERT") { "out" } else { "" };
+            let outputs = vec![(name.to_owned(), plan)];
+            let stages = [ExplainStage::Optimized, ExplainStage::Physical];
+            let [optimized, physical] = stages.map(|s| explain(&outputs, &[s], ExplainFormat::Text));
+            format!("{optimized}=>\n{physical}")
+        }
+        Err(errors) => errors.iter().map(|e| e.render("q", text) + "\n").collect(),
+    }
+}
+
+/// Statements, each closed by a line `--`, and what follows up to an empty line.
+fn cases() -> Vec<(&'static str, &'static str)> {
+    let blocks =
+        PLANS.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
+    blocks.map(|b| b.split_once("\n--\n").unwrap_or((b.trim_end_matches("\n--"), ""))).collect()
+}
 
 #[test]
-fn a_filter_and_a_projection_make_one_node_over_the_wanted_columns() {
-    let plan = optimize(
-        bind("SELECT order_id, upper FROM (SELECT order_id, customer AS upper FROM orders WHERE qty > 3)")
-            .unwrap(),
-    );
-    let job = lower(vec![("out".into(), plan)]);
-    println!("{job:#?}");
-    let names: Vec<&str> = job.sources[0].schema.names().collect();
-    assert_eq!(names, ["order_id", "customer", "qty"]);
-    assert_eq!(job.nodes.len(), 1);
-    println!("{}", errors("SELECT amuont, 1 + x, FROM orders"));
+fn queries_become_the_plans_that_the_file_shows() {
+    let update = std::env::var_os("UPDATE_PLANS").is_some();
+    let mut all = String::new();
+    let mut wrong = Vec::new();
+    for (text, expected) in cases() {
+        let given = plans(text);
+        if given.trim_end() != expected {
+            wrong.push(format!("{text}\n-- expected\n{expected}\n-- given\n{given}"));
+        }
+        all.push_str(&format!("{text}\n--\n{given}\n"));
+    }
+    assert!(cases().len() > 60);
+    if update {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/bind/tests/plans.txt");
+        let head: String = PLANS.split_inclusive("\n\n").take_while(|b| b.starts_with('#')).collect();
+        std::fs::write(path, head + all.trim_end() + "\n").unwrap();
+        return;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
