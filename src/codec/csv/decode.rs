@@ -106,7 +106,7 @@ impl CsvDecoder {
     /// which must be there.
     ///
     /// # Errors
-    /// A column type that CSV can't hold, or no header where names come from it.
+    /// No header where names come from it, or a wanted column that is not declared.
     pub fn new(
         schema: Arc<Schema>,
         declared: Option<&[CompactString]>,
@@ -121,7 +121,7 @@ impl CsvDecoder {
         {
             return Err(error(format!("column '{name}' is not among the declared ones")));
         }
-        let columns = schema.fields().iter().map(|f| Column::new(f, &options)).collect::<Result<_, _>>()?;
+        let columns = schema.fields().iter().map(|f| Column::new(f, &options)).collect();
         let mut decoder = Self {
             columns,
             nulls: Nulls::new(&options),
@@ -306,7 +306,8 @@ impl CsvDecoder {
         let record = out.recycled_record();
         record.set_offset(Some(cursor.offset() as i64));
         let mut failed = None;
-        for ((slot, column), place) in record.values_mut().iter_mut().zip(&self.columns).zip(&self.places) {
+        for ((slot, column), place) in record.values_mut().iter_mut().zip(&mut self.columns).zip(&self.places)
+        {
             let from = match place.checked_sub(1).and_then(|p| row.delimiters.get(p)) {
                 Some(d) => *d as usize + 1,
                 None => row.start,
@@ -372,7 +373,8 @@ impl CsvDecoder {
         }
         let slots = out.recycled_record();
         slots.set_offset(Some(offset as i64));
-        for ((slot, column), place) in slots.values_mut().iter_mut().zip(&self.columns).zip(&self.places) {
+        for ((slot, column), place) in slots.values_mut().iter_mut().zip(&mut self.columns).zip(&self.places)
+        {
             let (result, field, at): (Result<(), Misfit>, &str, usize) = match spans.get(*place) {
                 None => (column.missing(slot), "", record.len()),
                 Some(span) => {

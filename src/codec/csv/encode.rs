@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::dialect::{CsvOptions, HeaderMode};
 use crate::catalog::OptionError;
+use crate::codec::json::JsonTextWriter;
 use crate::codec::{BytesFormat, Encoder, TimestampFormat};
 use crate::record::{DataType, ErrorCode, FieldValue, RecordError, Schema, StreamRecord, text};
 
@@ -26,6 +27,7 @@ pub struct CsvEncoder {
     bytes: BytesFormat,
     /// Bounds of narrow integer columns.
     ranges: Vec<Option<(i64, i64)>>,
+    json: JsonTextWriter,
     scratch: Vec<u8>,
     text: String,
 }
@@ -34,19 +36,8 @@ impl CsvEncoder {
     /// An encoder of records of that shape.
     ///
     /// # Errors
-    /// A column type that CSV can't hold, or a name that can't be written without quotes.
+    /// A column name that can't be written without quotes.
     pub fn new(schema: Arc<Schema>, options: &CsvOptions) -> Result<Self, OptionError> {
-        for field in schema.fields() {
-            if matches!(field.data_type, DataType::Array(_) | DataType::Map(..) | DataType::Struct(_)) {
-                return Err(OptionError {
-                    name: field.name.to_string(),
-                    message: format!(
-                        "writing {} to CSV (column '{}') is not supported yet; cast it to JSON",
-                        field.data_type, field.name
-                    ),
-                });
-            }
-        }
         let encoder = Self {
             header: options.header != HeaderMode::Absent,
             delimiter: options.separator(),
@@ -67,6 +58,7 @@ impl CsvEncoder {
                     _ => None,
                 })
                 .collect(),
+            json: JsonTextWriter::new(&options.timestamp_format, options.bytes_format),
             scratch: Vec::new(),
             text: String::new(),
             schema,
@@ -161,7 +153,10 @@ impl CsvEncoder {
             }
             FieldValue::Null | FieldValue::String(_) | FieldValue::Json(_) => {}
             FieldValue::Array(_) | FieldValue::Map(_) | FieldValue::Struct(_) => {
-                return Err(unwritable("a nested value in CSV"));
+                let mut scratch = Vec::new();
+                self.json.write(value, &mut scratch)?;
+                let written = std::str::from_utf8(&scratch).map_err(|_| unwritable("not UTF-8"))?;
+                return self.text(written, out);
             }
         }
         Ok(())

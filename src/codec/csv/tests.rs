@@ -8,7 +8,7 @@ use super::{CsvDecoder, CsvEncoder, CsvOptions};
 use crate::catalog::Options;
 use crate::codec::{Decoder, Encoder, Input, Origin};
 use crate::record::{
-    Batch, BatchBuilder, CompactString, DataType, ErrorCode, FieldValue, Reject, Schema, StreamRecord,
+    Batch, BatchBuilder, CompactString, DataType, ErrorCode, Field, FieldValue, Reject, Schema, StreamRecord,
 };
 
 fn options(pairs: &[(&str, &str)]) -> CsvOptions {
@@ -256,7 +256,7 @@ fn values_of_every_type() {
 
 #[test]
 fn not_null_is_checked() {
-    let schema = Schema::new([crate::record::Field::new("a", DataType::Varchar).not_null()]);
+    let schema = Schema::new([Field::new("a", DataType::Varchar).not_null()]);
     let d = || {
         CsvDecoder::new(schema.clone(), Some(&["a".into(), "b".into()]), options(&[("ragged", "pad")]))
             .unwrap()
@@ -599,4 +599,30 @@ fn a_narrow_integer_column_is_checked_at_the_sink() {
     let (at, error) = CsvEncoder::new(schema, &options(&[])).unwrap().encode(&rows, &mut out).unwrap_err();
     assert_eq!((at, error.code, out.as_slice()), (1, ErrorCode::Overflow, b"7\n".as_slice()));
     assert_eq!(error.column.as_deref(), Some("a"));
+}
+
+#[test]
+fn nested_values_are_json_text_both_ways() {
+    let item =
+        DataType::Struct(vec![Field::new("x", DataType::BigInt), Field::new("t", DataType::Timestamp)]);
+    let schema = Schema::of([
+        ("a", DataType::array(item)),
+        ("m", DataType::map(DataType::Varchar, DataType::Double)),
+        ("j", DataType::Json),
+    ]);
+    let text = "\"[{\"\"x\"\":1,\"\"t\"\":\"\"2026-01-01T00:00:00Z\"\"},{\"\"x\"\":null,\"\"t\"\":null}]\",\"{\"\"k\"\":1.5}\",[true]\n,{},\n";
+    let o = [("header", "false")];
+    let r = whole(&mut decoder(&schema, &o), text);
+    assert_eq!(r.rejects.len(), 0, "{:?}", r.rejects);
+    assert!(matches!(&r.rows[0][0], FieldValue::Array(a) if a.len() == 2));
+    assert!(r.rows[1][0].is_null() && !r.rows[1][1].is_null());
+    let records: Vec<_> =
+        r.rows.iter().map(|v| Arc::new(StreamRecord::with_values(schema.clone(), v.clone()))).collect();
+    let mut out = Vec::new();
+    CsvEncoder::new(schema.clone(), &options(&o)).unwrap().encode(&records, &mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), text);
+    for bad in ["[1],{},1", "[],[],1", "[] [],{},1", "[,{},1", "[],{},maybe"] {
+        let r = whole(&mut decoder(&schema, &o), format!("{bad}\n"));
+        assert_eq!(r.codes(), [(1, ErrorCode::TypeMismatch)], "{bad}");
+    }
 }

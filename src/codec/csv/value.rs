@@ -3,7 +3,7 @@
 use rust_decimal::RoundingStrategy;
 
 use super::dialect::CsvOptions;
-use crate::catalog::OptionError;
+use crate::codec::json::JsonTextReader;
 use crate::codec::{BytesFormat, TimestampFormat};
 use crate::record::{CompactString, DataType, ErrorCode, Field, FieldValue, RecordError, text};
 
@@ -22,17 +22,24 @@ pub(super) struct Column {
 #[derive(Debug)]
 enum Kind {
     Text,
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     Double,
     Real,
     Boolean,
-    Decimal { precision: u8, scale: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
     Date,
     Time,
     Timestamp(TimestampFormat),
     Interval,
     Bytes(BytesFormat),
-    Json,
+    /// ARRAY, MAP, STRUCT, JSON.
+    Json(Box<JsonTextReader>),
     Null,
 }
 
@@ -56,9 +63,7 @@ impl Nulls {
 }
 
 impl Column {
-    /// # Errors
-    /// A type that CSV can't hold.
-    pub(super) fn new(field: &Field, options: &CsvOptions) -> Result<Self, OptionError> {
+    pub(super) fn new(field: &Field, options: &CsvOptions) -> Self {
         let kind = match &field.data_type {
             DataType::Varchar => Kind::Text,
             DataType::SmallInt => Kind::Integer { min: i16::MIN.into(), max: i16::MAX.into() },
@@ -73,32 +78,26 @@ impl Column {
             DataType::Timestamp => Kind::Timestamp(options.timestamp_format.clone()),
             DataType::Interval => Kind::Interval,
             DataType::Bytes => Kind::Bytes(options.bytes_format),
-            DataType::Json => Kind::Json,
             DataType::Null => Kind::Null,
-            DataType::Array(_) | DataType::Map(..) | DataType::Struct(_) => {
-                return Err(OptionError {
-                    name: field.name.to_string(),
-                    message: format!(
-                        "reading {} from CSV (column '{}') is not supported yet; declare it JSON",
-                        field.data_type, field.name
-                    ),
-                });
+            DataType::Json | DataType::Array(_) | DataType::Map(..) | DataType::Struct(_) => {
+                let (timestamps, bytes) = (&options.timestamp_format, options.bytes_format);
+                Kind::Json(Box::new(JsonTextReader::new(&field.data_type, timestamps, bytes)))
             }
         };
         let null_tokens = options.inferred && (field.data_type.is_numeric() || field.data_type.is_temporal());
-        Ok(Self {
+        Self {
             name: field.name.clone(),
             data_type: field.data_type.clone(),
             kind,
             not_null: !field.nullable,
             null_tokens,
-        })
+        }
     }
 
     /// Overwrites `slot` with the value of `field`, which has no escapes left.
     #[inline]
     pub(super) fn read(
-        &self,
+        &mut self,
         field: &str,
         quoted: bool,
         nulls: &Nulls,
@@ -108,13 +107,21 @@ impl Column {
             *slot = FieldValue::Null;
             return if self.not_null { Err(Misfit::Null) } else { Ok(()) };
         }
-        let value = match &self.kind {
+        let value = match &mut self.kind {
+            Kind::Json(reader) => {
+                let read = reader.read(field, slot);
+                return match slot {
+                    _ if !read => Err(Misfit::Type),
+                    FieldValue::Null if self.not_null => Err(Misfit::Null),
+                    _ => Ok(()),
+                };
+            }
             Kind::Text => {
                 slot.set_str(field);
                 return Ok(());
             }
             Kind::Integer { min, max } => {
-                integer(field).filter(|n| (min..=max).contains(&n)).map(FieldValue::Integer)
+                integer(field).filter(|n| (*min..=*max).contains(n)).map(FieldValue::Integer)
             }
             Kind::Double => text::parse_f64(field).map(FieldValue::Float),
             Kind::Real => real(field).map(FieldValue::Float),
@@ -125,7 +132,6 @@ impl Column {
             Kind::Time => text::parse_time(field).map(FieldValue::Time),
             Kind::Interval => text::parse_interval(field).map(FieldValue::Interval),
             Kind::Bytes(format) => format.parse(field).map(|b| FieldValue::Bytes(b.into())),
-            Kind::Json => json(field).map(|t| FieldValue::Json(t.into())),
             Kind::Null => None,
         };
         *slot = value.ok_or(Misfit::Type)?;
@@ -227,10 +233,4 @@ fn decimal(field: &str, precision: u8, scale: u8) -> Option<rust_decimal::Decima
     let fits = d.scale() == u32::from(scale)
         && 10u128.checked_pow(precision.into()).is_some_and(|limit| d.mantissa().unsigned_abs() < limit);
     fits.then_some(d)
-}
-
-fn json(field: &str) -> Option<&str> {
-    let field = field.trim();
-    serde_json::from_str::<serde::de::IgnoredAny>(field).ok()?;
-    Some(field)
 }

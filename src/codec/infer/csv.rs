@@ -123,10 +123,10 @@ impl CsvSampler {
         for b in line {
             if Some(*b) == self.options.quote {
                 quoted = !quoted;
-            } else if let (false, Some(i)) = (quoted, DELIMITERS.iter().position(|d| d == b)) {
-                if let Some(count) = counts.get_mut(i) {
-                    *count += 1;
-                }
+            } else if let (false, Some(i)) = (quoted, DELIMITERS.iter().position(|d| d == b))
+                && let Some(count) = counts.get_mut(i)
+            {
+                *count += 1;
             }
         }
         let mut best = (0, b',');

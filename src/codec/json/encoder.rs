@@ -29,7 +29,7 @@ struct Column {
 
 /// How values look.
 #[derive(Debug)]
-struct Forms {
+pub(super) struct Forms {
     timestamp: TimestampFormat,
     bytes: BytesFormat,
     decimal_text: bool,
@@ -55,11 +55,7 @@ impl JsonEncoder {
         };
         Self {
             columns: schema.fields().iter().enumerate().map(column).collect(),
-            forms: Forms {
-                timestamp: options.timestamp_format,
-                bytes: options.bytes_format,
-                decimal_text: options.decimal_format == DecimalFormat::String,
-            },
+            forms: Forms::new(&options),
             array: options.layout == Layout::Array,
             first: true,
         }
@@ -127,7 +123,15 @@ impl Encoder for JsonEncoder {
 }
 
 impl Forms {
-    fn write(&self, value: &FieldValue, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    pub(super) fn new(options: &JsonOptions) -> Self {
+        Self {
+            timestamp: options.timestamp_format.clone(),
+            bytes: options.bytes_format,
+            decimal_text: options.decimal_format == DecimalFormat::String,
+        }
+    }
+
+    pub(super) fn write(&self, value: &FieldValue, out: &mut Vec<u8>) -> Result<(), RecordError> {
         match value {
             FieldValue::Null => out.extend_from_slice(b"null"),
             FieldValue::Boolean(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),

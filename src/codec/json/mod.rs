@@ -11,6 +11,7 @@ mod decoder;
 mod encoder;
 mod keys;
 mod lex;
+mod nested;
 mod object;
 mod options;
 mod shape;
@@ -19,4 +20,5 @@ mod tests;
 
 pub use decoder::JsonDecoder;
 pub use encoder::JsonEncoder;
+pub(crate) use nested::{JsonTextReader, JsonTextWriter};
 pub use options::{DecimalFormat, DuplicateKeys, JsonOptions, Layout, OPTIONS, UnknownFields};
