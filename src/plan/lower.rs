@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::walk::is_volatile;
+use super::walk::{is_volatile, system_columns};
 use super::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, LogicalPlan, NodeSpec, OperatorSpec, OutputColumn,
     OutputTarget, ProjectColumn, SinkSpec, SourceSpec, UnnestSpec,
@@ -65,7 +65,7 @@ impl Lowering {
     fn declare(&mut self, plan: &LogicalPlan, system: &[SystemColumn]) {
         let mut system = system.to_vec();
         for expr in plan.exprs() {
-            system.extend(expr.system_columns_used());
+            system.extend(system_columns(expr));
         }
         match plan {
             LogicalPlan::Scan { relation, schema, projects: _ } => {

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::expr::{CastMode, EvalContext, Expr, Program, Volatility, fold, typing};
+use crate::expr::{CastMode, EvalContext, Expr, Program, SystemColumn, Volatility, fold, typing};
 use crate::record::{FieldValue, RecordError, Schema, StreamRecord};
 
 /// Whether another evaluation for the same record may give another result.
@@ -21,6 +21,20 @@ pub(crate) fn columns_in_order(expr: &Expr) -> Vec<usize> {
     expr.walk(&mut |e| match e {
         Expr::Column { index, .. } if !used.contains(index) => used.push(*index),
         _ => {}
+    });
+    used
+}
+
+/// The system columns that an expression looks at, by name or through a function such as `header('x')`.
+pub(crate) fn system_columns(expr: &Expr) -> Vec<SystemColumn> {
+    let mut used = expr.system_columns_used();
+    expr.walk(&mut |e| {
+        if let Expr::Call { function, .. } = e
+            && function.family == "header"
+            && !used.contains(&SystemColumn::Headers)
+        {
+            used.push(SystemColumn::Headers);
+        }
     });
     used
 }

@@ -3,7 +3,7 @@
 //! The conjuncts of a predicate are evaluated left to right and guard each other: one may pass another that stays behind only if it
 //! can't fail.
 
-use super::super::walk::{cannot_fail, is_plain};
+use super::super::walk::{cannot_fail, is_plain, system_columns};
 use crate::expr::{BinaryOp, Expr, SystemColumn, UnaryOp};
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget};
 use crate::record::DataType;
@@ -89,19 +89,7 @@ fn below_project(conjunct: &Expr, columns: &[OutputColumn]) -> bool {
     let sets = |s: SystemColumn| columns.iter().any(|c| c.target == OutputTarget::System(s));
     let outputs = output_exprs(columns);
     let plain = |i: usize| outputs.get(i).is_some_and(|e| is_plain(e));
-    conjunct.columns_used().into_iter().all(plain)
-        && !conjunct.system_columns_used().into_iter().any(sets)
-        && !(reads_record(conjunct) && columns.iter().any(|c| matches!(c.target, OutputTarget::System(_))))
-}
-
-/// Whether a function looks at the record by itself (its headers, its key).
-pub(super) fn reads_record(expr: &Expr) -> bool {
-    let mut found = false;
-    expr.walk(&mut |e| {
-        found |= matches!(e, Expr::Call { function, .. }
-            if function.volatility == crate::expr::Volatility::Context);
-    });
-    found
+    conjunct.columns_used().into_iter().all(plain) && !system_columns(conjunct).into_iter().any(sets)
 }
 
 /// What each output column of a projection is.

@@ -1,7 +1,7 @@
 //! Two projections become one where nothing is then evaluated more often.
 
-use super::super::walk::{is_plain, is_volatile};
-use super::filter::{output_exprs, reads_record, substitute};
+use super::super::walk::{is_plain, is_volatile, system_columns};
+use super::filter::{output_exprs, substitute};
 use crate::expr::Expr;
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget};
 
@@ -24,9 +24,7 @@ fn fits(outer: &[OutputColumn], inner: &[OutputColumn]) -> bool {
         OutputTarget::Column(_) => None,
     };
     let set: Vec<_> = inner.iter().filter_map(sets).collect();
-    let reads_set = |e: &Expr| {
-        e.system_columns_used().iter().any(|s| set.contains(s)) || !set.is_empty() && reads_record(e)
-    };
+    let reads_set = |e: &Expr| system_columns(e).iter().any(|s| set.contains(s));
     if outer.iter().any(|c| reads_set(&c.expr)) {
         return false;
     }

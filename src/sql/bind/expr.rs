@@ -376,7 +376,7 @@ impl Session<'_, '_> {
         let mut error = Diagnostic::new(format!("there is no column '{}'", ident.value), at);
         error.hint = match names.scope.schema.is_empty() && names.aliases.is_empty() {
             true if ident.quote_style == Some('"') => Some("text is written in single quotes".into()),
-            true => None,
+            true => Some("there is no FROM".into()),
             false => {
                 let mut known: Vec<&str> = names.all().collect();
                 if ident.value.starts_with('_') {

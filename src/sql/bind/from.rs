@@ -201,10 +201,13 @@ impl Session<'_, '_> {
             (sample.is_some(), "TABLESAMPLE"),
             (!index_hints.is_empty(), "an index hint"),
         ])?;
-        let at = self.place(name);
+        let mut at = self.place(name);
         let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
             return self.unsupported("a relation's name with several parts", at);
         };
+        if ident.quote_style == Some('\'') && self.source.span(ident.span).is_none_or(|s| s.start == s.end) {
+            at = self.source.literal_from(self.here.start, &ident.value).unwrap_or(at);
+        }
         self.within(at, |s| match args {
             Some(args) => {
                 let plan = s.table_function(ident, args)?;
@@ -394,8 +397,9 @@ impl Session<'_, '_> {
         }
         if columns.len() > fields.len() {
             let at = columns.get(fields.len()).map_or(self.here, |c| self.ident_place(&c.name));
-            let message =
-                format!("'{}' has {} columns, its alias names {}", name.value, fields.len(), columns.len());
+            let (n, given) = (fields.len(), columns.len());
+            let plural = if n == 1 { "" } else { "s" };
+            let message = format!("'{}' has {n} column{plural}, its alias names {given}", name.value);
             return self.fail(message, at);
         }
         for (field, column) in fields.iter_mut().zip(columns) {

@@ -68,7 +68,7 @@ impl Session<'_, '_> {
         let columns = |n: usize| format!("{n} column{}", if n == 1 { "" } else { "s" });
         let what = match wanted.get(given) {
             Some(missing) => format!("there is nothing for '{missing}'"),
-            None => format!("there are {} too many", given - wanted.len()),
+            None => format!("that is {} too many", given - wanted.len()),
         };
         let message =
             format!("'{}' takes {}, the query gives {given}: {what}", target.name, columns(wanted.len()));

@@ -38,6 +38,9 @@ impl Session<'_, '_> {
         let ast::With { with_token: _, recursive, cte_tables } = with;
         if *recursive {
             let at = self.keyword_in(self.place(with), "RECURSIVE");
+            // Their names exist, so that what refers to them is no second error.
+            let names = cte_tables.iter().map(|c| BoundCte { name: c.alias.name.clone(), bound: None });
+            self.ctes.extend(names.collect::<Vec<_>>());
             return self.unsupported("WITH RECURSIVE", at);
         }
         let first = self.ctes.len();
@@ -207,15 +210,15 @@ impl Session<'_, '_> {
                 content.iter().map(|e| self.expr(e, Names::of(&scope)).map(crate::expr::fold)).collect();
             bound.push(all(items));
         }
-        let mut bound: Vec<Vec<Expr>> = all(bound)?;
+        let given: Vec<Vec<Expr>> = all(bound)?;
+        let mut bound: Vec<Vec<Expr>> = given.iter().map(|_| Vec::with_capacity(width)).collect();
         let mut fields = Vec::with_capacity(width);
         for i in 0..width {
-            let types: Vec<DataType> = bound.iter().filter_map(|r| Some(r.get(i)?.data_type())).collect();
-            let made = typing::common_type(&types);
-            let data_type = self.typed(made, self.here)?;
-            for item in bound.iter_mut().filter_map(|r| r.get_mut(i)) {
-                let made = typing::coerce(item.clone(), &data_type);
-                *item = crate::expr::fold(self.typed(made, self.here)?);
+            let column = given.iter().filter_map(|r| r.get(i).cloned()).collect();
+            let at = rows.first().and_then(|r| r.content.get(i)).map_or(self.here, |e| self.place(e));
+            let (column, data_type) = self.typed(typing::unify(column), at)?;
+            for (row, item) in bound.iter_mut().zip(column) {
+                row.push(crate::expr::fold(item));
             }
             fields.push(Field::new(format!("column{}", i + 1), data_type));
         }
@@ -246,8 +249,11 @@ impl Session<'_, '_> {
     fn row_count(&mut self, expr: &Ast, clause: &str) -> Bind<Option<u64>> {
         let at = self.place(expr);
         let scope = Scope::default();
-        let bound = self.expr(expr, Names::of(&scope))?;
-        match walk::constant(&bound) {
+        let before = self.errors.len();
+        let bound = self.expr(expr, Names::of(&scope));
+        // A column here is no misspelt name but a misunderstanding.
+        self.errors.truncate(before);
+        match bound.ok().and_then(|e| walk::constant(&e)) {
             Some(Ok(FieldValue::Null)) => Ok(None),
             Some(Ok(FieldValue::Integer(n))) if n >= 0 => Ok(u64::try_from(n).ok()),
             _ => self.fail(format!("{clause} takes a constant number of rows, 0 or more"), at),

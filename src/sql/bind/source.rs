@@ -41,6 +41,14 @@ impl<'t> Source<'t> {
         self.words().iter().find(|(w, s)| s.start >= from && w == word).map(|(_, s)| *s)
     }
 
+    /// The first occurrence of the text literal `'value'` at or behind byte `from`: the parser notes no place for one that
+    /// stands for a name.
+    pub(super) fn literal_from(&self, from: usize, value: &str) -> Option<Span> {
+        let quoted = format!("'{}'", value.replace('\'', "''"));
+        let start = from + self.text.get(from..)?.find(&quoted)?;
+        Some(Span { start, end: start + quoted.len() })
+    }
+
     /// The last occurrence of keyword `word` before byte `before`.
     pub(super) fn word_before(&self, before: usize, word: &str) -> Option<Span> {
         self.words().iter().rev().find(|(w, s)| s.end <= before && w == word).map(|(_, s)| *s)

@@ -58,9 +58,7 @@ impl Session<'_, '_> {
             }
             Ast::Ceil { expr, field } => self.round_to("ceil", expr, field, names),
             Ast::Floor { expr, field } => self.round_to("floor", expr, field, names),
-            Ast::AtTimeZone { timestamp, time_zone } => {
-                self.call_on("timezone", &[time_zone, timestamp], names)
-            }
+            Ast::AtTimeZone { timestamp: _, time_zone: _ } => self.unsupported("AT TIME ZONE", self.here),
             other => self.refuse_expr(other),
         }
     }
@@ -96,9 +94,12 @@ impl Session<'_, '_> {
         let from = from.map(|f| self.expr(f, names));
         let count = count.map(|c| self.expr(c, names));
         let mut args = vec![expr?];
-        // FOR alone counts from the first character.
-        args.push(from.transpose()?.unwrap_or_else(|| typing::literal(FieldValue::Integer(1))));
-        args.extend(count.transpose()?);
+        match (from.transpose()?, count.transpose()?) {
+            (None, None) => {}
+            // FOR alone counts from the first character.
+            (None, Some(count)) => args.extend([typing::literal(FieldValue::Integer(1)), count]),
+            (Some(from), count) => args.extend(std::iter::once(from).chain(count)),
+        }
         self.call_with("substring", args)
     }
 

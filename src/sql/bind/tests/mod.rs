@@ -107,14 +107,6 @@ fn bind(text: &str) -> Result<LogicalPlan, Vec<Diagnostic>> {
     }
 }
 
-/// The rendered errors of `text`.
-fn errors(text: &str) -> String {
-    match bind(text) {
-        Ok(plan) => panic!("{text}: {plan:?}"),
-        Err(list) => list.iter().map(|e| e.render("q", text)).collect::<Vec<_>>().join("\n"),
-    }
-}
-
 fn parsed(text: &str) -> Result<Vec<crate::sql::Located<Statement>>, Vec<Diagnostic>> {
     let (good, bad): (Vec<_>, Vec<_>) = parse(text).into_iter().partition(Result::is_ok);
     if bad.is_empty() {

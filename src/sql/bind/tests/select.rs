@@ -3,8 +3,6 @@
 use super::*;
 use crate::plan::{ExplainFormat, ExplainStage, explain};
 
-const PLANS: &str = include_str!("plans.txt");
-
 /// The optimized and the physical plan.
 fn plans(text: &str) -> String {
     match bind(text) {
@@ -19,31 +17,45 @@ fn plans(text: &str) -> String {
     }
 }
 
+fn refusals(text: &str) -> String {
+    match bind(text) {
+        Ok(plan) => panic!("{text} is accepted: {plan:?}"),
+        Err(errors) => errors.iter().map(|e| e.render("q", text) + "\n").collect(),
+    }
+}
+
 /// Statements, each closed by a line `--`, and what follows up to an empty line.
-fn cases() -> Vec<(&'static str, &'static str)> {
-    let blocks =
-        PLANS.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
+fn cases(file: &str) -> Vec<(&str, &str)> {
+    let blocks = file.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
     blocks.map(|b| b.split_once("\n--\n").unwrap_or((b.trim_end_matches("\n--"), ""))).collect()
 }
 
-#[test]
-fn queries_become_the_plans_that_the_file_shows() {
-    let update = std::env::var_os("UPDATE_PLANS").is_some();
+fn check(name: &str, file: &str, work: fn(&str) -> String) {
     let mut all = String::new();
     let mut wrong = Vec::new();
-    for (text, expected) in cases() {
-        let given = plans(text);
+    for (text, expected) in cases(file) {
+        let given = work(text);
         if given.trim_end() != expected {
             wrong.push(format!("{text}\n-- expected\n{expected}\n-- given\n{given}"));
         }
         all.push_str(&format!("{text}\n--\n{given}\n"));
     }
-    assert!(cases().len() > 60);
-    if update {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/bind/tests/plans.txt");
-        let head: String = PLANS.split_inclusive("\n\n").take_while(|b| b.starts_with('#')).collect();
+    assert!(cases(file).len() > 60);
+    if std::env::var_os("UPDATE_PLANS").is_some() {
+        let path = format!("{}/src/sql/bind/tests/{name}", env!("CARGO_MANIFEST_DIR"));
+        let head: String = file.split_inclusive("\n\n").take_while(|b| b.starts_with('#')).collect();
         std::fs::write(path, head + all.trim_end() + "\n").unwrap();
         return;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn queries_become_the_plans_that_the_file_shows() {
+    check("plans.txt", include_str!("plans.txt"), plans);
+}
+
+#[test]
+fn what_is_wrong_is_named_and_pointed_at() {
+    check("errors.txt", include_str!("errors.txt"), refusals);
 }
