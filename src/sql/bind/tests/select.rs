@@ -26,7 +26,8 @@ fn refusals(text: &str) -> String {
 
 /// Statements, each closed by a line `--`, and what follows up to an empty line.
 fn cases(file: &str) -> Vec<(&str, &str)> {
-    let blocks = file.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
+    let blocks =
+        file.split("\n\n").map(|b| b.trim_matches('\n')).filter(|b| !b.is_empty() && !b.starts_with('#'));
     blocks.map(|b| b.split_once("\n--\n").unwrap_or((b.trim_end_matches("\n--"), ""))).collect()
 }
 
