@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::csv::{self, CsvDecoder, CsvEncoder, CsvOptions};
 use super::infer::Hinting;
 use super::json::{self, JsonDecoder, JsonEncoder, JsonOptions};
+use super::raw::{RawDecoder, RawEncoder};
+use super::text::{self, TextDecoder, TextEncoder, TextOptions};
 use super::{Decoder, Encoder};
 use crate::catalog::{OptionError, OptionSpec, Options, nearest};
 use crate::record::{CompactString, DataType, Schema};
@@ -71,6 +73,26 @@ pub static FORMATS: &[FormatSpec] = &[
             Ok(Kind::Csv(checked))
         },
     },
+    FormatSpec {
+        name: "text",
+        aliases: &["lines"],
+        extensions: &["txt", "log"],
+        doc: "one line a record, in one VARCHAR or BYTES column",
+        options: text::OPTIONS,
+        can_decode: true,
+        can_encode: true,
+        make: |options| TextOptions::from_options(options).map(Kind::Text),
+    },
+    FormatSpec {
+        name: "raw",
+        aliases: &["bytes"],
+        extensions: &[],
+        doc: "a whole file is one record, in one VARCHAR or BYTES column",
+        options: text::OPTIONS,
+        can_decode: true,
+        can_encode: true,
+        make: |options| TextOptions::from_options(options).map(Kind::Raw),
+    },
 ];
 
 /// Extensions of compressed files, stripped before the format's.
@@ -80,6 +102,8 @@ const COMPRESSIONS: [&str; 4] = ["gz", "zst", "gzip", "zstd"];
 pub(super) enum Kind {
     Csv(CsvOptions),
     Json(JsonOptions),
+    Text(TextOptions),
+    Raw(TextOptions),
 }
 
 /// A format with its checked options.
@@ -164,6 +188,8 @@ impl Format {
                 let declared = Schema::of(declared.iter().map(|name| (name, DataType::Null)));
                 Box::new(JsonDecoder::new(wanted.clone(), options.clone()).with_declared(&declared))
             }
+            Kind::Text(options) => Box::new(TextDecoder::new(wanted.clone(), declared, *options)?),
+            Kind::Raw(options) => Box::new(RawDecoder::new(wanted.clone(), declared, *options)?),
         };
         Ok(if self.inferred { Box::new(Hinting(decoder)) } else { decoder })
     }
@@ -181,6 +207,8 @@ impl Format {
         match &self.kind {
             Kind::Csv(options) => Ok(Box::new(CsvEncoder::new(schema.clone(), options)?)),
             Kind::Json(options) => Ok(Box::new(JsonEncoder::new(schema.clone(), options.clone()))),
+            Kind::Text(_) => Ok(Box::new(TextEncoder::new(schema)?)),
+            Kind::Raw(_) => Ok(Box::new(RawEncoder::new(schema)?)),
         }
     }
 }

@@ -24,13 +24,20 @@ pub(crate) struct Skipped {
     len: u64,
     keep: usize,
     last: Option<u8>,
+    /// It is a line, which may end with CR LF.
+    lines: bool,
 }
 
 impl Skipped {
     /// Begins at `origin`; keeps up to `keep` bytes, but only [`KEPT_OF_LONG`] if there are more.
     pub(crate) fn new(origin: Origin, keep: usize, error: RecordError) -> Self {
         let (raw, len) = (Vec::new(), 0);
-        Self { offset: origin.offset, line: origin.line, error, raw, len, keep, last: None }
+        Self { offset: origin.offset, line: origin.line, error, raw, len, keep, last: None, lines: true }
+    }
+    /// A CR at the end belongs to the record.
+    pub(crate) fn exact(mut self) -> Self {
+        self.lines = false;
+        self
     }
     /// Takes more bytes.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
@@ -41,7 +48,7 @@ impl Skipped {
     }
     /// Reports it.
     pub(crate) fn finish(mut self, out: &mut BatchBuilder) {
-        if self.last == Some(b'\r') {
+        if self.lines && self.last == Some(b'\r') {
             self.len -= 1;
             self.raw.truncate(usize::try_from(self.len).unwrap_or(usize::MAX));
         }

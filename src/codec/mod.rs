@@ -9,6 +9,8 @@ mod forms;
 mod framing;
 mod infer;
 pub mod json;
+pub mod raw;
+pub mod text;
 
 pub use format::{FORMATS, Format, FormatSpec};
 pub use forms::{BYTES_FORMAT, BytesFormat, TIMESTAMP_FORMAT, TimestampFormat};

@@ -20,7 +20,7 @@ pub(crate) use hint::Hinting;
 use super::Input;
 use super::format::{Format, Kind};
 use crate::catalog::OptionError;
-use crate::record::Schema;
+use crate::record::{DataType, Schema};
 
 /// How far a call of [`Inference::feed`] came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Inference {
 enum Sampler {
     Csv(csv::CsvSampler),
     Json(json::JsonSampler),
+    /// There is nothing to look at: these are the columns.
+    Fixed(Arc<Schema>),
 }
 
 impl Inference {
@@ -76,6 +78,8 @@ impl Inference {
         let sampler = match &format.kind {
             Kind::Csv(options) => Sampler::Csv(csv::CsvSampler::new(options.clone())),
             Kind::Json(options) => Sampler::Json(json::JsonSampler::new(options.clone())),
+            Kind::Text(_) => Sampler::Fixed(Schema::of([("line", DataType::Varchar)])),
+            Kind::Raw(_) => Sampler::Fixed(Schema::of([("content", DataType::Bytes)])),
         };
         Ok(Self { format: format.clone(), sampler, sample_rows: u64::try_from(sample_rows).ok() })
     }
@@ -86,6 +90,7 @@ impl Inference {
         match &mut self.sampler {
             Sampler::Csv(sampler) => sampler.feed(bytes, input, limit),
             Sampler::Json(sampler) => sampler.feed(bytes, input, limit),
+            Sampler::Fixed(_) => Fed { consumed: 0, enough: true },
         }
     }
 
@@ -106,6 +111,7 @@ impl Inference {
                 let kind = self.format.kind.clone();
                 Ok(Inferred { schema, format: self.format.inferred(kind), rows })
             }
+            Sampler::Fixed(schema) => Ok(Inferred { schema, format: self.format, rows: 0 }),
         }
     }
 }

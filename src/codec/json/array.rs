@@ -101,7 +101,7 @@ impl Elements {
                 }
                 let here = Origin { offset: here.offset + blanks as u64, line: origin.line + done.lines };
                 let error = RecordError::new(ErrorCode::Malformed, "something follows the array").at_byte(0);
-                self.lost = Some((Skipped::new(here, self.max, error), Search::Never));
+                self.lost = Some((Skipped::new(here, self.max, error).exact(), Search::Never));
                 continue;
             }
             if rest.is_empty() && input == Input::Partial {
@@ -242,7 +242,7 @@ impl Elements {
             }
             State::Start | State::Closed => {
                 self.state = State::Closed;
-                self.lost = Some((Skipped::new(here, self.max, error), Search::Never));
+                self.lost = Some((Skipped::new(here, self.max, error).exact(), Search::Never));
             }
             // A comma is missing, or there is one too many: what follows is read as if nothing were.
             State::Anywhere | State::Behind if matches!(next, Some(b'{' | b']')) => {
@@ -252,7 +252,7 @@ impl Elements {
             State::Anywhere | State::Behind => {
                 self.state = State::Behind;
                 let search = Search::Brackets { depth: 0, quoted: false, escaped: false };
-                self.lost = Some((Skipped::new(here, self.max, error), search));
+                self.lost = Some((Skipped::new(here, self.max, error).exact(), search));
             }
         }
     }
@@ -286,7 +286,7 @@ impl Elements {
             Ok(end) if end - at <= self.max => {
                 record.set_offset(Some(here.offset as i64));
                 out.add_bytes(end - at);
-                return Ok(Some(end));
+                Ok(Some(end))
             }
             Ok(_) => {
                 out.undo();
@@ -347,7 +347,7 @@ impl Elements {
         let stop = (at + error.at.unwrap_or(0)).min(text.len());
         let looked = text.as_bytes().get(at..stop).unwrap_or(&[]);
         let stop = memchr::memrchr(b'\n', looked).map_or(stop, |newline| at + newline);
-        let mut skipped = Skipped::new(here, keep, error);
+        let mut skipped = Skipped::new(here, keep, error).exact();
         match lead {
             Some(lead) if !long => {
                 skipped.extend(text.as_bytes().get(at..stop).unwrap_or(&[]));
