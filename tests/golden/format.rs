@@ -84,9 +84,8 @@ pub fn parse(text: &str) -> Topic {
     let mut at = 0;
     while at < lines.len() {
         let line = lines[at];
-        if line.is_empty() || (line.starts_with('#') && !state.mark(line)) {
-            at += 1;
-        } else if line.starts_with('#') {
+        if line.is_empty() || line.starts_with('#') {
+            state.mark(line);
             at += 1;
         } else {
             let end = (at..lines.len()).find(|&i| lines[i].is_empty()).unwrap_or(lines.len());
@@ -99,12 +98,11 @@ pub fn parse(text: &str) -> Topic {
 }
 
 impl State {
-    fn mark(&mut self, line: &str) -> bool {
-        let reason = line.strip_prefix("# pending:");
-        if let Some(reason) = reason {
+    /// Notes a `# pending:` line for the case that follows.
+    fn mark(&mut self, line: &str) {
+        if let Some(reason) = line.strip_prefix("# pending:") {
             self.pending = Some(reason.trim().to_string());
         }
-        reason.is_some()
     }
 
     fn block(&mut self, lines: &[&str], first: usize) {
@@ -133,11 +131,8 @@ impl State {
     fn eval(&mut self, over: &str, lines: &[&str], first: usize) {
         let over = over.strip_prefix("over ").map(str::to_string);
         for (i, line) in lines.iter().enumerate() {
-            if line.starts_with("# pending:") {
-                self.mark(line);
-                continue;
-            }
             if line.starts_with('#') {
+                self.mark(line);
                 continue;
             }
             let Some((expression, value)) = line.rsplit_once(" => ") else {
