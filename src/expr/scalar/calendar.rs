@@ -84,18 +84,6 @@ impl Moment {
         let (year, month, day) = civil_from_days(day_number);
         Self { day_number, year, month, day, time: micros.rem_euclid(MICROS_PER_DAY) }
     }
-    pub(super) fn hour(&self) -> i64 {
-        self.time / MICROS_PER_HOUR
-    }
-    pub(super) fn minute(&self) -> i64 {
-        self.time / MICROS_PER_MINUTE % 60
-    }
-    pub(super) fn second(&self) -> i64 {
-        self.time / MICROS_PER_SECOND % 60
-    }
-    pub(super) fn fraction(&self) -> i64 {
-        self.time % MICROS_PER_SECOND
-    }
     /// 0 is Sunday.
     pub(super) fn weekday(&self) -> i64 {
         // 1970-01-01 was a Thursday.

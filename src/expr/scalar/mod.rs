@@ -11,6 +11,7 @@ mod values;
 
 mod math;
 mod number;
+mod number_format;
 mod random;
 mod trigonometry;
 
@@ -25,7 +26,10 @@ mod map;
 
 mod calendar;
 mod datetime;
+mod from_text;
 mod span;
+mod template;
+mod to_char;
 
 mod json;
 mod json_build;
@@ -44,11 +48,14 @@ const FAMILIES: &[Family] = &[
     ("math", math::functions),
     ("math", number::functions),
     ("math", trigonometry::functions),
+    ("convert", number_format::functions),
     ("string", string::functions),
     ("string", quote::functions),
     ("regexp", regexp::functions),
     ("datetime", datetime::functions),
     ("datetime", span::functions),
+    ("datetime", to_char::functions),
+    ("datetime", from_text::functions),
     ("array", array::functions),
     ("array", fold::functions),
     ("map", map::functions),
