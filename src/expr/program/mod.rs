@@ -29,6 +29,9 @@ pub enum Datum<'a> {
     Own(FieldValue),
 }
 
+// What evaluation hands up is small.
+const _: () = assert!(size_of::<EvalResult<Datum<'_>>>() == 24 && size_of::<EvalResult<Option<i64>>>() == 16);
+
 impl Deref for Datum<'_> {
     type Target = FieldValue;
     #[inline]

@@ -183,7 +183,7 @@ pub fn between(expr: Expr, low: Expr, high: Expr, negated: bool) -> Typed {
     }
 }
 
-/// LIKE and relatives; a constant regular expression is checked here. `escape` is the ESCAPE character: a backslash
+/// LIKE and relatives; a constant pattern is checked here. `escape` is the ESCAPE character: a backslash
 /// if absent, none at all if it is `'\0'` (`ESCAPE ''`).
 ///
 /// # Errors
@@ -197,11 +197,7 @@ pub fn like(kind: LikeKind, expr: Expr, pattern: Expr, escape: Option<char>, neg
                 .with_hint("write CAST(… AS VARCHAR)")),
         };
     let (expr, pattern) = (text(expr)?, text(pattern)?);
-    // All that can be wrong with LIKE is an escape at the end, which PostgreSQL too reports per row.
-    let checked = !matches!(kind, LikeKind::Like | LikeKind::ILike);
-    if let Expr::Literal { value: FieldValue::String(p), .. } = &pattern
-        && checked
-    {
+    if let Expr::Literal { value: FieldValue::String(p), .. } = &pattern {
         crate::expr::Pattern::new(kind, p, escape).map_err(TypeError::new)?;
     }
     bounded(Expr::Like { kind, expr: Box::new(expr), pattern: Box::new(pattern), escape, negated })
