@@ -337,7 +337,10 @@ fn text_operators() {
     assert!(typing::like(LikeKind::Regex, col("s"), string("("), None, false).is_err());
     assert!(typing::like(LikeKind::Like, col("s"), string(r"A\"), None, false).is_err());
     let computed = || bin(Concat, col("s"), string(r"\"));
-    assert_eq!(show(typing::like(LikeKind::Like, computed(), computed(), None, false).unwrap()), "invalid_argument");
+    assert_eq!(
+        show(typing::like(LikeKind::Like, computed(), computed(), None, false).unwrap()),
+        "invalid_argument"
+    );
     assert!(typing::like(LikeKind::Like, col("i"), string("7"), None, false).is_err());
 }
 
