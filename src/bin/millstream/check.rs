@@ -1,0 +1,46 @@
+//! `check` and `explain`: a pipeline is read, never run.
+
+use millstream::Engine;
+use millstream::plan::{ExplainFormat, ExplainStage};
+
+use super::args::{CheckArgs, ExplainArgs, PlanFormat, PlanStage};
+use super::run::{read_pipeline, set_all};
+use super::{Failed, output};
+
+/// `millstream check FILE`.
+pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
+    let text = read_pipeline(&args.pipeline)?;
+    let engine = Engine::new();
+    set_all(&engine, &args.set)?;
+    let name = args.pipeline.display().to_string();
+    let prepared = engine.pipeline(&name, &text)?;
+    let jobs = prepared.jobs();
+    prepared.into_sink(|_| Ok(std::sync::Arc::new(millstream::connector::blackhole::Blackhole::new(false).0)))?.check()?;
+    for job in &jobs {
+        let sinks: Vec<&str> = job.sinks.iter().map(|s| if s.is_empty() { "standard output" } else { s }).collect();
+        output::say(&format!("{}: {} → {}", job.name, job.sources.join(", "), sinks.join(", ")));
+    }
+    output::say(&format!("{name}: ok ({} job{})", jobs.len(), if jobs.len() == 1 { "" } else { "s" }));
+    Ok(0)
+}
+
+/// `millstream explain FILE`.
+pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failed> {
+    let text = read_pipeline(&args.pipeline)?;
+    let engine = Engine::new();
+    let stage = match args.stage {
+        PlanStage::All => ExplainStage::All,
+        PlanStage::Logical => ExplainStage::Logical,
+        PlanStage::Optimized => ExplainStage::Optimized,
+        PlanStage::Physical => ExplainStage::Physical,
+    };
+    let format = match args.format {
+        PlanFormat::Text => ExplainFormat::Text,
+        PlanFormat::Json => ExplainFormat::Json,
+        PlanFormat::Dot => ExplainFormat::Dot,
+    };
+    let plan = engine.explain(&args.pipeline.display().to_string(), &text, stage, format)?;
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{}", plan.trim_end())?;
+    Ok(0)
+}

@@ -1,0 +1,32 @@
+//! `generate`: sample data through the engine's own generator.
+
+use millstream::Engine;
+
+use super::args::GenerateArgs;
+use super::{Failed, output, progress};
+
+/// `millstream generate PRESET`.
+pub(crate) fn generate(args: &GenerateArgs) -> Result<u8, Failed> {
+    let quote = |s: &str| s.replace('\'', "''");
+    let format = args.format.as_ref().map(|f| format!(", format = '{}'", quote(f))).unwrap_or_default();
+    let target = match &args.out {
+        Some(path) => format!("connector = 'file', path = '{}'", quote(&path.display().to_string())),
+        None => "connector = 'stdout'".to_owned(),
+    };
+    let sql = format!(
+        "CREATE STREAM rows WITH (connector = 'generator', preset = '{}', rows = '{}', seed = '{}');
+         CREATE STREAM target WITH ({target}{format});
+         INSERT INTO target SELECT * FROM rows;",
+        quote(&args.preset),
+        args.rows,
+        args.seed
+    );
+    let stats = match Engine::new().pipeline("generate", &sql)?.start()?.wait() {
+        Err(millstream::Error::Job(millstream::job::JobError::BrokenPipe { .. })) => return Ok(0),
+        other => other?,
+    };
+    if args.out.is_some() {
+        output::say(&progress::summary(&stats));
+    }
+    Ok(0)
+}

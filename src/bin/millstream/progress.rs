@@ -1,0 +1,134 @@
+//! What is shown while jobs run: a live line on a terminal, plain lines every ten seconds elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use millstream::job::Stopper;
+use millstream::observe::JobStats;
+
+/// A thread that reports progress until it is dropped.
+pub(crate) struct Progress {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Starts reporting. `quiet`, or rows on the same terminal, report nothing.
+    pub(crate) fn start(stoppers: Vec<Stopper>, quiet: bool, rows_on_terminal: bool) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let live = std::io::stderr().is_terminal();
+        if quiet || (rows_on_terminal && live) {
+            return Self { done, thread: None };
+        }
+        let flag = done.clone();
+        let thread = std::thread::Builder::new()
+            .name("ms-progress".into())
+            .spawn(move || if live { spin(&stoppers, &flag) } else { log_lines(&stoppers, &flag) })
+            .ok();
+        Self { done, thread }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It only prints; if it panicked there is nothing to clean up.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Totals {
+    records: u64,
+    bytes: u64,
+    written: u64,
+    rejected: u64,
+}
+
+fn totals(stoppers: &[Stopper]) -> Totals {
+    let mut t = Totals { records: 0, bytes: 0, written: 0, rejected: 0 };
+    for s in stoppers {
+        let stats = s.stats();
+        t.records += stats.records_in;
+        t.bytes += stats.bytes_in;
+        t.written += stats.records_out;
+        t.rejected += stats.rejected;
+    }
+    t
+}
+
+fn line(t: &Totals, before: &Totals, seconds: f64) -> String {
+    let rate = |now: u64, then: u64| ((now.saturating_sub(then)) as f64 / seconds.max(1e-3)) as u64;
+    let rejected = if t.rejected > 0 { format!(", {} rejected", HumanCount(t.rejected)) } else { String::new() };
+    format!(
+        "{} rows read, {} written{rejected}  {} rows/s  {}/s",
+        HumanCount(t.records),
+        HumanCount(t.written),
+        HumanCount(rate(t.records, before.records)),
+        HumanBytes(rate(t.bytes, before.bytes)),
+    )
+}
+
+fn spin(stoppers: &[Stopper], done: &AtomicBool) {
+    // Nothing flickers for jobs that are over at once.
+    std::thread::park_timeout(Duration::from_millis(300));
+    if done.load(Ordering::Acquire) {
+        return;
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {elapsed_precise} {msg}") {
+        bar.set_style(style);
+    }
+    let mut before = totals(stoppers);
+    let mut at = Instant::now();
+    while !done.load(Ordering::Acquire) {
+        std::thread::park_timeout(Duration::from_millis(200));
+        let now = totals(stoppers);
+        bar.set_message(line(&now, &before, at.elapsed().as_secs_f64()));
+        bar.tick();
+        (before, at) = (now, Instant::now());
+    }
+    bar.finish_and_clear();
+}
+
+fn log_lines(stoppers: &[Stopper], done: &AtomicBool) {
+    let mut before = totals(stoppers);
+    let mut at = Instant::now();
+    while !done.load(Ordering::Acquire) {
+        std::thread::park_timeout(Duration::from_millis(500));
+        if at.elapsed() >= Duration::from_secs(10) && !done.load(Ordering::Acquire) {
+            let now = totals(stoppers);
+            super::output::say(&line(&now, &before, at.elapsed().as_secs_f64()));
+            (before, at) = (now, Instant::now());
+        }
+    }
+}
+
+/// One line about a job that has ended.
+pub(crate) fn summary(stats: &JobStats) -> String {
+    let seconds = stats.wall_s.max(1e-9);
+    let mut parts = vec![format!("{} rows read", HumanCount(stats.records_in))];
+    if stats.filtered > 0 {
+        parts.push(format!("{} filtered out", HumanCount(stats.filtered)));
+    }
+    parts.push(format!("{} written", HumanCount(stats.records_out)));
+    if stats.rejected > 0 {
+        parts.push(format!("{} rejected ({} dead letters)", HumanCount(stats.rejected), HumanCount(stats.dead_letters)));
+    }
+    let speed = if stats.wall_s > 0.0005 {
+        format!(
+            " ({} rows/s, {}/s)",
+            HumanCount((stats.records_in as f64 / seconds) as u64),
+            HumanBytes((stats.bytes_in as f64 / seconds) as u64)
+        )
+    } else {
+        String::new()
+    };
+    format!("{}: {} in {:.2} s{speed}", stats.job, parts.join(", "), stats.wall_s)
+}

@@ -1,0 +1,154 @@
+//! `run` and `sql`: jobs from start to end.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use millstream::{Engine, Job, Prepared};
+
+use super::args::{JobArgs, RowFormat, RunArgs, SqlArgs, StatsFormat};
+use super::output::{self, Frame};
+use super::progress::{self, Progress};
+use super::{Failed, signals, vars};
+
+/// `millstream run FILE`.
+pub(crate) fn pipeline(args: &RunArgs) -> Result<u8, Failed> {
+    let text = read_pipeline(&args.pipeline)?;
+    let engine = engine_for(&args.job)?;
+    let prepared = engine.pipeline(&args.pipeline.display().to_string(), &text)?;
+    if prepared.jobs().is_empty() && prepared.answers().is_empty() {
+        return Err(Failed::usage(format!(
+            "{}: there is nothing to run: no SELECT, INSERT or CREATE … AS",
+            args.pipeline.display()
+        )));
+    }
+    execute(&engine, prepared, &args.job, output::format_or_default(args.format), false)
+}
+
+/// `millstream sql QUERY`.
+pub(crate) fn one_liner(args: &SqlArgs) -> Result<u8, Failed> {
+    let mut text = match args.query.as_deref() {
+        None | Some("-") => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|e| Failed::usage(format!("can't read the query from standard input: {e}")))?;
+            text
+        }
+        Some(query) => query.to_owned(),
+    };
+    if let Some(limit) = args.limit {
+        text = limited(&text, limit);
+    }
+    let engine = engine_for(&args.job)?;
+    let prepared = engine.pipeline("query", &text)?;
+    if prepared.jobs().is_empty() && prepared.answers().is_empty() {
+        return Err(Failed::usage("there is nothing to run: no SELECT, INSERT or CREATE … AS"));
+    }
+    execute(&engine, prepared, &args.job, output::format_or_default(args.format), true)
+}
+
+/// The last query with a LIMIT around it.
+fn limited(text: &str, limit: u64) -> String {
+    let text = text.trim_end().trim_end_matches(';');
+    match text.rfind(';') {
+        Some(at) => format!("{}; SELECT * FROM ({}\n) LIMIT {limit}", &text[..at], &text[at + 1..]),
+        None => format!("SELECT * FROM ({text}\n) LIMIT {limit}"),
+    }
+}
+
+/// Reads a pipeline file and puts the environment's values into it.
+pub(crate) fn read_pipeline(path: &Path) -> Result<String, Failed> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failed::usage(format!("can't read the pipeline {}: {e}", path.display())))?;
+    vars::substitute(&text, |name| std::env::var(name).ok())
+        .map_err(|e| Failed::usage(format!("{}: {e}", path.display())))
+}
+
+/// An engine with the settings of environment and flags; SET in the text overrides them.
+fn engine_for(args: &JobArgs) -> Result<Engine, Failed> {
+    let engine = Engine::new();
+    for spec in millstream::catalog::SETTINGS {
+        if let Ok(value) = std::env::var(format!("MILLSTREAM_{}", spec.name.to_ascii_uppercase())) {
+            engine.set(spec.name, &value)?;
+        }
+    }
+    if let Some(n) = args.threads {
+        engine.set("threads", &n.to_string())?;
+    }
+    if let Some(n) = args.batch_rows {
+        engine.set("batch_rows", &n.to_string())?;
+    }
+    if let Some(dir) = &args.state {
+        engine.set("state", &dir.display().to_string())?;
+    }
+    set_all(&engine, &args.set)?;
+    Ok(engine)
+}
+
+/// `--set name=value`.
+pub(crate) fn set_all(engine: &Engine, pairs: &[String]) -> Result<(), Failed> {
+    for pair in pairs {
+        match pair.split_once('=') {
+            Some((name, value)) => engine.set(name.trim(), value.trim())?,
+            None => return Err(Failed::usage(format!("--set takes name=value, not '{pair}'"))),
+        }
+    }
+    Ok(())
+}
+
+fn execute(
+    engine: &Engine,
+    prepared: Prepared,
+    args: &JobArgs,
+    format: RowFormat,
+    one_liner: bool,
+) -> Result<u8, Failed> {
+    for answer in prepared.answers() {
+        output::print_answer(answer, format)?;
+    }
+    let summaries = prepared.jobs();
+    if summaries.is_empty() {
+        return Ok(0);
+    }
+    let live = summaries.iter().any(|j| !j.bounded);
+    let prints = summaries.iter().any(|j| j.schema.is_some());
+    let frame = if live { Frame::Live } else { Frame::Ends };
+    let prepared = prepared.into_sink(|schema| output::row_sink(engine, format, schema, frame))?;
+    let jobs = prepared.start_all()?;
+    let stoppers: Vec<_> = jobs.iter().map(Job::stopper).collect();
+    let received = signals::watch(stoppers.clone(), args.quiet || one_liner)?;
+    let shows_rows = prints && std::io::stdout().is_terminal() && (live || format != RowFormat::Table);
+    let progress = Progress::start(stoppers.clone(), args.quiet, shows_rows);
+    let outcomes: Vec<_> = jobs.into_iter().map(Job::wait).collect();
+    drop(progress);
+    report(&stoppers, args, one_liner, prints);
+    let mut code = 0;
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) | Err(millstream::Error::Job(millstream::job::JobError::BrokenPipe { .. })) => {}
+            Err(e) => {
+                code = code.max(e.exit_code());
+                output::complain(&e.to_string());
+            }
+        }
+    }
+    if code == 0 && one_liner && received.interrupted() {
+        return Ok(130);
+    }
+    Ok(code)
+}
+
+/// The summary line of each job, or its statistics as JSON, on stderr.
+fn report(stoppers: &[millstream::job::Stopper], args: &JobArgs, one_liner: bool, prints: bool) {
+    for stopper in stoppers {
+        let stats = stopper.stats();
+        if args.stats == Some(StatsFormat::Json) {
+            match serde_json::to_string(&stats) {
+                Ok(json) => output::say(&json),
+                Err(e) => output::complain(&format!("can't print the statistics: {e}")),
+            }
+        } else if !args.quiet && !(one_liner && prints && !std::io::stderr().is_terminal()) {
+            output::say(&progress::summary(&stats));
+        }
+    }
+}
