@@ -17,6 +17,7 @@ use crate::connector::{ConnectorSpec, Connectors};
 use crate::error::{Error, SqlErrors};
 use crate::expr::{FunctionRegistry, FunctionSpec};
 use crate::io::{DataReader, DataSink, DataSource, DataWriter};
+use crate::plan::{ExplainFormat, ExplainStage};
 use crate::record::{Batch, Schema};
 use relations::{Entry, Relations};
 
@@ -173,13 +174,21 @@ impl Engine {
     /// # Errors
     /// As [`sql`](Self::sql).
     pub fn pipeline(&self, name: &str, text: &str) -> Result<Prepared, Error> {
-        script::run(self, name, text).map_err(|e| match e {
-            script::Failure::Sql(mut diagnostics) => {
-                diagnostics.sort_by_key(|d| d.span);
-                Error::Sql(SqlErrors { name: name.to_owned(), text: text.to_owned(), diagnostics })
-            }
-            script::Failure::Other(e) => e,
-        })
+        script::run(self, name, text).map_err(|e| located(e, name, text))
+    }
+
+    /// The plan of a named text's queries, which are not prepared to run.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql).
+    pub fn explain(
+        &self,
+        name: &str,
+        text: &str,
+        stages: &[ExplainStage],
+        format: ExplainFormat,
+    ) -> Result<String, Error> {
+        script::explain(self, text, stages, format).map_err(|e| located(e, name, text))
     }
 
     /// The connectors that `connector = '…'` knows.
@@ -190,6 +199,17 @@ impl Engine {
     /// The functions that queries may call.
     pub fn functions(&self) -> Arc<FunctionRegistry> {
         self.functions.lock().clone()
+    }
+}
+
+/// Puts the text to its errors.
+fn located(failure: script::Failure, name: &str, text: &str) -> Error {
+    match failure {
+        script::Failure::Sql(mut diagnostics) => {
+            diagnostics.sort_by_key(|d| d.span);
+            Error::Sql(SqlErrors { name: name.to_owned(), text: text.to_owned(), diagnostics })
+        }
+        script::Failure::Other(e) => e,
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::connector::memory::{ChannelSink, OnceSink, Rows};
 use crate::error::Error;
-use crate::io::{DataSink, DataWriter};
+use crate::io::{Boundedness, DataSink, DataWriter};
 use crate::job::{self, JobConfig, JobError, JobHandle, JobSpec, SinkPart, SourcePart, Step, Stop, Stopper};
 use crate::observe::JobStats;
-use crate::plan::{JobPlan, LogicalPlan};
+use crate::plan::JobPlan;
 use crate::record::{DataType, FieldValue, Schema};
 
 /// Batches that wait for a program that reads rows.
@@ -61,6 +61,8 @@ pub struct JobSummary {
     pub sinks: Vec<String>,
     /// The columns that a bare SELECT gives.
     pub schema: Option<Arc<Schema>>,
+    /// Whether every source ends by itself.
+    pub bounded: bool,
     /// The whole plan.
     pub plan: JobPlan,
 }
@@ -94,6 +96,7 @@ impl Prepared {
                 sources: j.plan.sources.iter().map(|s| s.relation.clone()).collect(),
                 sinks: j.plan.sinks.iter().map(|s| s.relation.clone()).collect(),
                 schema: j.plan.sinks.iter().find(|s| s.relation.is_empty()).map(|s| s.schema.clone()),
+                bounded: j.sources.iter().all(|s| s.source.boundedness() == Boundedness::Bounded),
                 plan: j.plan.clone(),
             })
             .collect()
@@ -271,8 +274,3 @@ impl Job {
     }
 }
 
-/// The plan of some outputs, as EXPLAIN prints it.
-pub(super) fn explain_text(outputs: Vec<(String, LogicalPlan)>) -> String {
-    let optimized = outputs.into_iter().map(|(s, p)| (s, crate::plan::optimize(p))).collect();
-    format!("{:#?}", crate::plan::lower(optimized))
-}

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::expr::FunctionRegistry;
 use crate::io::DataSource;
 use crate::job::{JobConfig, SinkPart, SourcePart};
-use crate::plan::{JobPlan, LogicalPlan, SourceSpec, lower, optimize};
+use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, SourceSpec, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{Binder, CreateRelation, Diagnostic, InsertTarget, Located, Span, Statement, parse};
 
@@ -42,7 +42,23 @@ struct Script<'a> {
     answers: Vec<Answer>,
 }
 
+/// Declares, binds and plans, and makes jobs of the queries.
 pub(super) fn run(engine: &Engine, name: &str, text: &str) -> Result<Prepared, Failure> {
+    bind(engine, text)?.prepare(name)
+}
+
+/// The plan of a text's queries.
+pub(super) fn explain(
+    engine: &Engine,
+    text: &str,
+    stages: &[ExplainStage],
+    format: ExplainFormat,
+) -> Result<String, Failure> {
+    let outputs: Vec<_> = bind(engine, text)?.outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
+    Ok(plan::explain(&outputs, stages, format))
+}
+
+fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
     let mut script = Script {
         engine,
         functions: engine.functions(),
@@ -60,7 +76,7 @@ pub(super) fn run(engine: &Engine, name: &str, text: &str) -> Result<Prepared, F
     if !script.diagnostics.is_empty() {
         return Err(Failure::Sql(script.diagnostics));
     }
-    script.prepare(name)
+    Ok(script)
 }
 
 impl Script<'_> {
@@ -226,8 +242,9 @@ impl Script<'_> {
         }
         let outputs = self.outputs.split_off(before);
         if self.diagnostics.len() == diagnostics {
-            let outputs = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
-            self.answers.push(Answer::text("plan", &prepared::explain_text(outputs)));
+            let outputs: Vec<_> = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
+            let text = plan::explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text);
+            self.answers.push(Answer::text("plan", &text));
         }
     }
 

@@ -28,18 +28,18 @@ pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
 pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failed> {
     let text = read_pipeline(&args.pipeline)?;
     let engine = Engine::new();
-    let stage = match args.stage {
-        PlanStage::All => ExplainStage::All,
-        PlanStage::Logical => ExplainStage::Logical,
-        PlanStage::Optimized => ExplainStage::Optimized,
-        PlanStage::Physical => ExplainStage::Physical,
+    let stages: &[ExplainStage] = match args.stage {
+        PlanStage::All => &ExplainStage::ALL,
+        PlanStage::Logical => &[ExplainStage::Logical],
+        PlanStage::Optimized => &[ExplainStage::Optimized],
+        PlanStage::Physical => &[ExplainStage::Physical],
     };
     let format = match args.format {
         PlanFormat::Text => ExplainFormat::Text,
         PlanFormat::Json => ExplainFormat::Json,
         PlanFormat::Dot => ExplainFormat::Dot,
     };
-    let plan = engine.explain(&args.pipeline.display().to_string(), &text, stage, format)?;
+    let plan = engine.explain(&args.pipeline.display().to_string(), &text, stages, format)?;
     use std::io::Write;
     writeln!(std::io::stdout(), "{}", plan.trim_end())?;
     Ok(0)
