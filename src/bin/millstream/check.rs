@@ -15,9 +15,12 @@ pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
     let name = args.pipeline.display().to_string();
     let prepared = engine.pipeline(&name, &text)?;
     let jobs = prepared.jobs();
-    prepared.into_sink(|_| Ok(std::sync::Arc::new(millstream::connector::blackhole::Blackhole::new(false).0)))?.check()?;
+    prepared
+        .into_sink(|_| Ok(std::sync::Arc::new(millstream::connector::blackhole::Blackhole::new(false).0)))?
+        .check()?;
     for job in &jobs {
-        let sinks: Vec<&str> = job.sinks.iter().map(|s| if s.is_empty() { "standard output" } else { s }).collect();
+        let sinks: Vec<&str> =
+            job.sinks.iter().map(|s| if s.is_empty() { "standard output" } else { s }).collect();
         output::say(&format!("{}: {} → {}", job.name, job.sources.join(", "), sinks.join(", ")));
     }
     output::say(&format!("{name}: ok ({} job{})", jobs.len(), if jobs.len() == 1 { "" } else { "s" }));

@@ -65,7 +65,8 @@ fn totals(stoppers: &[Stopper]) -> Totals {
 
 fn line(t: &Totals, before: &Totals, seconds: f64) -> String {
     let rate = |now: u64, then: u64| ((now.saturating_sub(then)) as f64 / seconds.max(1e-3)) as u64;
-    let rejected = if t.rejected > 0 { format!(", {} rejected", HumanCount(t.rejected)) } else { String::new() };
+    let rejected =
+        if t.rejected > 0 { format!(", {} rejected", HumanCount(t.rejected)) } else { String::new() };
     format!(
         "{} rows read, {} written{rejected}  {} rows/s  {}/s",
         HumanCount(t.records),
@@ -119,7 +120,11 @@ pub(crate) fn summary(stats: &JobStats) -> String {
     }
     parts.push(format!("{} written", HumanCount(stats.records_out)));
     if stats.rejected > 0 {
-        parts.push(format!("{} rejected ({} dead letters)", HumanCount(stats.rejected), HumanCount(stats.dead_letters)));
+        parts.push(format!(
+            "{} rejected ({} dead letters)",
+            HumanCount(stats.rejected),
+            HumanCount(stats.dead_letters)
+        ));
     }
     let speed = if stats.wall_s > 0.0005 {
         format!(

@@ -33,7 +33,9 @@ pub(crate) fn watch(stoppers: Vec<Stopper>, quiet: bool) -> std::io::Result<Rece
                 std::process::exit(128 + signal);
             }
             if !quiet {
-                super::output::say("stopping: reading no more, writing what was read (a second signal ends at once)");
+                super::output::say(
+                    "stopping: reading no more, writing what was read (a second signal ends at once)",
+                );
             }
             stoppers.iter().for_each(|s| s.stop(Stop::Drain));
             let after = std::thread::Builder::new().name("ms-deadline".into());

@@ -59,10 +59,8 @@ pub(crate) fn print_answer(answer: &Answer, format: RowFormat) -> std::io::Resul
         (RowFormat::Csv, _) => {
             writeln!(out, "{}", names.join(","))?;
             for row in &answer.rows {
-                let cells: Vec<String> = row
-                    .iter()
-                    .map(|v| format!("\"{}\"", table::cell(v).replace('"', "\"\"")))
-                    .collect();
+                let cells: Vec<String> =
+                    row.iter().map(|v| format!("\"{}\"", table::cell(v).replace('"', "\"\""))).collect();
                 writeln!(out, "{}", cells.join(","))?;
             }
         }

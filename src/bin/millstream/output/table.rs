@@ -117,7 +117,12 @@ impl DataWriter for TableWriter {
             let rows = if self.total == 1 { "row" } else { "rows" };
             match hidden {
                 0 => writeln!(out, "{} {rows}", self.total)?,
-                _ => writeln!(out, "{} {rows} ({} shown; --format json or csv prints all)", self.total, all.len())?,
+                _ => writeln!(
+                    out,
+                    "{} {rows} ({} shown; --format json or csv prints all)",
+                    self.total,
+                    all.len()
+                )?,
             }
             out.flush()
         };
@@ -126,7 +131,11 @@ impl DataWriter for TableWriter {
 }
 
 /// Prints a small table at once.
-pub(crate) fn print_table(out: &mut dyn Write, schema: &Arc<Schema>, rows: &[Vec<FieldValue>]) -> std::io::Result<()> {
+pub(crate) fn print_table(
+    out: &mut dyn Write,
+    schema: &Arc<Schema>,
+    rows: &[Vec<FieldValue>],
+) -> std::io::Result<()> {
     let rows: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(cell).collect()).collect();
     let layout = Layout { max: 100, ..Layout::new(schema, &rows, &[]) };
     let layout = Layout { widths: layout.measure(schema, &rows), ..layout };
@@ -180,7 +189,11 @@ impl Layout {
                 true => cell.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
                 false => cell.clone(),
             };
-            line.push_str(&if *right { format!(" {shown:>width$} │") } else { format!(" {shown:<width$} │") });
+            line.push_str(&if *right {
+                format!(" {shown:>width$} │")
+            } else {
+                format!(" {shown:<width$} │")
+            });
         }
         writeln!(out, "{line}")
     }
@@ -204,4 +217,3 @@ pub(crate) fn cell(value: &FieldValue) -> String {
         text
     }
 }
-
