@@ -10,6 +10,7 @@ mod formats;
 pub mod generator;
 pub mod memory;
 mod registry;
+mod sample;
 mod stdio;
 #[cfg(test)]
 mod testing;

@@ -5,14 +5,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::file::{Compression, FileReader, FileSourceConfig, FileWriter, OpenInput, Output, RawFile};
-use super::formats::{decoder_of, encoder_of, format_of, max_record_bytes};
-use super::registry::{ConnectorSpec, SinkRequest, SourceRequest, Typed, declared_schema};
-use super::{MakeDecoder, MakeEncoder};
+use super::file::{Compression, FileSourceConfig, FileWriter, OpenInput, Output, RawFile, StreamSource};
+use super::formats::{encoder_of, format_of, max_record_bytes};
+use super::registry::{ConnectorSpec, SinkRequest, SourceRequest, Typed};
+use super::MakeEncoder;
 use crate::catalog::{OptionKind, OptionSpec};
-use crate::io::{Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Scan, SinkStart};
+use crate::io::{DataSink, DataSource, DataWriter, IoError, SinkStart};
 use crate::record::Schema;
 
 const OPTIONS: &[OptionSpec] = &[OptionSpec::new(
@@ -52,37 +50,6 @@ fn copy_of(fd: impl AsFd, name: &str) -> Result<File, IoError> {
     copied.map(File::from).map_err(|e| IoError::os(format!("can't use {name}"), e))
 }
 
-/// One byte stream that is open already: it can be read once and not from a position.
-pub(crate) struct StreamSource {
-    config: FileSourceConfig,
-    schema: Arc<Schema>,
-    decoder: MakeDecoder,
-    /// The stream, and what was read of it to infer columns.
-    input: Mutex<Option<(OpenInput, Vec<u8>)>>,
-}
-
-impl DataSource for StreamSource {
-    fn schema(&self) -> Arc<Schema> {
-        self.schema.clone()
-    }
-    fn projects(&self) -> bool {
-        true
-    }
-    fn boundedness(&self) -> Boundedness {
-        Boundedness::Bounded
-    }
-    fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
-        let decoder = (self.decoder)(scan)?;
-        let (input, sample) = self.input.lock().take().ok_or_else(|| {
-            IoError::unsupported(format!(
-                "{} is read already: it can't be opened a second time",
-                self.config.path
-            ))
-        })?;
-        Ok(Box::new(FileReader::of_stream(self.config.clone(), input, &sample, scan, decoder)))
-    }
-}
-
 fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
     let options = Typed { options: request.options, specs: OPTIONS };
     let format = format_of(&STDIN, request.name, request.options, None)?;
@@ -92,15 +59,7 @@ fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
     };
     let file = copy_of(io::stdin(), "standard input")?;
     let input = OpenInput::from_file(file, "standard input".into(), compression(&options)?)?;
-    if request.columns.is_empty() {
-        return Err(IoError::unsupported(format!(
-            "'{}' declares no columns, and inferring them is not supported yet",
-            request.name
-        )));
-    }
-    let schema = declared_schema(request.columns);
-    let decoder = decoder_of(format, &schema);
-    Ok(Arc::new(StreamSource { config, schema, decoder, input: Mutex::new(Some((input, Vec::new()))) }))
+    Ok(Arc::new(StreamSource::new(config, input, format, request)?))
 }
 
 struct Stdout {

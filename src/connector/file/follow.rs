@@ -105,11 +105,8 @@ impl FollowReader {
     /// Looks for new, renamed, lost and truncated files. Tells whether there may be something to read that was not.
     fn scan(&mut self) -> Result<bool, IoError> {
         let now = self.config.clock.monotonic();
-        let paths = match resolve(&self.config.path) {
-            Ok(paths) => paths,
-            // None there at the moment; any other trouble shows when a file is opened.
-            Err(_) => Vec::new(),
-        };
+        // None there at the moment; any other trouble shows when a file is opened.
+        let paths = resolve(&self.config.path).unwrap_or_default();
         let mut seen = vec![false; self.tails.len()];
         let mut news = Vec::new();
         for path in paths {

@@ -16,6 +16,7 @@ mod reader;
 mod sink;
 mod source;
 mod spec;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,12 +26,13 @@ use std::sync::Arc;
 use crate::record::BatchBuilder;
 
 pub use compression::Compression;
+pub(crate) use compression::read_error;
 pub(crate) use input::OpenInput;
 pub(crate) use output::{Output, RawFile};
-pub(crate) use reader::FileReader;
 pub use sink::{FileMode, FileSink};
 pub use source::{FileSource, FileSourceConfig};
 pub(crate) use spec::{SPEC, format_for_path};
+pub(crate) use stream::StreamSource;
 pub(crate) use writer::FileWriter;
 
 /// Sets `_topic` of the records from `first` on: done only if the plan reads it.

@@ -45,7 +45,7 @@ impl FileSourceConfig {
         }
     }
 
-    pub(super) fn compression_of(&self, path: &Path) -> Compression {
+    pub(crate) fn compression_of(&self, path: &Path) -> Compression {
         self.compression.unwrap_or_else(|| Compression::of_path(path))
     }
 }

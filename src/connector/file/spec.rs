@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compression::Compression;
+use super::input::OpenInput;
 use super::natural::resolve;
 use super::sink::{FileMode, FileSink};
 use super::source::{FileSource, FileSourceConfig};
+use super::stream::StreamSource;
 use crate::catalog::{OptionKind, OptionSpec};
 use crate::codec::Format;
 use crate::connector::formats::{decoder_of, encoder_of, format_of, max_record_bytes};
 use crate::connector::registry::{ConnectorSpec, SinkRequest, SourceRequest, Typed, declared_schema};
+use crate::connector::sample::infer_files;
 use crate::io::{DataSink, DataSource, IoError};
 
 const OPTIONS: &[OptionSpec] = &[
@@ -102,15 +105,21 @@ fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
         clock: request.clock.clone(),
         ..default
     };
-    if request.columns.is_empty() {
-        return Err(IoError::unsupported(format!(
-            "'{}' declares no columns, and inferring them is not supported yet",
-            request.name
-        )));
+    if !request.columns.is_empty() {
+        let schema = declared_schema(request.columns);
+        let decoder = decoder_of(format, &schema);
+        return Ok(Arc::new(FileSource::new(config, schema, decoder)));
     }
-    let schema = declared_schema(request.columns);
-    let decoder = decoder_of(format, &schema);
-    Ok(Arc::new(FileSource::new(config, schema, decoder)))
+    let files = resolve(&config.path)?;
+    if let [file] = files.as_slice() {
+        let input = OpenInput::open(file, config.compression_of(file))?;
+        if input.is_pipe() && !follow {
+            return Ok(Arc::new(StreamSource::new(config, input, format, request)?));
+        }
+    }
+    let inferred = infer_files(&files, &config, &format, request)?;
+    let decoder = decoder_of(inferred.format, &inferred.schema);
+    Ok(Arc::new(FileSource::new(config, inferred.schema, decoder)))
 }
 
 fn sink(request: &SinkRequest<'_>) -> Result<Arc<dyn DataSink>, IoError> {
