@@ -367,6 +367,21 @@ mod tests {
     }
 
     #[test]
+    fn no_two_layers_give_one_name_two_meanings() {
+        for spec in Connectors::builtin().iter() {
+            let common = || SOURCE_OPTIONS.iter().chain(SAMPLE_OPTIONS).chain([&CONNECTOR, &FORMAT]);
+            for format in crate::codec::FORMATS {
+                let mut names: Vec<_> =
+                    spec.options.iter().chain(format.options).chain(common()).map(|o| o.name).collect();
+                let all = names.len();
+                names.sort_unstable();
+                names.dedup();
+                assert_eq!(names.len(), all, "{} with {}", spec.name, format.name);
+            }
+        }
+    }
+
+    #[test]
     fn a_declaration_becomes_a_sink_and_a_source() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.csv.gz").to_string_lossy().into_owned();

@@ -37,7 +37,10 @@ pub(crate) fn infer_files(
 ) -> Result<Inferred, IoError> {
     let rows = sample_rows(request)?;
     let Some(path) = files.first() else {
-        return Err(IoError::config(format!("there is no file yet to infer the columns of '{}' from", request.name)));
+        return Err(IoError::config(format!(
+            "there is no file yet to infer the columns of '{}' from",
+            request.name
+        )));
     };
     if rows < 0 && files.len() > 1 {
         return Err(IoError::unsupported(format!(

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::MakeEncoder;
 use super::file::{Compression, FileSourceConfig, FileWriter, OpenInput, Output, RawFile, StreamSource};
 use super::formats::{encoder_of, format_of, max_record_bytes};
 use super::registry::{ConnectorSpec, SinkRequest, SourceRequest, Typed};
-use super::MakeEncoder;
 use crate::catalog::{OptionKind, OptionSpec};
 use crate::io::{DataSink, DataSource, DataWriter, IoError, SinkStart};
 use crate::record::Schema;

@@ -4,7 +4,7 @@ use crate::catalog::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
 use crate::codec::{BYTES_FORMAT, BytesFormat, TIMESTAMP_FORMAT, TimestampFormat};
 
 const LAYOUT: OptionSpec = OptionSpec::new(
-    "layout",
+    "framing",
     OptionKind::OneOf(&["auto", "lines", "array"]),
     "auto",
     "one object a line, or one array of objects; auto: an array if the file begins with [ (sinks: lines)",

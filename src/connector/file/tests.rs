@@ -330,3 +330,87 @@ fn csv_files_keep_the_contract() {
     );
     check_reader(&mut open).unwrap();
 }
+
+/// Columns and records of a source that declares none.
+fn inferred(path: &Path, options: &[(&str, &str)]) -> Result<(String, Vec<Item>), String> {
+    let mut all = crate::catalog::Options::new(options.iter().copied());
+    all.set("path", path.to_string_lossy());
+    let clock = crate::record::Clock::System;
+    let request = crate::connector::SourceRequest { name: "t", columns: &[], options: &all, clock: &clock };
+    let source = crate::connector::Connectors::builtin().source(&request).map_err(|e| e.to_string())?;
+    let schema = source.schema();
+    let wanted = crate::io::Scan { schema: schema.clone(), system: Default::default() };
+    let mut reader = source.open(&wanted).map_err(|e| e.to_string())?;
+    Ok((format!("{schema:?}"), read_all(reader.as_mut(), Limits::default())?))
+}
+
+#[test]
+fn columns_are_inferred_from_the_first_file() {
+    let d = dir();
+    let csv = "id,name\n1,ann\n2,\n";
+    let path = put(&d, "1.csv", csv);
+    put(&d, "2.csv.gz", gzip(&["id,name\n", "3,eve\n"]));
+    let expected = r#"{"id": BigInt, "name": Varchar}"#;
+    let (schema, items) = inferred(&path, &[]).unwrap();
+    assert_eq!((schema.as_str(), items.len()), (expected, 2));
+    let (schema, items) = inferred(d.path(), &[]).unwrap();
+    assert_eq!((schema.as_str(), items.len()), (expected, 3));
+    let e = inferred(d.path(), &[("sample_rows", "-1")]).unwrap_err();
+    assert!(e.contains("over several files is not supported yet"), "{e}");
+    // Wider than one piece of the sample, with the deciding row at the end.
+    let mut long: String = (0..20_000).map(|i| format!("{i},x\n")).collect();
+    long.push_str("1.5,y\n");
+    let path = put(&d, "long.csv", format!("id,name\n{long}"));
+    let (schema, items) = inferred(&path, &[("sample_rows", "-1")]).unwrap();
+    assert!(schema.contains("\"id\": Double") && items.len() == 20_001, "{schema}");
+    let (schema, items) = inferred(&path, &[]).unwrap();
+    assert!(schema.contains("\"id\": BigInt"), "{schema}");
+    assert!(matches!(items.last(), Some(Item::Reject(r)) if r.error.message.contains("sample_rows")));
+    let e = inferred(&put(&d, "empty.csv", ""), &[]).unwrap_err();
+    assert!(e.contains("empty.csv"), "{e}");
+}
+
+#[test]
+fn what_was_looked_at_in_a_pipe_is_not_lost() {
+    let d = dir();
+    let path = d.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let writer = {
+        let path = path.clone();
+        // Opening for writing waits for the reader.
+        std::thread::spawn(move || fs::write(path, "{\"a\":1,\"b\":\"x\"}\n{\"a\":2}\n{\"a\":3}\n").unwrap())
+    };
+    let (schema, items) = inferred(&path, &[("format", "json"), ("sample_rows", "2")]).unwrap();
+    writer.join().unwrap();
+    assert_eq!((schema.as_str(), items.len()), (r#"{"a": BigInt, "b": Varchar}"#, 3));
+    assert!(matches!(&items[2], Item::Record(r) if r.values()[0].as_i64() == Some(3)));
+}
+
+#[test]
+fn json_files_keep_the_contract() {
+    use crate::DataType::{BigInt, Varchar};
+    let d = dir();
+    let long = "z".repeat(600_000);
+    let path = put(
+        &d,
+        "a.jsonl",
+        format!(
+            "{{\"id\":1}}\nnot json\n\n{{\"id\":2,\"name\":\"x\"}}\n{{\"name\":\"{long}\"}}\n{{\"id\":\"t\"}}\n{{\"id\":3}}"
+        ),
+    );
+    let schema = crate::Schema::of([("id", BigInt), ("name", Varchar)]);
+    {
+        let mut open = || declared(&path, &[("max_record_bytes", "200")], &schema);
+        check_reader(&mut open).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let ids: Vec<_> = read_all(open().as_mut(), Limits::default())
+            .unwrap()
+            .iter()
+            .filter_map(|i| match i {
+                Item::Record(r) => r.values()[0].as_i64(),
+                Item::Reject(_) => None,
+            })
+            .collect();
+        assert_eq!(ids, [1, 2, 3]);
+    }
+}
