@@ -22,5 +22,5 @@ pub use decode::CsvDecoder;
 pub use dialect::{CsvOptions, HeaderMode, OPTIONS, RaggedRows};
 pub use encode::CsvEncoder;
 pub(crate) use header::{name_columns, split_line};
-pub(crate) use scan::{Scanned, Scanner};
+pub(crate) use scan::{Scanned, Scanner, unescape};
 pub(crate) use value::is_null_token;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::guess::{Column, Types};
 use super::{Fed, skip_line};
 use crate::codec::Input;
-use crate::codec::csv::{CsvOptions, HeaderMode, Scanned, Scanner, is_null_token, name_columns, split_line};
+use crate::codec::csv::{
+    CsvOptions, HeaderMode, Scanned, Scanner, is_null_token, name_columns, split_line, unescape,
+};
 use crate::record::{Field, Schema};
 
 /// Separators that are tried if none is stated.
@@ -30,6 +32,7 @@ pub(super) struct CsvSampler {
     /// Within a line that can't be read.
     skipping: bool,
     failure: Option<String>,
+    scratch: String,
 }
 
 impl CsvSampler {
@@ -43,6 +46,7 @@ impl CsvSampler {
             rows: 0,
             skipping: false,
             failure: None,
+            scratch: String::new(),
             options,
         }
     }
@@ -140,37 +144,29 @@ impl CsvSampler {
     }
 
     fn row(&mut self, record: &[u8]) {
-        let fields = if memchr::memchr(0, record).is_some() {
-            None
-        } else {
-            split_line(&self.scanner, record, self.options.quote, self.options.escape)
-        };
-        let Some(fields) = fields else {
+        let text = if memchr::memchr(0, record).is_none() { std::str::from_utf8(record).ok() } else { None };
+        let Some(text) = text else {
             if self.first.is_none() {
                 self.failure = Some("its first line is not UTF-8".into());
             }
             return;
         };
-        let quoted: Vec<bool> = self.scanner.spans().iter().map(|s| s.quoted).collect();
         self.rows += 1;
+        let (quote, escape) = (self.options.quote, self.options.escape);
         if self.first.is_none() {
+            let fields = split_line(&self.scanner, record, quote, escape).unwrap_or_default();
+            let quoted = self.scanner.spans().iter().map(|s| s.quoted).collect();
             self.columns = vec![Column::NEW; fields.len()];
             self.first = Some(FirstRow { fields, quoted });
-        } else {
-            self.see(&fields, &quoted);
+            return;
         }
-    }
-
-    fn see(&mut self, fields: &[String], quoted: &[bool]) {
-        for ((column, field), quoted) in self.columns.iter_mut().zip(fields).zip(quoted) {
-            if !quoted && (field.is_empty() || self.options.null_values.contains(field)) {
-                continue;
+        for (column, span) in self.columns.iter_mut().zip(self.scanner.spans()) {
+            let mut field = text.get(span.start..span.end).unwrap_or_default();
+            if let (true, Some(quote)) = (span.escaped, quote) {
+                unescape(field, quote, escape, &mut self.scratch);
+                field = &self.scratch;
             }
-            if !quoted && is_null_token(field) {
-                column.see_null_word();
-            } else {
-                column.see(field, &self.options.timestamp_format);
-            }
+            see(column, field, span.quoted, &self.options);
         }
     }
 
@@ -208,7 +204,9 @@ impl CsvSampler {
             self.rows -= 1;
             name_columns(first.fields.iter().map(String::as_str))
         } else {
-            self.see(&first.fields, &first.quoted);
+            for ((column, field), quoted) in self.columns.iter_mut().zip(&first.fields).zip(&first.quoted) {
+                see(column, field, *quoted, &self.options);
+            }
             name_columns(first.fields.iter().map(|_| ""))
         };
         let fields = names.iter().zip(&self.columns).map(|(n, c)| Field::new(n, c.data_type()));
@@ -218,5 +216,16 @@ impl CsvSampler {
             ..self.options
         };
         Ok((Schema::new(fields), options, self.rows))
+    }
+}
+
+fn see(column: &mut Column, field: &str, quoted: bool, options: &CsvOptions) {
+    if !quoted && (field.is_empty() || options.null_values.iter().any(|n| n == field)) {
+        return;
+    }
+    if !quoted && is_null_token(field) {
+        column.see_null_word();
+    } else {
+        column.see(field, &options.timestamp_format);
     }
 }
