@@ -10,6 +10,7 @@ use crate::sql::{
     Binder, Diagnostic, InsertTarget, ResolveError, ResolvedRelation, Resolver, Span, Statement, parse,
 };
 
+mod jobs;
 mod select;
 
 struct Catalog;
