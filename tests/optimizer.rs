@@ -367,9 +367,10 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
         .iter()
         .map(|s| match &s.values {
             None => scan(rows, &s.schema),
-            Some(values) => {
-                values.iter().map(|v| StreamRecord::with_values(s.schema.clone(), v.iter().cloned())).collect()
-            }
+            Some(values) => values
+                .iter()
+                .map(|v| StreamRecord::with_values(s.schema.clone(), v.iter().cloned()))
+                .collect(),
         })
         .collect();
     let mut nodes: Vec<Vec<StreamRecord>> = Vec::new();
@@ -425,7 +426,12 @@ fn is_subsequence(part: &[String], whole: &[String]) -> bool {
 
 fn compare(what: &str, sql: &str, plan: &str, reference: &Outcome, given: &Outcome) {
     let (expected, found) = (shown(&reference.rows), shown(&given.rows));
-    let case = || format!("{what}\n{sql}\n{plan}\nexpected {expected:#?}\nfound {found:#?}\nrejected {:?} and {:?}", reference.rejected, given.rejected);
+    let case = || {
+        format!(
+            "{what}\n{sql}\n{plan}\nexpected {expected:#?}\nfound {found:#?}\nrejected {:?} and {:?}",
+            reference.rejected, given.rejected
+        )
+    };
     if reference.rejected.is_empty() {
         assert!(given.rejected.is_empty(), "fails where the plan as written does not: {}", case());
         assert!(expected == found, "differs: {}", case());
@@ -445,9 +451,12 @@ fn optimized_and_lowered_plans_give_what_the_plan_as_written_gives() {
         let mut author = Author { dice: Dice::new(seed), fresh: 0 };
         let (sql, _) = author.select(3);
         let rows = rows(&mut author.dice);
-        let statement = parse(&sql).remove(0).unwrap_or_else(|e| panic!("seed {seed}: {}", e.render("q", &sql)));
+        let statement =
+            parse(&sql).remove(0).unwrap_or_else(|e| panic!("seed {seed}: {}", e.render("q", &sql)));
         let Statement::Select(query) = statement.node else { panic!("seed {seed}: {sql}") };
-        let plan = binder.bind_query(&query, &sql).unwrap_or_else(|e| panic!("seed {seed}: {}", e[0].render("q", &sql)));
+        let plan = binder
+            .bind_query(&query, &sql)
+            .unwrap_or_else(|e| panic!("seed {seed}: {}", e[0].render("q", &sql)));
         let optimized = optimize(plan.clone());
         assert_eq!(plan.schema().names().collect::<Vec<_>>(), optimized.schema().names().collect::<Vec<_>>());
         let reference = interpret(&plan, &rows);
@@ -466,5 +475,8 @@ fn optimized_and_lowered_plans_give_what_the_plan_as_written_gives() {
         shorter += usize::from(after.rejected.len() < reference.rejected.len());
     }
     // The cases must be worth their time.
-    assert!(clean > 200 && rejecting > 200 && shorter > 10, "{clean} clean, {rejecting} rejecting, {shorter} shorter");
+    assert!(
+        clean > 200 && rejecting > 200 && shorter > 10,
+        "{clean} clean, {rejecting} rejecting, {shorter} shorter"
+    );
 }

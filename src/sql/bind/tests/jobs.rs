@@ -68,7 +68,11 @@ fn two_statements_into_one_sink_share_it_and_number_their_nodes() {
 
 #[test]
 fn a_wider_shared_scan_is_cut_to_size_for_who_takes_it_whole() {
-    let job = job(&[("a", "SELECT customer FROM orders LIMIT 1"), ("b", "SELECT qty FROM orders"), ("c", "SELECT customer, qty FROM orders")]);
+    let job = job(&[
+        ("a", "SELECT customer FROM orders LIMIT 1"),
+        ("b", "SELECT qty FROM orders"),
+        ("c", "SELECT customer, qty FROM orders"),
+    ]);
     assert_eq!(columns(&job, 0), ["customer", "qty"]);
     for (sink, wanted) in job.sinks.iter().zip([vec!["customer"], vec!["qty"], vec!["customer", "qty"]]) {
         assert_eq!(sink.schema.names().collect::<Vec<_>>(), wanted);
