@@ -124,9 +124,9 @@ fn parts() -> Vec<FunctionSpec> {
             |_, a| as_double(Unit::parse(text(a, 0)?)?, any(a, 1)),
         ),
         row(
-            "extract(part, source)",
-            "A part, exact; also EXTRACT(part FROM source)",
-            ("extract('second', TIMESTAMP '2026-07-04 13:45:06.789')", "6.789000"),
+            "extract(part FROM source)",
+            "A part, exact: whole ones as INT, second, millisecond and epoch as DECIMAL",
+            ("extract(second FROM TIMESTAMP '2026-07-04 13:45:06.789')", "6.789000"),
             [TEXT, ANY],
             derived(part_exact),
             |_, a| {

@@ -72,7 +72,7 @@ struct Template {
     zero_start: Option<usize>,
     /// Position after the last 0.
     zero_end: usize,
-    /// MI, PL or SG: they write the sign themselves.
+    /// MI or SG: they write the sign themselves.
     own_sign: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +86,7 @@ const WORDS: &[(&str, Option<Item>)] = &[
     ("PL", Some(Item::Plus)),
     ("SG", Some(Item::PlusMinus)),
     ("PR", None),
+    ("B", None),
     ("FM", None),
     ("TH", Some(Item::Ordinal { upper: true })),
     ("S", Some(Item::Sign)),
@@ -156,9 +157,9 @@ impl Template {
             Some(Item::Sign) => {
                 self.sign = Some(if self.before + self.after == 0 { Place::Before } else { Place::After })
             }
-            Some(Item::Minus | Item::Plus | Item::PlusMinus) => self.own_sign = true,
+            Some(Item::Minus | Item::PlusMinus) => self.own_sign = true,
             None if word == "FM" => self.fill = true,
-            None => self.brackets = true,
+            None if word == "PR" => self.brackets = true,
             _ => {}
         }
         self.items.extend(item.map(|item| match item {
@@ -207,12 +208,8 @@ impl Digits {
 
 impl Template {
     fn fill(&self, number: &Digits) -> String {
-        let overflow = number.whole.len() > self.before && !(number.whole == "0" && self.before == 0);
-        let whole: String = match (overflow, self.before) {
-            (true, n) => "#".repeat(n),
-            (false, 0) => String::new(),
-            _ => number.whole.clone(),
-        };
+        let overflow = number.whole.len() > self.before;
+        let whole = if overflow { "#".repeat(self.before) } else { number.whole.clone() };
         let fraction = if overflow { "#".repeat(self.after) } else { number.fraction.clone() };
         // Blanks to the left of the number, among the digit positions.
         let blanks = self.before - whole.len();
@@ -260,7 +257,7 @@ impl Template {
                 }
                 Item::Comma if w.digit => w.out.push(','),
                 Item::Comma | Item::Currency => w.blank(),
-                other => w.mark(*other, number, in_fraction),
+                other => w.mark(*other, number, in_fraction || overflow),
             }
             if Some(at) == last {
                 w.close();
@@ -321,14 +318,14 @@ impl Writer<'_> {
             self.blank();
         }
     }
-    fn mark(&mut self, item: Item, number: &Digits, in_fraction: bool) {
+    fn mark(&mut self, item: Item, number: &Digits, no_ordinal: bool) {
         match item {
             Item::Literal(c) => self.out.push(c),
             Item::Minus if self.negative => self.out.push('-'),
             Item::Plus if !self.negative => self.out.push('+'),
             Item::Minus | Item::Plus => self.blank(),
             Item::PlusMinus => self.out.push(if self.negative { '-' } else { '+' }),
-            Item::Ordinal { upper } if !self.negative && !in_fraction && !number.whole.is_empty() => {
+            Item::Ordinal { upper } if !self.negative && !no_ordinal => {
                 let (last, teen) = (
                     number.whole.chars().last(),
                     number.whole.ends_with(['1', '2', '3']) && number.whole.chars().rev().nth(1) == Some('1'),

@@ -8,6 +8,14 @@ use crate::record::{CompactString, FieldValue};
 
 pub(super) fn functions() -> Vec<FunctionSpec> {
     vec![
+        row(
+            "format(pattern)",
+            "The pattern with %% as %",
+            ("format('100%%')", "100%"),
+            [TEXT],
+            TEXT,
+            |_, a| format(a),
+        ),
         lenient(row(
             "format(pattern, value, …)",
             "Fills %s (text), %I (identifier), %L (literal), %% with positions (%1$s), widths and - as in PostgreSQL",

@@ -223,7 +223,10 @@ fn start(s: &str, from: i64) -> EvalResult<usize> {
     if from <= 0 {
         return Err(invalid(format!("invalid value for parameter \"start\": {from}")));
     }
-    Ok(s.len() - substring(s, from, None)?.len())
+    let skipped = s.len() - substring(s, from, None)?.len();
+    // A start behind the end is beyond every match, also of an empty pattern.
+    let behind = skipped == s.len() && usize::try_from(from).is_ok_and(|from| from > s.chars().count() + 1);
+    Ok(if behind { s.len() + 1 } else { skipped })
 }
 fn group(args: &[Datum<'_>], at: usize) -> EvalResult<usize> {
     let n = int_or(args, at, 0)?;
@@ -231,24 +234,17 @@ fn group(args: &[Datum<'_>], at: usize) -> EvalResult<usize> {
 }
 /// All matches at or after byte `from`; what precedes it still counts as context for `^` and `\b`.
 fn occurrences<'s>(re: &'s Regex, s: &'s str, from: usize) -> impl Iterator<Item = Captures<'s>> {
-    let mut at = Some(from);
-    let mut last_end = None;
+    let mut at = Some(from).filter(|from| *from <= s.len());
     std::iter::from_fn(move || {
-        loop {
-            let found = re.captures_at(s, at?)?;
-            let m = found.get(0)?;
-            let empty = m.is_empty();
-            at = if empty {
-                // One character further, or the search would stand still.
-                s.get(m.end()..).and_then(|rest| rest.chars().next()).map(|c| m.end() + c.len_utf8())
-            } else {
-                Some(m.end())
-            };
-            if !(empty && last_end == Some(m.end())) {
-                last_end = Some(m.end());
-                return Some(found);
-            }
-        }
+        let found = re.captures_at(s, at?)?;
+        let m = found.get(0)?;
+        at = if m.is_empty() {
+            // One character further, or the search would stand still.
+            s.get(m.end()..).and_then(|rest| rest.chars().next()).map(|c| m.end() + c.len_utf8())
+        } else {
+            Some(m.end())
+        };
+        Some(found)
     })
 }
 fn nth<'s>(re: &'s Regex, s: &'s str, from: usize, n: i64) -> EvalResult<Option<Captures<'s>>> {

@@ -235,7 +235,8 @@ fn cutting() -> Vec<FunctionSpec> {
             TEXT,
             |_, a| {
                 let (s, n) = (text(a, 0)?, int(a, 1)?);
-                Ok(s.get(from_start(s, n.saturating_neg())..).unwrap_or_default().into())
+                let from = if n == 0 { s.len() } else { from_start(s, n.saturating_neg()) };
+                Ok(s.get(from..).unwrap_or_default().into())
             },
         ),
         row(
@@ -255,9 +256,9 @@ fn cutting() -> Vec<FunctionSpec> {
             |_, a| pad(text(a, 0)?, int(a, 1)?, if a.len() > 2 { text(a, 2)? } else { " " }, Side::Right),
         ),
         row(
-            "overlay(text, replacement, from [, count])",
+            "overlay(text PLACING replacement FROM from [FOR count])",
             "Replaces characters from a position on, as many as the replacement has or as said",
-            ("overlay('Txxxxas', 'hom', 2, 4)", "Thomas"),
+            ("overlay('Txxxxas' PLACING 'hom' FROM 2 FOR 4)", "Thomas"),
             optional([TEXT, TEXT, INT, INT], 1),
             TEXT,
             |_, a| {
@@ -450,6 +451,14 @@ fn searching() -> Vec<FunctionSpec> {
 fn building() -> Vec<FunctionSpec> {
     vec![
         row(
+            "unistr(text)",
+            "With \\XXXX, \\+XXXXXX, \\uXXXX and \\UXXXXXXXX as the characters of these code points",
+            ("unistr('d\\0061t\\+000061')", "data"),
+            [TEXT],
+            TEXT,
+            |_, a| Ok(unistr(text(a, 0)?)?.into()),
+        ),
+        row(
             "replace(text, from, to)",
             "Every occurrence replaced",
             ("replace('abcdefabcdef', 'cd', 'XX')", "abXXefabXXef"),
@@ -558,4 +567,46 @@ fn building() -> Vec<FunctionSpec> {
             Ok(FieldValue::from(&*c.encode_utf8(&mut [0; 4])))
         }),
     ]
+}
+fn unistr(s: &str) -> EvalResult<String> {
+    let bad = || invalid("invalid Unicode escape: \\XXXX, \\+XXXXXX, \\uXXXX or \\UXXXXXXXX");
+    let mut out = String::with_capacity(s.len());
+    let mut rest = s;
+    // The upper half of a pair of UTF-16 code units.
+    let mut high: Option<u32> = None;
+    while let Some((before, after)) = rest.split_once('\\') {
+        if high.is_some() && !before.is_empty() {
+            return Err(bad());
+        }
+        out.push_str(before);
+        if let Some(tail) = after.strip_prefix('\\') {
+            out.push('\\');
+            rest = tail;
+            continue;
+        }
+        let (digits, length) = match after.chars().next() {
+            Some('+') => (after.get(1..), 6),
+            Some('u') => (after.get(1..), 4),
+            Some('U') => (after.get(1..), 8),
+            _ => (Some(after), 4),
+        };
+        let (code, tail) = digits.and_then(|d| d.split_at_checked(length)).ok_or_else(bad)?;
+        let mut code = u32::from_str_radix(code, 16).map_err(|_| bad())?;
+        rest = tail;
+        match (high.take(), code) {
+            (None, 0xd800..0xdc00) => {
+                high = Some(code);
+                continue;
+            }
+            (Some(high), 0xdc00..0xe000) => code = 0x10000 + ((high - 0xd800) << 10) + (code - 0xdc00),
+            (Some(_), _) => return Err(bad()),
+            _ => {}
+        }
+        out.push(char::from_u32(code).filter(|c| *c != '\0').ok_or_else(bad)?);
+    }
+    if high.is_some() {
+        return Err(bad());
+    }
+    out.push_str(rest);
+    Ok(out)
 }

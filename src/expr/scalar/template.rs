@@ -175,15 +175,20 @@ fn starts_with(s: &str, pattern: &str) -> bool {
 pub(super) fn parse(template: &str) -> EvalResult<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
     let mut rest = template;
-    let mut fill = false;
+    let (mut fill, mut translated) = (false, false);
     while let Some(c) = rest.chars().next() {
         let after = |n: usize| rest.get(n..).unwrap_or_default();
         if starts_with(rest, "FM") {
             (fill, rest) = (true, after(2));
             continue;
         }
-        // Exact matching and translated names change nothing here.
-        if starts_with(rest, "FX") || starts_with(rest, "TM") {
+        // Translated names are not padded; names are English here.
+        if starts_with(rest, "TM") {
+            (translated, rest) = (true, after(2));
+            continue;
+        }
+        // Exact matching changes nothing here.
+        if starts_with(rest, "FX") {
             rest = after(2);
             continue;
         }
@@ -208,7 +213,8 @@ pub(super) fn parse(template: &str) -> EvalResult<Vec<Piece<'_>>> {
             ordinal = Some(Case::of(rest));
             rest = rest.get(2..).unwrap_or_default();
         }
-        let fill = std::mem::take(&mut fill);
+        let name = matches!(field, Field::MonthName | Field::DayName);
+        let fill = std::mem::take(&mut fill) || std::mem::take(&mut translated) && name;
         pieces.push(Piece::Field { field: *field, pattern: written, case: Case::of(written), fill, ordinal });
     }
     Ok(pieces)

@@ -114,7 +114,12 @@ fn fill(parts: &Parts, format: &str) -> EvalResult<FieldValue> {
             Piece::Literal(c) | Piece::Quoted(c) => out.push(c),
             Piece::Field { field, case, fill, ordinal, .. } => {
                 if let Some(n) = number(parts, field)? {
-                    let width = if fill { 0 } else { width(field) };
+                    let width = match field {
+                        _ if fill => 0,
+                        // The sign of an interval's days counts as one of the digits.
+                        Field::Day if n < 0 => 1,
+                        field => width(field),
+                    };
                     digits(n, width, &mut out);
                     if let Some(case) = ordinal {
                         out.push_str(&case_of_suffix(case, suffix(n)));
