@@ -175,25 +175,33 @@ impl Display for Expr {
                 name(f, n)
             }
             Expr::Index { expr, index, .. } => write!(f, "{}[{index}]", Operand(expr, 10)),
-            Expr::Array { items, .. } => {
-                f.write_str("ARRAY[")?;
-                list(f, items, ", ", |f, e| e.fmt(f))?;
-                f.write_char(']')
-            }
-            Expr::Map { entries, .. } => {
-                f.write_str("MAP {")?;
-                list(f, entries, ", ", |f, (k, v)| write!(f, "{k}: {v}"))?;
-                f.write_char('}')
-            }
-            Expr::Struct { fields, .. } => {
-                f.write_str("STRUCT(")?;
-                list(f, fields, ", ", |f, (n, e)| {
-                    write!(f, "{e} AS ")?;
-                    name(f, n)
-                })?;
-                f.write_char(')')
-            }
+            other => constructor(f, other),
         }
+    }
+}
+
+/// ARRAY, MAP and STRUCT.
+fn constructor(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
+    match expr {
+        Expr::Array { items, .. } => {
+            f.write_str("ARRAY[")?;
+            list(f, items, ", ", |f, e| e.fmt(f))?;
+            f.write_char(']')
+        }
+        Expr::Map { entries, .. } => {
+            f.write_str("MAP {")?;
+            list(f, entries, ", ", |f, (k, v)| write!(f, "{k}: {v}"))?;
+            f.write_char('}')
+        }
+        Expr::Struct { fields, .. } => {
+            f.write_str("STRUCT(")?;
+            list(f, fields, ", ", |f, (n, e)| {
+                write!(f, "{e} AS ")?;
+                name(f, n)
+            })?;
+            f.write_char(')')
+        }
+        _ => Err(fmt::Error),
     }
 }
 

@@ -156,9 +156,9 @@ fn int_binary(op: BinaryOp, left: &Expr, right: &Expr, result: &DataType) -> Int
                 && let Some(micros) = i64::from(i.days)
                     .checked_mul(crate::record::text::MICROS_PER_DAY)
                     .and_then(|d| d.checked_add(i.micros))
+                    .and_then(|m| if subtract { m.checked_neg() } else { Some(m) })
             {
-                let op = if subtract { IntOp::Subtract } else { IntOp::Add };
-                return IntNode::BinaryConst(op, Box::new(int(left)), micros);
+                return IntNode::Moved(Box::new(int(left)), micros);
             }
             return IntNode::TimestampInterval(Box::new((int(left), node(right))), subtract);
         }

@@ -40,6 +40,8 @@ pub(super) enum IntNode {
     /// A cast to a narrower type: its least and largest value and its name.
     Narrow(Box<IntNode>, i64, i64, &'static str, CastMode),
     DateToTimestamp(Box<IntNode>),
+    /// A timestamp moved by a constant without months.
+    Moved(Box<IntNode>, i64),
     TimestampToDate(Box<IntNode>),
     /// Calendar arithmetic; with `true` the interval is subtracted.
     TimestampInterval(Box<(IntNode, Node)>, bool),
@@ -87,6 +89,10 @@ impl IntNode {
             },
             IntNode::DateToTimestamp(node) => match node.eval(ctx)? {
                 Some(d) => Some(d.checked_mul(MICROS_PER_DAY).ok_or_else(|| overflow("TIMESTAMP"))?),
+                None => None,
+            },
+            IntNode::Moved(node, micros) => match node.eval(ctx)? {
+                Some(t) => Some(t.checked_add(*micros).ok_or_else(|| overflow("TIMESTAMP"))?),
                 None => None,
             },
             IntNode::TimestampToDate(node) => node.eval(ctx)?.map(|t| t.div_euclid(MICROS_PER_DAY)),
