@@ -95,6 +95,12 @@ pub trait Encoder: Send {
         records: &[Arc<StreamRecord>],
         out: &mut Vec<u8>,
     ) -> Result<(), (usize, RecordError)>;
+    /// Instead of [`start`](Self::start), when the output already holds records of a run that did not finish.
+    fn resume(&mut self) {}
+    /// Whether more records may follow a finished output: not if it ends with a footer.
+    fn can_append(&self) -> bool {
+        true
+    }
     /// What comes after the last record (the `]` of a JSON array).
     fn finish(&mut self, out: &mut Vec<u8>) {
         let _ = out;

@@ -181,3 +181,69 @@ impl DataWriter for Faulty<Box<dyn DataWriter>> {
         self.inner.abort(epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::contract::{Item, Limits, read_all, read_batch};
+    use crate::record::DataType;
+
+    /// Counts up to a limit.
+    struct Count {
+        schema: Arc<Schema>,
+        next: i64,
+    }
+
+    impl DataReader for Count {
+        fn schema(&self) -> Arc<Schema> {
+            self.schema.clone()
+        }
+        fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
+            while self.next < 10 && !out.is_full() {
+                out.record().set(0, self.next);
+                self.next += 1;
+            }
+            Ok(if out.is_empty() { Read::End } else { Read::More })
+        }
+    }
+
+    fn faulty(script: Script) -> Faulty<Box<dyn DataReader>> {
+        let schema = Schema::of([("n", DataType::BigInt)]);
+        Faulty::new(Box::new(Count { schema, next: 0 }), script)
+    }
+    fn numbers(items: &[Item]) -> Vec<i64> {
+        items
+            .iter()
+            .filter_map(|i| match i {
+                Item::Record(r) => r.values()[0].as_i64(),
+                Item::Reject(_) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn faults_that_pass_change_nothing() {
+        let script = Script::of([
+            (0, Fault::Transient(3)),
+            (1, Fault::Idle),
+            (2, Fault::Short(4)),
+            (3, Fault::Transient(0)),
+        ]);
+        let items = read_all(&mut faulty(script), Limits { rows: 5, bytes: 1000 }).unwrap();
+        assert_eq!(numbers(&items), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_fatal_fault_comes_at_its_call_and_a_panic_at_its_record() {
+        let mut reader = faulty(Script::of([(1, Fault::Fatal)]));
+        let limits = Limits { rows: 3, bytes: 1000 };
+        assert_eq!(numbers(&read_batch(&mut reader, limits).unwrap().1), [0, 1, 2]);
+        assert!(!read_batch(&mut reader, limits).unwrap_err().is_transient());
+        assert_eq!(numbers(&read_batch(&mut reader, limits).unwrap().1), [3, 4, 5]);
+        let mut reader = faulty(Script { panic_at_record: Some(4), ..Script::default() });
+        assert!(read_batch(&mut reader, limits).is_ok());
+        let second =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_batch(&mut reader, limits)));
+        assert!(second.is_err());
+    }
+}

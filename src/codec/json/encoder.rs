@@ -115,6 +115,14 @@ impl Encoder for JsonEncoder {
         Ok(())
     }
 
+    fn resume(&mut self) {
+        self.first = false;
+    }
+
+    fn can_append(&self) -> bool {
+        !self.array
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>) {
         if self.array {
             out.extend_from_slice(b"\n]\n");

@@ -80,17 +80,19 @@ impl FileSink {
     }
 
     /// Opens the file as `start` says; gives it with its length.
-    fn start(&self, start: &SinkStart) -> Result<(File, u64), IoError> {
+    fn start(&self, start: &SinkStart, can_append: bool) -> Result<(File, u64), IoError> {
         let failed = |e| IoError::os(format!("can't prepare '{}'", self.path.display()), e);
         let (mut file, len) = match start {
             SinkStart::Fresh if self.mode == FileMode::Overwrite => (self.open_file(true, true)?, 0),
             SinkStart::Fresh => {
                 let mut file = self.open_file(false, true)?;
+                self.check_append(&file, can_append)?;
                 let len = self.end_last_line(&mut file).map_err(failed)?;
                 (file, len)
             }
             SinkStart::Resume(position) if position.is_start() => {
                 let file = self.open_file(false, true)?;
+                self.check_append(&file, can_append)?;
                 if self.compression != Compression::None {
                     return Err(IoError::unsupported(format!(
                         "can't go on writing '{}': no commit says where its last whole compressed frame ends; remove it",
@@ -123,6 +125,17 @@ impl FileSink {
         Ok((file, len))
     }
 
+    fn check_append(&self, file: &File, can_append: bool) -> Result<(), IoError> {
+        let len = file.metadata().map_or(0, |m| m.len());
+        if can_append || len == 0 {
+            return Ok(());
+        }
+        Err(IoError::unsupported(format!(
+            "can't add records to '{}': in this format a file ends with its footer",
+            self.path.display()
+        )))
+    }
+
     /// Ends a last line that has no line feed, so that no record is glued to it; gives the length.
     fn end_last_line(&self, file: &mut File) -> io::Result<u64> {
         let len = file.metadata()?.len();
@@ -144,7 +157,7 @@ impl DataSink for FileSink {
     fn open(&self, schema: Arc<Schema>, start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
         self.compression.check_built()?;
         let encoder = (self.encoder)(&schema)?;
-        let (file, len) = self.start(start)?;
+        let (file, len) = self.start(start, encoder.can_append())?;
         let path = (!is_special(&self.path)).then_some(self.path.as_path());
         let output = Output::Plain(RawFile::new(file, len), self.compression);
         let name = format!("'{}'", self.path.display());

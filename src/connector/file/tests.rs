@@ -414,3 +414,83 @@ fn json_files_keep_the_contract() {
         assert_eq!(ids, [1, 2, 3]);
     }
 }
+
+/// A writer by way of options, as SQL makes it.
+fn made(
+    path: &Path,
+    options: &[(&str, &str)],
+    start: &SinkStart,
+) -> Result<Box<dyn crate::io::DataWriter>, String> {
+    let mut all = crate::catalog::Options::new(options.iter().copied());
+    all.set("path", path.to_string_lossy());
+    let connectors = crate::connector::Connectors::builtin();
+    connectors.check(&all, &[]).map_err(|e| e.message)?;
+    let sink = connectors.sink(&crate::connector::SinkRequest { name: "t", options: &all });
+    sink.and_then(|s| s.open(line_schema(), start)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn header_and_footer_are_written_once_whatever_happens() {
+    let d = dir();
+    let records: Vec<_> = (0..6).map(|i| record(&format!("line {i}"))).collect();
+    for (name, options) in
+        [("a.csv", &[][..]), ("b.csv.gz", &[]), ("c.json", &[("framing", "array")]), ("d.jsonl", &[])]
+    {
+        let path = d.path().join(name);
+        let mut under_test = SinkUnderTest {
+            schema: line_schema(),
+            open: Box::new(|start| made(&path, options, start).map_err(crate::io::IoError::config)),
+            content: Box::new(|| {
+                let mut text = String::new();
+                let bytes = fs::File::open(&path).unwrap();
+                let mut content = Compression::of_path(&path).reader(bytes).unwrap();
+                std::io::Read::read_to_string(&mut content, &mut text).unwrap();
+                text.into_bytes()
+            }),
+        };
+        check_writer(&mut under_test, &records).unwrap();
+        check_writer_resumes(&mut under_test, &records).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    let append = |name: &str, options: &[(&str, &str)]| {
+        let mut options = options.to_vec();
+        options.push(("mode", "append"));
+        let mut w = made(&d.path().join(name), &options, &SinkStart::Fresh)?;
+        w.write(&records[..1]).unwrap();
+        w.finish().unwrap();
+        Ok::<_, String>(())
+    };
+    fs::write(d.path().join("empty.csv"), "").unwrap();
+    for _ in 0..2 {
+        append("empty.csv", &[]).unwrap();
+    }
+    assert_eq!(fs::read_to_string(d.path().join("empty.csv")).unwrap(), "line\nline 0\nline 0\n");
+    assert!(append("c.json", &[("framing", "array")]).unwrap_err().contains("ends with its footer"));
+}
+
+#[test]
+fn short_writes_and_a_full_pipe_lose_nothing() {
+    let d = dir();
+    let path = d.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let mut reader = open(&path);
+    let mut w = sink(&path, FileMode::Overwrite).open(line_schema(), &SinkStart::Fresh).unwrap();
+    let expected: Vec<String> = (0..30_000).map(|i| format!("a line of some length, number {i}")).collect();
+    let records: Vec<_> = expected.iter().map(|t| record(t)).collect();
+    // A pipe holds 64 KiB: this is 1 MB.
+    let writer = std::thread::spawn(move || {
+        records.chunks(1000).for_each(|batch| w.write(batch).unwrap());
+        w.finish().unwrap();
+    });
+    let mut got = Vec::new();
+    loop {
+        let (read, items) = read_batch(reader.as_mut(), Limits::default()).unwrap();
+        got.extend(texts(&items));
+        if read == Read::End {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    writer.join().unwrap();
+    assert_eq!(got, expected);
+}

@@ -27,6 +27,8 @@ pub(crate) struct FileWriter {
     buffer: Vec<u8>,
     /// A regular file: fsync means something.
     durable: bool,
+    /// The file holds a record. Without one a restart begins from nothing, header included.
+    any_record: bool,
     footer_written: bool,
     /// fsync failed: the kernel may have dropped dirty pages, so that trying again would lie.
     fsync_failed: bool,
@@ -42,8 +44,9 @@ impl FileWriter {
         empty: bool,
     ) -> Self {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-        if empty {
-            encoder.start(&mut buffer);
+        match empty {
+            true => encoder.start(&mut buffer),
+            false => encoder.resume(),
         }
         Self {
             name,
@@ -52,6 +55,7 @@ impl FileWriter {
             encoder,
             buffer,
             durable: path.is_some(),
+            any_record: !empty,
             footer_written: false,
             fsync_failed: false,
         }
@@ -104,7 +108,10 @@ impl DataWriter for FileWriter {
         if self.buffer.len() >= BUFFER_BYTES {
             self.write_out()?;
         }
-        self.encoder.encode(batch, &mut self.buffer).map_err(|(at, error)| IoError::rejected(at, error))
+        let result = self.encoder.encode(batch, &mut self.buffer);
+        let taken = result.as_ref().map_or_else(|(at, _)| *at, |()| batch.len());
+        self.any_record |= taken > 0;
+        result.map_err(|(at, error)| IoError::rejected(at, error))
     }
 
     fn flush(&mut self) -> Result<(), IoError> {
@@ -119,7 +126,7 @@ impl DataWriter for FileWriter {
         self.output.end_frame().map_err(|e| self.failed("write to", e))?;
         self.make_durable()?;
         let (_, len) = self.output.file().map_err(|e| self.failed("write to", e))?;
-        Ok(SinkPosition { len }.encode())
+        Ok(SinkPosition { len: if self.any_record { len } else { 0 } }.encode())
     }
 
     fn finish(&mut self) -> Result<(), IoError> {
@@ -133,7 +140,7 @@ impl DataWriter for FileWriter {
     }
 }
 
-/// The length of a file sink after a commit.
+/// The length of a file sink after a commit; 0 while it holds no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SinkPosition {
     pub(crate) len: u64,
