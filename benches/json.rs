@@ -130,8 +130,8 @@ fn decode(decoder: &mut JsonDecoder, out: &mut BatchBuilder, spare: &mut Batch, 
 fn main() {
     let seconds = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(2.0);
     let budget = Duration::from_secs_f64(seconds);
-    let input = orders(1_000_000);
-    println!("{} bytes a record", input.len() / 1_000_000);
+    let input = orders(200_000);
+    println!("{} bytes a record", input.len() / 200_000);
     let all = [
         ("order_id", DataType::BigInt),
         ("customer_id", DataType::BigInt),

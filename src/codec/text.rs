@@ -8,7 +8,7 @@ use super::framing::{LineSink, Lines, reject, too_long, without_cr};
 use super::raw::Content;
 use super::{Decoded, Decoder, Encoder, Input, Origin};
 use crate::catalog::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
-use crate::record::{BatchBuilder, CompactString, ErrorCode, FieldValue, RecordError, Schema, StreamRecord};
+use crate::record::{BatchBuilder, CompactString, ErrorCode, RecordError, Schema, StreamRecord};
 
 pub(super) const MAX_RECORD_BYTES: OptionSpec = OptionSpec::new(
     "max_record_bytes",
@@ -144,7 +144,7 @@ impl Encoder for TextEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::DataType;
+    use crate::record::{DataType, FieldValue};
 
     fn decode(data_type: DataType, input: &[u8], piece: usize) -> (Vec<FieldValue>, Vec<(i64, ErrorCode)>) {
         let schema = Schema::of([("line", data_type)]);

@@ -12,6 +12,7 @@ mod encoder;
 mod keys;
 mod lex;
 mod nested;
+mod number;
 mod object;
 mod options;
 mod shape;

@@ -6,6 +6,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::column::{Kind, Reader};
 use super::lex::{Fault, Lexer, find_special, key_end, number_end, unescape};
+use super::number::{short_decimal, short_double, short_integer};
 use super::options::{DuplicateKeys, JsonOptions, UnknownFields};
 use super::shape::{ROOT, Shapes};
 use crate::record::{CompactString, ErrorCode, FieldValue, Schema};
@@ -272,6 +273,12 @@ fn read_value(
                 return Some(end);
             }
         }
+        (_, Kind::Decimal { precision, scale }) => {
+            if let Some((d, end)) = short_decimal(bytes, pos, *precision, *scale) {
+                *slot = FieldValue::Decimal(d);
+                return Some(end);
+            }
+        }
         (_, Kind::Double) => {
             if let Some((v, end)) = short_double(bytes, pos) {
                 *slot = FieldValue::Float(v);
@@ -283,63 +290,4 @@ fn read_value(
     let end = lexer.skip_value(text, pos, 1).ok()?;
     reader.read(&column.kind, text.get(pos..end)?, slot).ok()?;
     (column.nullable || !slot.is_null()).then_some(end)
-}
-
-/// Digits from `pos` on, up to 18 in all with those before: the number so far and the end.
-#[inline(always)]
-fn digits(bytes: &[u8], mut pos: usize, mut n: u64) -> (u64, usize) {
-    while let Some(d) = bytes.get(pos).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
-        n = n.wrapping_mul(10).wrapping_add(u64::from(d));
-        pos += 1;
-    }
-    (n, pos)
-}
-
-/// An integer of at most 18 digits without fraction and exponent.
-#[inline(always)]
-fn short_integer(bytes: &[u8], pos: usize) -> Option<(i64, usize)> {
-    let negative = bytes.get(pos) == Some(&b'-');
-    let start = pos + usize::from(negative);
-    let (n, end) = digits(bytes, start, 0);
-    let length = end - start;
-    if length == 0 || length > 18 || (length > 1 && bytes.get(start) == Some(&b'0')) {
-        return None;
-    }
-    if let Some(b'.' | b'e' | b'E') = bytes.get(end) {
-        return None;
-    }
-    Some((if negative { -(n as i64) } else { n as i64 }, end))
-}
-
-/// Powers of ten that divide a number of 15 digits with one rounding.
-const POWERS: [f64; 16] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-
-/// A number of at most 15 digits without exponent: both parts of the quotient are exact, so it is the nearest double.
-#[inline(always)]
-fn short_double(bytes: &[u8], pos: usize) -> Option<(f64, usize)> {
-    let negative = bytes.get(pos) == Some(&b'-');
-    let start = pos + usize::from(negative);
-    let (mut n, mut end) = digits(bytes, start, 0);
-    let whole = end - start;
-    if whole == 0 || (whole > 1 && bytes.get(start) == Some(&b'0')) {
-        return None;
-    }
-    let mut fraction = 0;
-    if bytes.get(end) == Some(&b'.') {
-        let point = end;
-        (n, end) = digits(bytes, point + 1, n);
-        fraction = end - point - 1;
-        if fraction == 0 {
-            return None;
-        }
-    }
-    if whole + fraction > 15 {
-        return None;
-    }
-    if let Some(b'e' | b'E') = bytes.get(end) {
-        return None;
-    }
-    let v = n as f64 / POWERS.get(fraction)?;
-    Some((if negative { -v } else { v }, end))
 }
