@@ -52,7 +52,7 @@ impl Shapes {
     pub(super) fn next(&self, node: &Node, rest: &[u8]) -> Option<&Node> {
         for &child in &node.children {
             let child = self.nodes.get(child)?;
-            if rest.starts_with(&child.prefix) {
+            if begins_with(rest, &child.prefix) {
                 return Some(child);
             }
         }
@@ -106,6 +106,38 @@ impl Shapes {
         }
         if let Some(last) = self.nodes.get_mut(node) {
             last.absent = Some(absent.collect());
+        }
+    }
+}
+
+/// `rest.starts_with(prefix)` by words: prefixes are short, and a call of `memcmp` for each key shows.
+#[inline(always)]
+fn begins_with(rest: &[u8], prefix: &[u8]) -> bool {
+    let Some(head) = rest.get(..prefix.len()) else { return false };
+    let (Some(tail), Some(last)) = (head.last_chunk::<8>(), prefix.last_chunk::<8>()) else {
+        return head.iter().zip(prefix).all(|(a, b)| a == b);
+    };
+    let words = head.as_chunks::<8>().0.iter().zip(prefix.as_chunks::<8>().0);
+    // The last word overlaps the one before.
+    tail == last && words.fold(0, |d, (a, b)| d | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_prefix_is_a_prefix(text in "[ab]{0,40}", length in 0usize..40, flip in prop::option::of(0usize..40)) {
+            let mut prefix = text.as_bytes().iter().copied().take(length).collect::<Vec<_>>();
+            if let Some(b) = flip.and_then(|i| prefix.get_mut(i)) {
+                *b = b'c';
+            }
+            prop_assert_eq!(begins_with(text.as_bytes(), &prefix), text.as_bytes().starts_with(&prefix));
+            prefix.extend(b"abababababab");
+            prop_assert_eq!(begins_with(text.as_bytes(), &prefix), text.as_bytes().starts_with(&prefix));
         }
     }
 }
