@@ -338,3 +338,63 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType, Diagnostic> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_types_are_those_of_postgresql_flink_and_duckdb() {
+        for (text, expected) in [
+            ("bool", "BOOLEAN"),
+            ("int2", "SMALLINT"),
+            ("Integer", "INT"),
+            ("INT8", "BIGINT"),
+            ("float4", "REAL"),
+            ("FLOAT(24)", "REAL"),
+            ("FLOAT", "DOUBLE"),
+            ("double precision", "DOUBLE"),
+            ("DECIMAL(28)", "DECIMAL(28,0)"),
+            ("numeric(10, 2)", "DECIMAL(10,2)"),
+            ("DEC", "DECIMAL(28,10)"),
+            ("character varying(5)", "VARCHAR"),
+            ("STRING", "VARCHAR"),
+            ("blob", "BYTES"),
+            ("VARBINARY(10)", "BYTES"),
+            ("time(3) without time zone", "TIME"),
+            ("TIMESTAMP WITH LOCAL TIME ZONE", "TIMESTAMP"),
+            ("TIMESTAMP_LTZ(3)", "TIMESTAMP"),
+            ("datetime", "TIMESTAMP"),
+            ("jsonb", "JSON"),
+            ("INT[][3]", "ARRAY<ARRAY<INT>>"),
+            ("INT ARRAY", "ARRAY<INT>"),
+            ("map(varchar, int[])", "MAP<VARCHAR, ARRAY<INT>>"),
+            ("ROW<a: INT, `b c` STRUCT<d MAP<INT,ARRAY<INT>>>>", "STRUCT<a INT, b c STRUCT<d MAP<INT, ARRAY<INT>>>>"),
+        ] {
+            assert_eq!(parse_data_type(text).unwrap().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_type_says_why() {
+        for (text, message) in [
+            ("", "expected one type"),
+            ("INT INT", "expected the end of the statement, found 'INT'"),
+            ("VARCHR", "there is no type 'VARCHR'"),
+            ("DECIMAL(29,2)", "DECIMAL(29) is out of range: a DECIMAL has 1 to 28 digits"),
+            ("DECIMAL(0)", "DECIMAL(0) is out of range: a DECIMAL has 1 to 28 digits"),
+            ("DECIMAL(5,6)", "the scale 6 is greater than the precision 5"),
+            ("ARRAY<INT", "expected ',' or '>', found the end of the statement"),
+            ("MAP<INT, INT>>", "there is a '>' too many in this type"),
+            ("STRUCT(a INT, a INT)", "the field 'a' occurs twice"),
+            ("TIMETZ", "there is no type 'TIMETZ'"),
+            ("TIME WITH TIME ZONE", "TIME WITH TIME ZONE is not supported"),
+            ("TIMESTAMP(9)", "TIMESTAMP holds microseconds: at most 6 digits"),
+            ("FLOAT(99)", "FLOAT(n) takes 1 to 53 binary digits"),
+        ] {
+            assert_eq!(parse_data_type(text).unwrap_err().message, message, "{text}");
+        }
+        assert!(parse_data_type(&"ARRAY<".repeat(100_000)).is_err());
+        assert!(parse_data_type(&format!("INT{}", "[]".repeat(100_000))).is_err());
+    }
+}

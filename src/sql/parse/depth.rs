@@ -11,8 +11,8 @@ use crate::sql::Diagnostic;
 
 /// Brackets, CASE and prefix operators within each other.
 const MAX_NESTING: usize = 64;
-/// Operators above each other.
-pub(super) const MAX_CHAIN: usize = 500;
+/// Operators above each other: what the binder, too, can walk on a stack of 2 MiB in a debug build.
+pub(super) const MAX_CHAIN: usize = 200;
 
 /// Binary and postfix operators that are words.
 const OPERATORS: &[&str] = &[

@@ -210,4 +210,4 @@ fn is(token: &Token, wanted: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::sql) mod tests;

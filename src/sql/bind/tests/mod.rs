@@ -10,6 +10,7 @@ use crate::sql::{
     Binder, Diagnostic, InsertTarget, ResolveError, ResolvedRelation, Resolver, Span, Statement, parse,
 };
 
+mod depth;
 mod jobs;
 mod select;
 

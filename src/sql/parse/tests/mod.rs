@@ -2,7 +2,7 @@
 
 use super::*;
 
-mod depth;
+pub(in crate::sql) mod depth;
 mod dialects;
 mod errors;
 mod leniency;

@@ -1,0 +1,12 @@
+//! What is fuzzed and what must hold; the binaries in `fuzz_targets/` only hand libFuzzer's bytes over.
+
+mod csv;
+mod feed;
+mod frames;
+mod json;
+mod sql;
+
+pub use csv::csv;
+pub use frames::frames;
+pub use json::json;
+pub use sql::sql;
