@@ -369,7 +369,10 @@ mod tests {
             ("INT[][3]", "ARRAY<ARRAY<INT>>"),
             ("INT ARRAY", "ARRAY<INT>"),
             ("map(varchar, int[])", "MAP<VARCHAR, ARRAY<INT>>"),
-            ("ROW<a: INT, `b c` STRUCT<d MAP<INT,ARRAY<INT>>>>", "STRUCT<a INT, b c STRUCT<d MAP<INT, ARRAY<INT>>>>"),
+            (
+                "ROW<a: INT, `b c` STRUCT<d MAP<INT,ARRAY<INT>>>>",
+                "STRUCT<a INT, b c STRUCT<d MAP<INT, ARRAY<INT>>>>",
+            ),
         ] {
             assert_eq!(parse_data_type(text).unwrap().to_string(), expected, "{text}");
         }
