@@ -173,11 +173,15 @@ pub(super) fn part_of_interval(unit: Unit, i: &Interval) -> Option<Exact> {
     })
 }
 
+/// The timestamp at which a day begins.
+pub(super) fn midnight(day: i32) -> EvalResult<i64> {
+    i64::from(day).checked_mul(MICROS_PER_DAY).ok_or_else(|| overflow("DATE out of range for TIMESTAMP"))
+}
 /// A part of a DATE, TIMESTAMP, TIME or INTERVAL.
 pub(super) fn part(unit: Unit, v: &FieldValue) -> EvalResult<Exact> {
     let found = match v {
         FieldValue::Timestamp(t) => Some(part_of_timestamp(unit, *t, false)),
-        FieldValue::Date(d) => Some(part_of_timestamp(unit, i64::from(*d) * MICROS_PER_DAY, true)),
+        FieldValue::Date(d) => Some(part_of_timestamp(unit, midnight(*d)?, true)),
         FieldValue::Time(t) => part_of_time(unit, *t),
         FieldValue::Interval(i) => part_of_interval(unit, i),
         other => {
@@ -195,24 +199,24 @@ pub(super) fn part(unit: Unit, v: &FieldValue) -> EvalResult<Exact> {
 /// The start of the unit that a timestamp lies in.
 pub(super) fn truncate(unit: Unit, micros: i64) -> EvalResult<i64> {
     let m = Moment::of(micros);
-    let midnight =
+    let first =
         |year: i32, month: u32| i64::from(days_from_civil(year, month, 1)).checked_mul(MICROS_PER_DAY);
     // Centuries and millennia begin with the year after the round one.
     let first_of = |length: i32| (m.year - 1).div_euclid(length) * length + 1;
     let start = match unit {
         Unit::Microsecond => Some(micros),
-        Unit::Millisecond => Some(micros - micros.rem_euclid(1000)),
-        Unit::Second => Some(micros - micros.rem_euclid(MICROS_PER_SECOND)),
-        Unit::Minute => Some(micros - micros.rem_euclid(MICROS_PER_MINUTE)),
-        Unit::Hour => Some(micros - micros.rem_euclid(MICROS_PER_HOUR)),
-        Unit::Day => Some(micros - m.time),
-        Unit::Week => (micros - m.time).checked_sub((m.weekday() + 6) % 7 * MICROS_PER_DAY),
-        Unit::Month => midnight(m.year, m.month),
-        Unit::Quarter => midnight(m.year, (m.month - 1) / 3 * 3 + 1),
-        Unit::Year => midnight(m.year, 1),
-        Unit::Decade => midnight(m.year.div_euclid(10) * 10, 1),
-        Unit::Century => midnight(first_of(100), 1),
-        Unit::Millennium => midnight(first_of(1000), 1),
+        Unit::Millisecond => micros.checked_sub(micros.rem_euclid(1000)),
+        Unit::Second => micros.checked_sub(micros.rem_euclid(MICROS_PER_SECOND)),
+        Unit::Minute => micros.checked_sub(micros.rem_euclid(MICROS_PER_MINUTE)),
+        Unit::Hour => micros.checked_sub(micros.rem_euclid(MICROS_PER_HOUR)),
+        Unit::Day => micros.checked_sub(m.time),
+        Unit::Week => micros.checked_sub(m.time + (m.weekday() + 6) % 7 * MICROS_PER_DAY),
+        Unit::Month => first(m.year, m.month),
+        Unit::Quarter => first(m.year, (m.month - 1) / 3 * 3 + 1),
+        Unit::Year => first(m.year, 1),
+        Unit::Decade => first(m.year.div_euclid(10) * 10, 1),
+        Unit::Century => first(first_of(100), 1),
+        Unit::Millennium => first(first_of(1000), 1),
         other => {
             return Err(invalid(format!(
                 "timestamps cannot be truncated to {}",

@@ -1,7 +1,9 @@
 //! Date and time: the clock, parts, truncation and bins. TIMESTAMP is UTC; a DATE counts as its midnight.
 
 use super::args::{any, invalid, overflow, text};
-use super::calendar::{Moment, Unit, day_name, days_in_month, month_name, part, truncate, truncate_interval};
+use super::calendar::{
+    Moment, Unit, day_name, days_in_month, midnight, month_name, part, truncate, truncate_interval,
+};
 use super::row::{ANY, BOOL, DOUBLE, INT4, TEXT, context, derived, optional, row};
 use crate::expr::{Datum, EvalResult, FunctionSpec};
 use crate::record::text::{MICROS_PER_DAY, days_from_civil};
@@ -16,7 +18,7 @@ pub(super) const INTERVAL: DataType = DataType::Interval;
 pub(super) fn timestamp(args: &[Datum<'_>], at: usize) -> EvalResult<i64> {
     match any(args, at) {
         FieldValue::Timestamp(t) => Ok(*t),
-        FieldValue::Date(d) => Ok(i64::from(*d) * MICROS_PER_DAY),
+        FieldValue::Date(d) => midnight(*d),
         other => Err(invalid(format!("argument {} must be a TIMESTAMP, not {}", at + 1, other.data_type()))),
     }
 }
