@@ -160,3 +160,87 @@ impl DecodeBuffer {
         self.buf.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::connector::testing::{line_decoder, line_schema, scan, texts};
+    use crate::io::contract::{Item, items};
+
+    /// Gives its bytes in pieces of these sizes; 0 means: nothing at the moment, or interrupted.
+    struct Pieces {
+        bytes: VecDeque<u8>,
+        sizes: Vec<usize>,
+        call: usize,
+    }
+
+    impl io::Read for Pieces {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let size = self.sizes[self.call % self.sizes.len()];
+            self.call += 1;
+            match size {
+                0 if self.call.is_multiple_of(2) => Err(io::ErrorKind::WouldBlock.into()),
+                0 => Err(io::ErrorKind::Interrupted.into()),
+                n => {
+                    let n = n.min(buf.len());
+                    io::Read::read(&mut self.bytes, &mut buf[..n])
+                }
+            }
+        }
+    }
+
+    fn all(content: &[u8], sizes: Vec<usize>, rows: usize) -> Vec<Item> {
+        let mut buffer = DecodeBuffer::new(line_decoder(40)(&scan()).unwrap(), 40);
+        let mut input = Pieces { bytes: content.to_vec().into(), sizes, call: 0 };
+        let mut all = Vec::new();
+        let mut kind = Input::Partial;
+        loop {
+            let mut out = BatchBuilder::new(line_schema());
+            out.set_limits(rows, 1 << 20);
+            while buffer.decode(kind, &mut out).is_continue() {
+                if kind == Input::Complete {
+                    all.extend(items(&mut out));
+                    assert!(buffer.pending().is_empty());
+                    return all;
+                }
+                if buffer.fill(&mut input).unwrap() == Fill::Eof {
+                    kind = Input::Complete;
+                }
+            }
+            all.extend(items(&mut out));
+        }
+    }
+
+    /// What the lines of `content` must give.
+    fn expected(content: &str) -> Vec<String> {
+        let mut lines: Vec<&str> = content.split('\n').collect();
+        if lines.last() == Some(&"") {
+            lines.pop();
+        }
+        let text = |line: &str| match line {
+            "bad" => "!malformed".to_owned(),
+            long if long.len() > 40 => "!too_large".to_owned(),
+            other => other.to_owned(),
+        };
+        lines.into_iter().map(text).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn pieces_and_batches_of_any_size_give_the_same(
+            content in "([a-c]{0,6}\n|bad\n|\n|[d-f]{30,90}\n){0,12}[a-f]{0,50}",
+            mut sizes in prop::collection::vec(0usize..20, 1..6),
+            rows in 1usize..5,
+        ) {
+            sizes.push(3);
+            let got = all(content.as_bytes(), sizes, rows);
+            prop_assert_eq!(texts(&got), expected(&content));
+            prop_assert_eq!(&got, &all(content.as_bytes(), vec![1 << 20], 1000));
+        }
+    }
+}

@@ -21,8 +21,11 @@ mod stream;
 mod tests;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::input::FileId;
+use crate::io::{DataSink, DataSource};
 use crate::record::BatchBuilder;
 
 pub use compression::Compression;
@@ -34,6 +37,16 @@ pub use source::{FileSource, FileSourceConfig};
 pub(crate) use spec::{SPEC, format_for_path};
 pub(crate) use stream::StreamSource;
 pub(crate) use writer::FileWriter;
+
+/// A file that a source would read while the sink writes it, under whatever names: such a job is refused.
+pub fn read_and_written(source: &dyn DataSource, sink: &dyn DataSink) -> Option<PathBuf> {
+    let id = |path: &PathBuf| std::fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| FileId::of(&m));
+    let read: Vec<Option<FileId>> = source.files().iter().map(id).collect();
+    sink.files().into_iter().find(|written| {
+        let written_id = id(written);
+        written_id.is_some() && read.contains(&written_id)
+    })
+}
 
 /// Sets `_topic` of the records from `first` on: done only if the plan reads it.
 fn stamp_topic(topic: &Arc<str>, first: usize, out: &mut BatchBuilder) {

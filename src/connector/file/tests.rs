@@ -494,3 +494,15 @@ fn short_writes_and_a_full_pipe_lose_nothing() {
     writer.join().unwrap();
     assert_eq!(got, expected);
 }
+
+#[test]
+fn a_sink_that_would_overwrite_its_input_is_found_under_any_name() {
+    let d = dir();
+    let path = put(&d, "a.txt", "x\n");
+    std::os::unix::fs::symlink(&path, d.path().join("link.txt")).unwrap();
+    let found = |p: &str| read_and_written(&source(d.path()), &sink(&d.path().join(p), FileMode::Overwrite));
+    assert_eq!(found("a.txt"), Some(path.clone()));
+    assert_eq!(found("link.txt"), Some(d.path().join("link.txt")));
+    assert_eq!(found("new.txt"), None);
+    assert_eq!(read_and_written(&source(&path), &sink(Path::new("/dev/null"), FileMode::Overwrite)), None);
+}
