@@ -251,19 +251,29 @@ impl Session<'_, '_> {
             return self.unsupported("LIKE ANY", self.here);
         }
         let pair = self.pair(expr, pattern, names);
+        let mut literal_backslash = false;
         let escape = match escape {
             None => None,
             Some(e) => match self.expr(e, names)? {
-                Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => {
-                    s.chars().next()
+                Expr::Literal { value: FieldValue::String(s), .. } if s.is_empty() => {
+                    literal_backslash = true;
+                    None
                 }
+                Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => s.chars().next(),
                 _ => {
                     let at = self.place(e);
                     return self.fail("ESCAPE takes one character in quotes", at);
                 }
             },
         };
-        let (expr, pattern) = pair?;
+        let (expr, mut pattern) = pair?;
+        if literal_backslash {
+            // ESCAPE '' takes its meaning from the backslash, which would escape otherwise.
+            match &mut pattern {
+                Expr::Literal { value: FieldValue::String(s), .. } => *s = s.replace('\\', "\\\\").into(),
+                _ => return self.unsupported("ESCAPE '' with a pattern that is computed", self.here),
+            }
+        }
         let made = typing::like(kind, expr, pattern, escape, negated);
         self.typed(made, self.here)
     }

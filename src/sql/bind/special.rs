@@ -5,7 +5,8 @@ use sqlparser::ast::{self, BinaryOperator, Expr as Ast};
 use super::scope::Names;
 use super::{Bind, Session};
 use crate::expr::{Expr, typing};
-use crate::record::{DataType, FieldValue};
+use crate::plan::walk;
+use crate::record::{DataType, FieldValue, Interval};
 
 /// Parts that EXTRACT gives as INT, by the function of that name; the others are DECIMAL, as in PostgreSQL.
 const WHOLE_PARTS: &[&str] = &[
@@ -34,8 +35,12 @@ impl Session<'_, '_> {
                 if WHOLE_PARTS.contains(&field.as_str()) {
                     return self.call_with(&field, vec![expr]);
                 }
-                self.call_with("extract", vec![typing::literal(FieldValue::from(field)), expr])
+                self.extract(field, expr)
             }
+            Ast::AnyOp { left, compare_op, right, is_some: _ } => {
+                self.quantified(left, compare_op, right, true, names)
+            }
+            Ast::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, false, names),
             Ast::Position { expr, r#in } => self.call_on("strpos", &[r#in, expr], names),
             Ast::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
                 self.substring(expr, substring_from.as_deref(), substring_for.as_deref(), names)
@@ -61,6 +66,56 @@ impl Session<'_, '_> {
             Ast::AtTimeZone { timestamp: _, time_zone: _ } => self.unsupported("AT TIME ZONE", self.here),
             other => self.refuse_expr(other),
         }
+    }
+
+    /// A part that is not whole. Whether there is such a part is tried on a constant now, not found out per record.
+    fn extract(&mut self, field: String, expr: Expr) -> Bind<Expr> {
+        let field = typing::literal(FieldValue::from(field));
+        let sample = match expr.data_type() {
+            DataType::Timestamp => Some(FieldValue::Timestamp(0)),
+            DataType::Date => Some(FieldValue::Date(0)),
+            DataType::Time => Some(FieldValue::Time(0)),
+            DataType::Interval => Some(FieldValue::Interval(Interval::default())),
+            _ => None,
+        };
+        if let Some(sample) = sample {
+            let tried = self.call_with("extract", vec![field.clone(), typing::literal(sample)])?;
+            if let Some(Err(error)) = walk::constant(&tried) {
+                return self.fail(error.message, self.here);
+            }
+        }
+        self.call_with("extract", vec![field, expr])
+    }
+
+    /// `x = ANY (ARRAY[…])` is IN, `x <> ALL (ARRAY[…])` is NOT IN; arrays that are not written out come later.
+    fn quantified(
+        &mut self,
+        left: &Ast,
+        op: &BinaryOperator,
+        right: &Ast,
+        any: bool,
+        names: Names<'_>,
+    ) -> Bind<Expr> {
+        let negated = match (op, any) {
+            (BinaryOperator::Eq, true) => false,
+            (BinaryOperator::NotEq, false) => true,
+            _ => return self.unsupported(&format!("{op} {}", if any { "ANY" } else { "ALL" }), self.here),
+        };
+        let mut array = right;
+        while let Ast::Nested(inner) = array {
+            array = inner;
+        }
+        let Ast::Array(ast::Array { elem, named: _ }) = array else {
+            let what = if any { "ANY" } else { "ALL" };
+            return self.unsupported(&format!("{what} of anything but ARRAY[…]"), self.here);
+        };
+        let left = self.expr(left, names);
+        let items: Vec<_> = elem.iter().map(|e| self.expr(e, names)).collect();
+        let (left, items) = (left?, super::all(items)?);
+        if items.is_empty() {
+            return Ok(typing::literal(FieldValue::Boolean(negated)));
+        }
+        self.typed(typing::in_list(left, items, negated), self.here)
     }
 
     fn round_to(
@@ -162,8 +217,6 @@ impl Session<'_, '_> {
             Ast::InUnnest { .. } => "IN UNNEST",
             Ast::Exists { .. } => "EXISTS",
             Ast::Subquery(_) => "a scalar subquery",
-            Ast::AnyOp { .. } => "a comparison with ANY",
-            Ast::AllOp { .. } => "a comparison with ALL",
             Ast::JsonAccess { .. } => "the path operator ':'",
             Ast::IsJson { .. } => "IS JSON",
             Ast::IsNormalized { .. } => "IS NORMALIZED",
