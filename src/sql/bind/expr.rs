@@ -259,7 +259,9 @@ impl Session<'_, '_> {
                     literal_backslash = true;
                     None
                 }
-                Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => s.chars().next(),
+                Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => {
+                    s.chars().next()
+                }
                 _ => {
                     let at = self.place(e);
                     return self.fail("ESCAPE takes one character in quotes", at);
