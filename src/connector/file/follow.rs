@@ -298,7 +298,7 @@ impl DataReader for FollowReader {
                 Ok(true) => {}
                 Ok(false) if waited || out.max_wait().is_zero() => return Ok(Read::Idle),
                 Ok(false) => {
-                    std::thread::sleep(out.max_wait().min(self.config.poll_interval));
+                    std::thread::park_timeout(out.max_wait().min(self.config.poll_interval));
                     waited = true;
                 }
                 // What was decoded before it counts; the next call meets the error again.
