@@ -58,7 +58,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::new();
     engine.register_reader("collatz", Collatz { schema, next: 1, last: 100_000 })?;
     engine.register_writer("bars", Bars)?;
-    let stats = engine.sql("INSERT INTO bars SELECT n, steps FROM collatz WHERE steps > 320")?.start()?.wait()?;
+    let stats =
+        engine.sql("INSERT INTO bars SELECT n, steps FROM collatz WHERE steps > 320")?.start()?.wait()?;
     println!("{} numbers, {} records allocated", stats.records_in, stats.sources[0].records_allocated);
     Ok(())
 }

@@ -21,7 +21,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("error", &["record", "catalog", "io", "sql", "job"]),
     (
         "engine",
-        &["record", "catalog", "expr", "state", "observe", "codec", "plan", "io", "sql", "operator", "connector", "job", "error"],
+        &[
+            "record",
+            "catalog",
+            "expr",
+            "state",
+            "observe",
+            "codec",
+            "plan",
+            "io",
+            "sql",
+            "operator",
+            "connector",
+            "job",
+            "error",
+        ],
     ),
 ];
 
@@ -112,7 +126,8 @@ fn the_floors_have_no_cycle() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent: Vec<_> = sources().into_iter().filter(|(_, t)| !t.starts_with("//!")).map(|(p, _)| p).collect();
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, t)| !t.starts_with("//!")).map(|(p, _)| p).collect();
     assert!(silent.is_empty(), "without //! at the top: {silent:?}");
 }
 

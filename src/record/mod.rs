@@ -17,13 +17,13 @@ pub mod text;
 mod types;
 mod value;
 
+pub use self::serde::{ConvertError, ValueDeserializer};
 pub use batch::{Batch, BatchBuilder, BuilderMark, Reject};
 pub use clock::Clock;
 pub use headers::Headers;
 pub use pool::{Pool, Pools};
 pub use position::Position;
 pub use reject::{ErrorCode, RecordError};
-pub use self::serde::{ConvertError, ValueDeserializer};
 pub use schema::{Field, Schema};
 pub use stream_record::{RowKind, StreamRecord, deep_copies_on_this_thread};
 pub use suggest::nearest;

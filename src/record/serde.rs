@@ -101,8 +101,9 @@ impl StreamRecord {
         let mut record = StreamRecord::new(schema.clone());
         for (slot, field) in record.values_mut().iter_mut().zip(schema.fields()) {
             if let Some(value) = fields.remove(field.name.as_str()) {
-                *slot = from_json(value, &field.data_type)
-                    .ok_or_else(|| ConvertError(format!("field '{}' does not fit {}", field.name, field.data_type)))?;
+                *slot = from_json(value, &field.data_type).ok_or_else(|| {
+                    ConvertError(format!("field '{}' does not fit {}", field.name, field.data_type))
+                })?;
             }
         }
         Ok(record)
@@ -116,13 +117,18 @@ fn from_json(value: serde_json::Value, to: &DataType) -> Option<FieldValue> {
         (_, Value::Null) => FieldValue::Null,
         (DataType::Json, value) => FieldValue::Json(value.to_string().into()),
         (DataType::Boolean, Value::Bool(b)) => FieldValue::Boolean(b),
-        (DataType::SmallInt | DataType::Integer | DataType::BigInt, Value::Number(n)) => FieldValue::Integer(n.as_i64()?),
+        (DataType::SmallInt | DataType::Integer | DataType::BigInt, Value::Number(n)) => {
+            FieldValue::Integer(n.as_i64()?)
+        }
         (DataType::Real | DataType::Double, Value::Number(n)) => FieldValue::Float(n.as_f64()?),
-        (DataType::Decimal { .. }, Value::Number(n)) => FieldValue::Decimal(text::parse_decimal(&n.to_string())?),
+        (DataType::Decimal { .. }, Value::Number(n)) => {
+            FieldValue::Decimal(text::parse_decimal(&n.to_string())?)
+        }
         (DataType::Decimal { .. }, Value::String(s)) => FieldValue::Decimal(text::parse_decimal(&s)?),
         (DataType::Varchar, Value::String(s)) => FieldValue::String(s.into()),
         (DataType::Bytes, Value::Array(bytes)) => {
-            let bytes: Option<Vec<u8>> = bytes.iter().map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect();
+            let bytes: Option<Vec<u8>> =
+                bytes.iter().map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect();
             FieldValue::Bytes(bytes?.into())
         }
         (DataType::Bytes, Value::String(s)) => FieldValue::Bytes(s.into_bytes().into()),
@@ -143,7 +149,11 @@ fn from_json(value: serde_json::Value, to: &DataType) -> Option<FieldValue> {
         (DataType::Struct(fields), Value::Object(mut entries)) => {
             let values: Option<Vec<_>> = fields
                 .iter()
-                .map(|f| entries.remove(f.name.as_str()).map_or(Some(FieldValue::Null), |v| from_json(v, &f.data_type)))
+                .map(|f| {
+                    entries
+                        .remove(f.name.as_str())
+                        .map_or(Some(FieldValue::Null), |v| from_json(v, &f.data_type))
+                })
                 .collect();
             let names = fields.iter().map(|f| f.name.clone()).collect();
             FieldValue::Struct(Arc::new(StructValue { names, values: values? }))
@@ -186,7 +196,9 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
             FieldValue::Timestamp(t) => v.visit_string(text_of(|out| text::write_timestamp(*t, out))),
             FieldValue::Interval(i) => v.visit_string(text_of(|out| text::write_interval(i, out))),
             FieldValue::Array(items) => v.visit_seq(SeqDeserializer::new(items.iter())),
-            FieldValue::Map(entries) => v.visit_map(MapDeserializer::new(entries.iter().map(|(k, x)| (k, x)))),
+            FieldValue::Map(entries) => {
+                v.visit_map(MapDeserializer::new(entries.iter().map(|(k, x)| (k, x))))
+            }
             FieldValue::Struct(s) => {
                 v.visit_map(MapDeserializer::new(s.names.iter().map(|n| n.as_str()).zip(&s.values)))
             }
@@ -216,7 +228,11 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, v: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        v: V,
+    ) -> Result<V::Value, ConvertError> {
         v.visit_newtype_struct(self)
     }
 
