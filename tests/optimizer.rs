@@ -3,6 +3,7 @@
 //!
 //! The interpreter materializes every step. Where the plan as bound rejects records, the others may reject fewer of
 //! them (they may evaluate less), never others.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Author {
         if depth > 0 && self.dice.below(2) == 0 {
             let (x, y) = (self.condition(of, depth - 1), self.condition(of, depth - 1));
             return match self.dice.below(5) {
-                0 | 1 | 2 => format!("({x} AND {y})"),
+                0..=2 => format!("({x} AND {y})"),
                 3 => format!("({x} OR {y})"),
                 _ => format!("NOT {x}"),
             };
