@@ -11,6 +11,10 @@ pub(crate) const START_BYTES: usize = 256 << 10;
 /// Room beyond `max_record_bytes`, so that a decoder sees that a record is too long.
 const SLACK_BYTES: usize = 64 << 10;
 
+/// How often a reader fills the buffer in one call without coming to an end: input that gives no records (blank lines, an
+/// endless line) must not keep it from hearing of a stop.
+pub(crate) const FILLS_A_CALL: usize = 16;
+
 /// What filling the buffer brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fill {

@@ -18,7 +18,7 @@ use super::position::{FilePosition, FileProgress};
 use super::source::FileSourceConfig;
 use super::stamp_topic;
 use crate::codec::{Decoder, Input, Origin};
-use crate::connector::decode_buffer::{DecodeBuffer, Fill};
+use crate::connector::decode_buffer::{DecodeBuffer, FILLS_A_CALL, Fill};
 use crate::io::{Boundedness, DataReader, IoError, Read, Scan};
 use crate::record::{BatchBuilder, ErrorCode, Position, RecordError, Reject, Schema};
 
@@ -54,6 +54,7 @@ pub(crate) struct FollowReader {
 }
 
 enum Pumped {
+    /// `out` is full, or the call has gone on for long enough.
     Full,
     Drained,
     Gone,
@@ -174,13 +175,15 @@ impl FollowReader {
     fn pump(&mut self, i: usize, out: &mut BatchBuilder) -> Result<Pumped, IoError> {
         self.start_over_if_truncated(i, out)?;
         self.load(i)?;
+        let mut fills = 0;
         loop {
             if self.decode(i, Input::Partial, out)? {
                 return Ok(Pumped::Full);
             }
             let Some(tail) = self.tails.get_mut(i) else { return Ok(Pumped::Drained) };
             match self.buffer.fill(&mut tail.input).map_err(|e| read_error(tail.input.name(), e))? {
-                Fill::Bytes(_) => {}
+                Fill::Bytes(_) if fills == FILLS_A_CALL => return Ok(Pumped::Full),
+                Fill::Bytes(_) => fills += 1,
                 Fill::Eof | Fill::WouldBlock if tail.finishing => break,
                 Fill::Eof | Fill::WouldBlock => return Ok(Pumped::Drained),
             }
@@ -237,14 +240,14 @@ impl FollowReader {
         Ok(())
     }
 
-    /// Reads all tails once around, until `out` is full.
-    fn round(&mut self, out: &mut BatchBuilder) -> Result<(), IoError> {
+    /// Reads all tails once around, or until `out` is full; tells whether it came round.
+    fn round(&mut self, out: &mut BatchBuilder) -> Result<bool, IoError> {
         let mut left = self.tails.len();
         while left > 0 && !self.tails.is_empty() {
             self.next %= self.tails.len();
             if !self.waits(self.next) {
                 match self.pump(self.next, out)? {
-                    Pumped::Full => return Ok(()),
+                    Pumped::Full => return Ok(false),
                     // The one behind it has moved up, and its successor need not wait any more.
                     Pumped::Gone => {
                         left = self.tails.len();
@@ -256,7 +259,7 @@ impl FollowReader {
             left -= 1;
             self.next += 1;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Finds the file of a stored position, also under another name in its directory.
@@ -290,8 +293,8 @@ impl DataReader for FollowReader {
         let mut waited = false;
         loop {
             let result = match self.round(out) {
-                Ok(()) if out.is_empty() => self.scan(),
-                Ok(()) => return Ok(Read::More),
+                Ok(true) if out.is_empty() => self.scan(),
+                Ok(_) => return Ok(Read::More),
                 Err(e) => Err(e),
             };
             match result {

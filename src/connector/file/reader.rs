@@ -9,7 +9,7 @@ use super::position::{FilePosition, FileProgress};
 use super::source::FileSourceConfig;
 use super::stamp_topic;
 use crate::codec::{Decoder, Input, Origin};
-use crate::connector::decode_buffer::{DecodeBuffer, Fill};
+use crate::connector::decode_buffer::{DecodeBuffer, FILLS_A_CALL, Fill};
 use crate::io::{Boundedness, DataReader, IoError, Read, Scan};
 use crate::record::{BatchBuilder, Position, Schema};
 
@@ -135,6 +135,7 @@ impl DataReader for FileReader {
 
     fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
         let mut waited = false;
+        let mut fills = 0;
         loop {
             if self.current >= self.files.len() {
                 return Ok(if out.is_empty() { Read::End } else { Read::More });
@@ -161,7 +162,12 @@ impl DataReader for FileReader {
                 false => self.fill(),
             };
             match step {
-                Ok(Fill::Bytes(_)) => {}
+                Ok(Fill::Bytes(_)) => {
+                    fills += 1;
+                    if fills == FILLS_A_CALL {
+                        return Ok(Read::More);
+                    }
+                }
                 Ok(Fill::Eof) => self.at_eof = true,
                 Ok(Fill::WouldBlock) if !out.is_empty() => return Ok(Read::More),
                 Ok(Fill::WouldBlock) if waited => return Ok(Read::Idle),
