@@ -1,4 +1,5 @@
 //! Every scalar function does what its row in the registry says: the example is parsed, bound, evaluated.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use millstream::catalog::Options;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -289,4 +290,31 @@ fn no_function_panics_or_makes_a_giant_whatever_its_arguments() {
     }
     let _ = std::panic::take_hook();
     assert!(broken.is_empty(), "{} functions:\n{}", broken.len(), broken.join("\n"));
+}
+
+#[test]
+fn probes_give_what_postgresql_gives() {
+    let functions = FunctionRegistry::builtin();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for line in include_str!("functions_postgres.txt").lines().filter(|l| !l.starts_with('#')) {
+        let (expression, expected) = line.split_once('\t').unwrap();
+        count += 1;
+        let got = match eval(&functions, expression) {
+            Ok(FieldValue::Null) => "NULL".into(),
+            Ok(value) => to_text(&value).replace('\n', "\\n"),
+            Err((Some(_), _)) => "ERROR".into(),
+            Err((None, message)) => format!("REFUSED {message}"),
+        };
+        let refused = expected == "ERROR" && got.starts_with("REFUSED");
+        // Of a DOUBLE and a DECIMAL result the number counts, not the zeros at its end.
+        let number = !expression.starts_with("to_char");
+        let close = |a: &str, b: &str| {
+            number && a.parse::<f64>().is_ok_and(|a| b.parse::<f64>().is_ok_and(|b| a == b))
+        };
+        if got != expected && !refused && !close(&got, expected) {
+            wrong.push(format!("{expression}\n    PostgreSQL {expected}\n    here       {got}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
 }

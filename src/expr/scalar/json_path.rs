@@ -124,7 +124,7 @@ impl<'p> Steps<'p> {
         found(json);
     }
     /// The first value that the path leads to.
-    pub(super) fn first<'j>(self, json: &'j str) -> Option<&'j str> {
+    pub(super) fn first(self, json: &str) -> Option<&str> {
         let mut first = None;
         self.visit(json, &mut |value| {
             first.get_or_insert(value);

@@ -226,7 +226,7 @@ fn size_pretty(bytes: i64) -> String {
         return format!("{size} bytes");
     }
     // Doubled from here on, so that half a unit shows.
-    size = size / 512;
+    size /= 512;
     for unit in ["kB", "MB", "GB", "TB"] {
         if size.abs() < 20 * 1024 - 1 {
             return format!("{} {unit}", half(size));

@@ -7,7 +7,8 @@ use crate::record::{DataType, FieldValue};
 
 pub(super) fn functions() -> Vec<FunctionSpec> {
     let mut all = Vec::new();
-    let tests: [(&str, &str, (&str, &str), fn(f64) -> bool); 6] = [
+    type Test = (&'static str, &'static str, (&'static str, &'static str), fn(f64) -> bool);
+    let tests: [Test; 6] = [
         ("is_nan(x)", "Whether it is NaN", ("is_nan(CAST('NaN' AS DOUBLE))", "true"), f64::is_nan),
         ("isnan(x)", "Whether it is NaN", ("isnan(1.5)", "false"), f64::is_nan),
         (

@@ -136,10 +136,8 @@ impl Template {
     fn add(&mut self, word: &str, item: Option<Item>, lower: bool) -> EvalResult<()> {
         match item {
             Some(Item::Nine | Item::Zero) => {
-                if item == Some(Item::Zero) {
-                    if !self.point && self.zero_start.is_none() {
-                        self.zero_start = Some(self.before);
-                    }
+                if item == Some(Item::Zero) && !self.point && self.zero_start.is_none() {
+                    self.zero_start = Some(self.before);
                 }
                 if self.point {
                     self.after += 1
@@ -250,6 +248,8 @@ impl Template {
                     }
                     position += 1;
                 }
+                // A point without digits behind it is not shown, unless the number does not fit.
+                Item::Point if self.after == 0 && !overflow => in_fraction = true,
                 Item::Point => {
                     in_fraction = true;
                     w.sign();
