@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn a_declaration_becomes_a_sink_and_a_source() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.csv.gz").to_string_lossy().into_owned();
+        let path = dir.path().join("t.csv").to_string_lossy().into_owned();
         let options = Options::new([("path", path)]);
         let connectors = Connectors::builtin();
         let sink = connectors.sink(&SinkRequest { name: "t", options: &options }).unwrap();

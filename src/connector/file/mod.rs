@@ -17,7 +17,7 @@ mod sink;
 mod source;
 mod spec;
 mod stream;
-#[cfg(test)]
+#[cfg(all(test, feature = "gzip", feature = "zstd"))]
 mod tests;
 mod writer;
 

@@ -49,7 +49,7 @@ impl Write for RawFile {
 /// Where encoded bytes go.
 pub(crate) enum Output {
     /// Uncompressed, or between two frames of `Compression`.
-    Plain(RawFile, Compression),
+    Plain(RawFile, #[cfg_attr(not(any(feature = "gzip", feature = "zstd")), allow(dead_code))] Compression),
     /// Inside a gzip member.
     #[cfg(feature = "gzip")]
     Gzip(Box<flate2::write::GzEncoder<RawFile>>),
