@@ -4,10 +4,15 @@ import base64
 import datetime as dt
 import decimal
 import json
+import os
 import re
 import subprocess
 
-PG = dict(host="127.0.0.1", port="54399", user="postgres")
+PG = dict(
+    host=os.environ.get("PGHOST", "127.0.0.1"),
+    port=os.environ.get("PGPORT", "54399"),
+    user=os.environ.get("PGUSER", "postgres"),
+)
 
 # SQLSTATE class → our record error code. A failed CAST is `invalid_cast` whatever PostgreSQL calls it.
 STATES = {
