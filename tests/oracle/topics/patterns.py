@@ -27,7 +27,7 @@ def topic(Topic):
         'abc' LIKE 'a!%c' ESCAPE '!'
         'a_c' LIKE 'a#_c' ESCAPE '#'
         'a\\c' LIKE 'a\\c' ESCAPE ''
-        'abc' LIKE 'ab\\'                         @err invalid_argument
+        'abc' LIKE 'ab\\'                         @check escape
         'abc' SIMILAR TO 'abc'
         'abc' SIMILAR TO 'a'
         'abc' SIMILAR TO '%(b|d)%'
