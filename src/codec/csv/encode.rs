@@ -27,6 +27,8 @@ pub struct CsvEncoder {
     bytes: BytesFormat,
     /// Bounds of narrow integer columns.
     ranges: Vec<Option<(i64, i64)>>,
+    /// Which columns are REAL.
+    reals: Vec<bool>,
     json: JsonTextWriter,
     scratch: Vec<u8>,
     text: String,
@@ -49,6 +51,7 @@ impl CsvEncoder {
             line_end: if options.crlf { b"\r\n" } else { b"\n" },
             timestamps: options.timestamp_format.clone(),
             bytes: options.bytes_format,
+            reals: schema.fields().iter().map(|f| f.data_type == DataType::Real).collect(),
             ranges: schema
                 .fields()
                 .iter()
@@ -92,6 +95,10 @@ impl CsvEncoder {
                 (FieldValue::Integer(n), Some(Some((min, max)))) if n < min || n > max => {
                     Err(RecordError::new(ErrorCode::Overflow, format!("{n} does not fit the column's type")))
                 }
+                (FieldValue::Float(v), _) if self.reals.get(i) == Some(&true) && !self.is_odd_delimiter() => {
+                    text::write_f32(*v, out);
+                    Ok(())
+                }
                 _ => self.field(value, out),
             };
             fits.map_err(|e| match record.schema().fields().get(i) {
@@ -103,13 +110,18 @@ impl CsvEncoder {
         Ok(())
     }
 
+    /// Whether the delimiter may be part of a number or a date.
+    fn is_odd_delimiter(&self) -> bool {
+        self.delimiter.is_ascii_alphanumeric() || b"+-.:".contains(&self.delimiter)
+    }
+
     fn field(&mut self, value: &FieldValue, out: &mut Vec<u8>) -> Result<(), RecordError> {
         match value {
             FieldValue::Null => out.extend_from_slice(self.null_text.as_bytes()),
             FieldValue::String(s) => return self.text(s, out),
             FieldValue::Json(j) => return self.text(j, out),
             // No delimiter can be part of these unless it is a strange one: then they are quoted like texts.
-            _ if self.delimiter.is_ascii_alphanumeric() || b"+-.:".contains(&self.delimiter) => {
+            _ if self.is_odd_delimiter() => {
                 let mut scratch = std::mem::take(&mut self.scratch);
                 scratch.clear();
                 let result = self.scalar(value, &mut scratch);

@@ -23,6 +23,7 @@ struct Column {
     prefix: Box<[u8]>,
     /// Bounds of a narrow integer type.
     range: Option<(i64, i64)>,
+    is_real: bool,
     name: String,
     type_name: String,
 }
@@ -49,6 +50,7 @@ impl JsonEncoder {
                     DataType::Integer => Some((i32::MIN.into(), i32::MAX.into())),
                     _ => None,
                 },
+                is_real: f.data_type == DataType::Real,
                 name: f.name.to_string(),
                 type_name: f.data_type.to_string(),
             }
@@ -76,6 +78,7 @@ impl JsonEncoder {
                     }
                     text::write_i64(*n, out);
                 }
+                FieldValue::Float(v) if column.is_real && v.is_finite() => text::write_f32(*v, out),
                 other => self.forms.write(other, out).map_err(|e| e.in_column(&column.name))?,
             }
         }

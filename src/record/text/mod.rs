@@ -14,7 +14,7 @@ pub use datetime::{
     write_time, write_timestamp,
 };
 pub use interval::{parse_interval, write_interval};
-pub use number::{parse_decimal, parse_f64, parse_i64, write_decimal, write_f64, write_i64};
+pub use number::{parse_decimal, parse_f64, parse_i64, write_decimal, write_f32, write_f64, write_i64};
 
 /// Microseconds in a day.
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;

@@ -148,6 +148,18 @@ pub fn write_f64(value: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// The same for a REAL, which is a double inside: the shortest text that reads back as the same 32-bit float, `0.1` instead
+/// of `0.10000000149011612`. A value that is not a 32-bit float is written in full.
+#[inline]
+pub fn write_f32(value: f64, out: &mut Vec<u8>) {
+    let narrow = value as f32;
+    if value.is_finite() && f64::from(narrow) == value {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(narrow).as_bytes());
+    } else {
+        write_f64(value, out);
+    }
+}
+
 /// Writes a decimal with all digits of its scale: `1.50`, `0.000`, `-12`.
 pub fn write_decimal(value: &Decimal, out: &mut Vec<u8>) {
     let mantissa = value.mantissa();

@@ -1,0 +1,105 @@
+//! Whole jobs over a generated file: `cargo bench --bench pipeline [-- --quick]`.
+//!
+//! Prints million records per second of the source, median and spread of interleaved rounds, for each execution mode. The
+//! machine is part of every figure: compare columns of one run, not runs.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use millstream::Engine;
+
+#[cfg(feature = "cli")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ORDERS: &str = "order_id BIGINT, customer_id BIGINT, amount DOUBLE, symbol VARCHAR, side VARCHAR, venue VARCHAR, ts VARCHAR";
+const MODES: [&str; 3] = ["inline", "threads", "auto"];
+
+/// A job as SQL, with `{in}` and `{out}` for the files.
+const JOBS: [(&str, &str); 5] = [
+    (
+        "generator → blackhole",
+        "CREATE STREAM o WITH (connector = 'generator', preset = 'orders', rows = '{rows}');
+         CREATE STREAM out WITH (connector = 'blackhole'); INSERT INTO out SELECT * FROM o;",
+    ),
+    (
+        "NDJSON → blackhole, all columns",
+        "CREATE STREAM o ({columns}) WITH (connector = 'file', path = '{in}', format = 'json');
+         CREATE STREAM out WITH (connector = 'blackhole'); INSERT INTO out SELECT * FROM o;",
+    ),
+    (
+        "NDJSON filter + project 4 of 7 → NDJSON",
+        "CREATE STREAM o ({columns}) WITH (connector = 'file', path = '{in}', format = 'json');
+         CREATE STREAM out WITH (connector = 'file', path = '{out}', format = 'json');
+         INSERT INTO out SELECT order_id, symbol, amount, side FROM o WHERE amount > 500;",
+    ),
+    (
+        "NDJSON → NDJSON, all columns",
+        "CREATE STREAM o ({columns}) WITH (connector = 'file', path = '{in}', format = 'json');
+         CREATE STREAM out WITH (connector = 'file', path = '{out}', format = 'json'); INSERT INTO out SELECT * FROM o;",
+    ),
+    (
+        "NDJSON → three sinks, shared",
+        "CREATE STREAM o ({columns}) WITH (connector = 'file', path = '{in}', format = 'json');
+         CREATE STREAM a WITH (connector = 'blackhole'); CREATE STREAM b WITH (connector = 'blackhole');
+         CREATE STREAM c WITH (connector = 'blackhole');
+         INSERT INTO a SELECT * FROM o; INSERT INTO b SELECT * FROM o; INSERT INTO c SELECT * FROM o;",
+    ),
+];
+
+fn main() {
+    let quick = std::env::args().any(|a| a == "--quick");
+    let (rows, rounds) = if quick { (20_000, 1) } else { (2_000_000, 5) };
+    let dir = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let input = dir.join("orders.jsonl");
+    generate(&input, rows);
+    let megabytes = std::fs::metadata(&input).unwrap().len() as f64 / 1e6;
+    println!("{rows} orders, {megabytes:.0} MB; {rounds} interleaved rounds; million records/s, median (min–max)\n");
+    println!("{:<42} {:>20} {:>20} {:>20}", "job", MODES[0], MODES[1], MODES[2]);
+    for (name, sql) in JOBS {
+        let mut speeds: [Vec<f64>; 3] = Default::default();
+        for _ in 0..rounds {
+            for (mode, speeds) in MODES.iter().zip(&mut speeds) {
+                speeds.push(rows as f64 / run(sql, mode, rows, &input, &dir) / 1e6);
+            }
+        }
+        let cells: Vec<String> = speeds.iter_mut().map(|s| cell(s)).collect();
+        println!("{name:<42} {:>20} {:>20} {:>20}", cells[0], cells[1], cells[2]);
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn cell(speeds: &mut [f64]) -> String {
+    speeds.sort_by(f64::total_cmp);
+    format!("{:.2} ({:.2}–{:.2})", speeds[speeds.len() / 2], speeds[0], speeds[speeds.len() - 1])
+}
+
+/// Runs a job and checks that no record is missing; seconds from start to end.
+fn run(sql: &str, mode: &str, rows: u64, input: &Path, dir: &Path) -> f64 {
+    let output: PathBuf = dir.join("out.jsonl");
+    let sql = sql
+        .replace("{rows}", &rows.to_string())
+        .replace("{columns}", ORDERS)
+        .replace("{in}", &input.display().to_string())
+        .replace("{out}", &output.display().to_string());
+    let engine = Engine::new();
+    engine.set("execution", mode).unwrap();
+    let prepared = engine.sql(&sql).unwrap();
+    let start = Instant::now();
+    let stats = prepared.start().unwrap().wait().unwrap();
+    let seconds = start.elapsed().as_secs_f64();
+    let per_sink = (stats.records_out + stats.filtered) / stats.sinks.len() as u64;
+    assert_eq!((stats.records_in, per_sink, stats.deep_copies), (rows, rows, 0), "{sql}");
+    seconds
+}
+
+fn generate(path: &Path, rows: u64) {
+    let sql = format!(
+        "CREATE STREAM o WITH (connector = 'generator', preset = 'orders', rows = '{rows}');
+         CREATE STREAM f WITH (connector = 'file', path = '{}', format = 'json'); INSERT INTO f SELECT * FROM o;",
+        path.display()
+    );
+    Engine::new().sql(&sql).unwrap().start().unwrap().wait().unwrap();
+}
