@@ -56,7 +56,9 @@ fn main() {
     let input = dir.join("orders.jsonl");
     generate(&input, rows);
     let megabytes = std::fs::metadata(&input).unwrap().len() as f64 / 1e6;
-    println!("{rows} orders, {megabytes:.0} MB; {rounds} interleaved rounds; million records/s, median (min–max)\n");
+    println!(
+        "{rows} orders, {megabytes:.0} MB; {rounds} interleaved rounds; million records/s, median (min–max)\n"
+    );
     println!("{:<42} {:>20} {:>20} {:>20}", "job", MODES[0], MODES[1], MODES[2]);
     for (name, sql) in JOBS {
         let mut speeds: [Vec<f64>; 3] = Default::default();

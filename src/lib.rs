@@ -1,5 +1,15 @@
 //! Streaming SQL for synchronous Rust: threads, bounded channels and shared records, no async runtime.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
+)]
 
 pub mod catalog;
 pub mod codec;

@@ -10,6 +10,7 @@ use super::relations::{Entry, Scope, declared_schema};
 use super::{Engine, prepared};
 use crate::catalog::{Options, Relation, RelationKind, SETTINGS, nearest};
 use crate::connector::SinkRequest;
+use crate::connector::file::read_and_written;
 use crate::connector::memory::MemorySource;
 use crate::error::Error;
 use crate::expr::FunctionRegistry;
@@ -179,7 +180,8 @@ impl Script<'_> {
 
     fn create_view(&mut self, name: &str, or_replace: bool, query: &ast::Query, span: Span) {
         let is_view = matches!(self.engine.relations.lock().find(name), Some((_, Entry::View { .. })));
-        if !(or_replace && is_view) && !self.may_create(name, false, span) {
+        let replaces = or_replace && is_view;
+        if !replaces && !self.may_create(name, false, span) {
             return;
         }
         // Bound once for its errors; each use binds it again.
@@ -465,13 +467,18 @@ fn assemble(
             sinks.push(PendingSink::Rows);
             continue;
         }
-        refuse_own_input(&relations, &plan, &sink.relation, span)?;
         let made = relations.sink(&sink.relation).map_err(|e| Failure::Other(e.into()))?;
-        sinks.push(PendingSink::Ready(SinkPart { name: sink.relation.clone(), sink: made }));
+        let part = SinkPart { name: sink.relation.clone(), sink: made };
+        refuse_own_input(&sources, &part, span)?;
+        sinks.push(PendingSink::Ready(part));
     }
     let dead_letters = match dlq {
         None => None,
-        Some(target) => Some(dead_letter_sink(&relations, &target).map_err(Failure::Other)?),
+        Some(target) => {
+            let part = dead_letter_sink(&relations, &target).map_err(Failure::Other)?;
+            refuse_own_input(&sources, &part, span)?;
+            Some(part)
+        }
     };
     Ok(prepared::PendingJob { config, plan, sources, sinks, dead_letters })
 }
@@ -500,28 +507,16 @@ fn source_of(
     }
 }
 
-/// A file that the job reads must not be the one that it overwrites.
-fn refuse_own_input(
-    relations: &super::Relations,
-    plan: &JobPlan,
-    sink: &str,
-    span: Span,
-) -> Result<(), Failure> {
-    let place = |name: &str| {
-        let options = relations.options(name);
-        options.get("path").and_then(|p| std::fs::canonicalize(p).ok())
-    };
-    let Some(out) = place(sink) else { return Ok(()) };
-    let same = plan.sources.iter().find(|s| place(&s.relation).as_ref() == Some(&out));
-    match same {
-        // Devices and pipes may well be both ends.
-        Some(source) if out.is_file() => {
+/// A file that the job reads must not be the one that it writes: opening the sink would empty it.
+fn refuse_own_input(sources: &[SourcePart], sink: &SinkPart, span: Span) -> Result<(), Failure> {
+    for source in sources {
+        if let Some(file) = read_and_written(&*source.source, &*sink.sink) {
             let message =
-                format!("'{sink}' would overwrite {}, which '{}' reads", out.display(), source.relation);
-            Err(Failure::Sql(vec![Diagnostic::new(message, span)]))
+                format!("'{}' would overwrite {}, which '{}' reads", sink.name, file.display(), source.name);
+            return Err(Failure::Sql(vec![Diagnostic::new(message, span)]));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn dead_letter_sink(relations: &super::Relations, target: &str) -> Result<SinkPart, Error> {

@@ -130,7 +130,9 @@ impl SourceStage {
                         self.ended = true;
                         return Ok(Polled::End);
                     }
-                    Some(_) => return Ok(self.empty_read()),
+                    // Much input without a record: the reader only lets us hear a stop.
+                    Some(Read::More) => return Ok(Polled::Idle(None)),
+                    Some(Read::Idle) => return Ok(self.empty_read()),
                     None => return Ok(Polled::Idle(self.not_before)),
                 }
             }

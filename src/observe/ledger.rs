@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn a_record_lost_at_any_site_is_found() {
         assert_eq!(sound().check(), Ok(()));
-        let sites: Vec<(&str, fn(&mut Ledger))> = vec![
+        type Loss = fn(&mut Ledger);
+        let sites: Vec<(&str, Loss)> = vec![
             ("decoded", |l| l.sources[0].decoded += 1),
             ("forwarded", |l| l.sources[0].forwarded -= 1),
             ("unread", |l| l.sources[0].unread -= 1),

@@ -1,5 +1,15 @@
 //! The `millstream` command: arguments in, an engine of the library at work, an exit code out.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
+)]
 
 mod args;
 mod check;

@@ -140,6 +140,8 @@ fn execute(
 
 /// The summary line of each job, or its statistics as JSON, on stderr.
 fn report(stoppers: &[millstream::job::Stopper], args: &JobArgs, one_liner: bool, prints: bool) {
+    // Rows that go into a pipe are all that a one-liner's caller wants.
+    let only_rows = one_liner && prints && !std::io::stderr().is_terminal();
     for stopper in stoppers {
         let stats = stopper.stats();
         if args.stats == Some(StatsFormat::Json) {
@@ -147,7 +149,7 @@ fn report(stoppers: &[millstream::job::Stopper], args: &JobArgs, one_liner: bool
                 Ok(json) => output::say(&json),
                 Err(e) => output::complain(&format!("can't print the statistics: {e}")),
             }
-        } else if !args.quiet && !(one_liner && prints && !std::io::stderr().is_terminal()) {
+        } else if !args.quiet && !only_rows {
             output::say(&progress::summary(&stats));
         }
     }
