@@ -40,11 +40,11 @@ pub enum DataType {
     Timestamp,
     /// INTERVAL.
     Interval,
-    /// ARRAY<T>.
+    /// `ARRAY<T>`.
     Array(Box<DataType>),
-    /// MAP<K, V>.
+    /// `MAP<K, V>`.
     Map(Box<DataType>, Box<DataType>),
-    /// STRUCT<name type, …>, also ROW(…).
+    /// `STRUCT<name type, …>`, also `ROW(…)`.
     Struct(Vec<Field>),
     /// JSON text.
     Json,

@@ -6,7 +6,7 @@
 //! quote costs one line. A NUL byte counts as a wrong encoding (UTF-16, binary data).
 //!
 //! Most rows hold no quote. For those an index of delimiters and line ends is built a block of 64 bytes at a time, and
-//! only the wanted columns are looked at again ([`index`]); rows with a quote go through [`scan`].
+//! only the wanted columns are looked at again (`index`); rows with a quote go through `scan`.
 
 mod decode;
 mod dialect;

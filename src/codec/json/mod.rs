@@ -1,7 +1,7 @@
 //! JSON: one object a line (NDJSON), or one array of objects.
 //!
-//! The decoder predicts the order of keys ([`shape`]) and writes values straight into recycled records; whatever is
-//! not as predicted is read in full, strictly ([`lex`], [`object`]), and only that path says what is wrong.
+//! The decoder predicts the order of keys (`shape`) and writes values straight into recycled records; whatever is
+//! not as predicted is read in full, strictly (`lex`, `object`), and only that path says what is wrong.
 
 mod array;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The built-in scalar functions: one file a family, one row a function, each with an example that a test evaluates.
 //!
 //! Names and results are those of PostgreSQL 15 where it has the function, else those of DuckDB or Flink. A function
-//! sees NULL only if its row says [`lenient`](row::lenient); a bad argument is a record error, never a panic. Not
+//! sees NULL only if its row says `lenient`; a bad argument is a record error, never a panic. Not
 //! here: COALESCE, NULLIF, IF, GREATEST and LEAST, which need the types of all their arguments
 //! ([`typing`](super::typing)).
 
