@@ -30,7 +30,7 @@ fn schema() -> Arc<Schema> {
 /// Lines of JSON.
 pub fn json(data: &[u8]) {
     let schema = schema();
-    let format = Format::new("json", &Options::new([("layout", "lines")])).expect("options are valid");
+    let format = Format::new("json", &Options::new([("framing", "lines")])).expect("options are valid");
     let names: Vec<CompactString> = schema.names().map(CompactString::from).collect();
     let decode = |bytes: &[u8]| {
         let mut decoder = format.decoder(&schema, &names).expect("types are valid");

@@ -1,6 +1,6 @@
 //! SQL text: parsed, bound and explained without a panic; every error has a place in the text.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use millstream::catalog::Options;
 use millstream::expr::FunctionRegistry;
@@ -41,12 +41,13 @@ impl Resolver for Catalog {
 /// A text of statements.
 pub fn sql(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let functions = FunctionRegistry::builtin();
+    static FUNCTIONS: OnceLock<FunctionRegistry> = OnceLock::new();
+    let functions = FUNCTIONS.get_or_init(FunctionRegistry::builtin);
     for result in sql::parse(text) {
         match result {
             Ok(statement) => {
                 assert!(text.get(statement.span.start..statement.span.end).is_some());
-                bind(statement.node, text, &functions);
+                bind(statement.node, text, functions);
             }
             Err(e) => placed(&e, text),
         }

@@ -121,7 +121,13 @@ pub(super) fn scan_header(
             }
             match split_line(scanner, record, quote, escape) {
                 None => HeaderLine::Bad("the CSV header is not UTF-8".into()),
-                Some(fields) if fields.iter().any(|f| f.contains('\r')) && consumed == bytes.len() => {
+                // The whole file is one line, not just what has come so far.
+                Some(fields)
+                    if fields.iter().any(|f| f.contains('\r'))
+                        && input == Input::Complete
+                        && consumed == bytes.len()
+                        && !bytes.ends_with(b"\n") =>
+                {
                     HeaderLine::Bad(
                         "the file's lines end in carriage returns alone; LF or CRLF are understood".into(),
                     )
@@ -140,4 +146,29 @@ pub(super) enum HeaderLine {
     Bad(String),
     /// The fields, and the length of the line with its end.
     Fields(Vec<String>, usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Options;
+    use crate::codec::csv::CsvOptions;
+
+    /// The message of a header that can't be used.
+    fn bad(bytes: &[u8], input: Input) -> Option<String> {
+        let options = CsvOptions::new(&Options::default()).unwrap();
+        match scan_header(&mut Scanner::new(&options), bytes, input, options.quote, options.escape) {
+            HeaderLine::Bad(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_file_of_carriage_returns_is_told_from_a_piece_that_ends_behind_its_header() {
+        assert!(bad(b"a,b\r1,2\r3,4", Input::Complete).is_some_and(|m| m.contains("carriage returns alone")));
+        // However a reader cuts the input, a line end shows that the carriage return is data.
+        assert_eq!(bad(b"a\rb\n", Input::Partial), None);
+        assert_eq!(bad(b"a\rb\n", Input::Complete), None);
+        assert_eq!(bad(b"a\rb\n1\n", Input::Complete), None);
+    }
 }
