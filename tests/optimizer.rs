@@ -385,7 +385,9 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
         for (n, input) in node.inputs.iter().enumerate() {
             for chunk in read(&nodes, *input).chunks(size) {
                 let batch = Batch::new(chunk.iter().cloned().map(Arc::new).collect());
+                let workers = millstream::operator::Workers::default();
                 let mut out = Output {
+                    workers: &workers,
                     batches: &mut batches,
                     rejects: &mut rejects,
                     counters: &mut counters,

@@ -14,9 +14,9 @@ use std::time::Duration;
 use super::message::Parcel;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::trace::Tracer;
-use super::{DeadLetter, JobConfig, JobError, OnError};
+use super::{DeadLetter, Execution, JobConfig, JobError, OnError};
 use crate::observe::{NodeEntry, NodeStats};
-use crate::operator::{InputId, Operator, OperatorCounters, Output, Rejected};
+use crate::operator::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::plan::InputRef;
 use crate::record::{Batch, Pools};
 
@@ -96,6 +96,7 @@ pub(super) struct Core {
     pub(super) lock_acquisitions: u64,
     pub(super) deep_copies: crate::observe::Counter,
     pools: Pools,
+    pub(super) workers: Workers,
     on_error: OnError,
     budget: Arc<ErrorBudget>,
     tracer: Option<Tracer>,
@@ -122,6 +123,8 @@ impl Core {
             lock_acquisitions: 0,
             deep_copies: Default::default(),
             pools,
+            // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
+            workers: Workers::new(if config.execution == Execution::Inline { 1 } else { config.threads }),
             on_error: config.on_error,
             budget,
             tracer: Tracer::for_mode(config.trace),
@@ -259,6 +262,7 @@ impl Core {
             rejects: &mut rejects,
             counters: &mut slot.counters,
             pools: &self.pools,
+            workers: &self.workers,
             home: slot.home,
             now: self.now,
             done: false,

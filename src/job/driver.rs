@@ -828,8 +828,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Moves stages to threads and back.
+    /// Moves stages to threads and back; the threads left over may share the work of large batches.
     fn place(&mut self, placement: &Placement) -> Result<(), JobError> {
+        self.core.lock().workers.set_lanes((self.config.threads + 1).saturating_sub(placement.threads()));
         for (i, away) in placement.sources.iter().enumerate() {
             let Some(inflow) = self.inflows.get_mut(i) else { continue };
             if inflow.ended.is_some() {

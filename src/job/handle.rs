@@ -77,6 +77,7 @@ pub fn stepping(mut spec: JobSpec, now: i64) -> Result<JobHandle, JobError> {
     spec.check()?;
     let clock = Clock::virtual_at(now);
     spec.config.clock = clock.clone();
+    spec.config.execution = Execution::Inline;
     let shared = Arc::new(Shared::new(spec.config.name.clone()));
     let state = lock_state(&spec.config)?;
     let mode = match open(&spec, &shared, state.as_ref())? {

@@ -44,7 +44,7 @@ impl Placement {
     pub(super) fn all(sources: usize, sinks: usize, away: bool) -> Self {
         Self { sources: vec![away; sources], sinks: vec![away; sinks] }
     }
-    fn threads(&self) -> usize {
+    pub(super) fn threads(&self) -> usize {
         1 + self.sources.iter().chain(&self.sinks).filter(|a| **a).count()
     }
     pub(super) fn is_inline(&self) -> bool {

@@ -6,6 +6,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{EvalContext, EvalResult, Program, SystemColumn};
@@ -48,7 +52,17 @@ pub struct FilterProjectOp {
     origins: Vec<Origin>,
     schema: Arc<Schema>,
     scratch: Scratch,
+    batches: u64,
+    /// What a record costs here, measured now and then on this thread alone.
+    ns_per_record: f64,
 }
+
+/// Every so many batches the cost of a record is measured.
+const MEASURE_EVERY: u64 = 64;
+/// Batches with fewer records are not worth a measurement, let alone sharing.
+const SMALLEST_PART: usize = 64;
+/// Work of a batch that is worth waking other threads for: some ten times what that costs.
+const WORTH_SHARING_NS: f64 = 200_000.0;
 
 /// Results of one record before it is changed; their buffers are reused for the next.
 #[derive(Debug, Default)]
@@ -56,6 +70,17 @@ struct Scratch {
     computed: Vec<FieldValue>,
     system: Vec<FieldValue>,
     arranged: Vec<FieldValue>,
+}
+
+impl Scratch {
+    /// Another one of the same size.
+    fn like(&self) -> Self {
+        Self {
+            computed: vec![FieldValue::Null; self.computed.len()],
+            system: vec![FieldValue::Null; self.system.len()],
+            arranged: vec![FieldValue::Null; self.arranged.len()],
+        }
+    }
 }
 
 impl FilterProjectOp {
@@ -110,25 +135,27 @@ impl FilterProjectOp {
             origins,
             schema: spec.schema.clone(),
             scratch,
+            batches: 0,
+            ns_per_record: 0.0,
         }
     }
 
     /// Evaluates everything that one record needs, before anything of it is changed.
     #[inline]
-    fn evaluate(&mut self, record: &StreamRecord, now: i64) -> EvalResult<Fate> {
+    fn evaluate(&self, scratch: &mut Scratch, record: &StreamRecord, now: i64) -> EvalResult<Fate> {
         let ctx = EvalContext { record, now };
         if let Some(predicate) = &self.predicate
             && predicate.eval_bool(&ctx)? != Some(true)
         {
             return Ok(Fate::Drop);
         }
-        for (program, slot) in self.computed.iter().zip(&mut self.scratch.computed) {
+        for (program, slot) in self.computed.iter().zip(&mut scratch.computed) {
             match program.eval(&ctx)? {
                 crate::expr::Datum::Ref(v) => slot.assign(v),
                 crate::expr::Datum::Own(v) => *slot = v,
             }
         }
-        for ((_, program), slot) in self.system.iter().zip(&mut self.scratch.system) {
+        for ((_, program), slot) in self.system.iter().zip(&mut scratch.system) {
             *slot = program.eval(&ctx)?.into_owned();
         }
         Ok(Fate::Keep)
@@ -136,8 +163,8 @@ impl FilterProjectOp {
 
     /// Rewrites a record that nobody else holds.
     #[inline]
-    fn rewrite(&mut self, record: &mut StreamRecord) {
-        let Scratch { computed, arranged, .. } = &mut self.scratch;
+    fn rewrite(&self, scratch: &mut Scratch, record: &mut StreamRecord) {
+        let Scratch { computed, arranged, .. } = &mut *scratch;
         match &self.arrangement {
             Arrangement::Unchanged => {}
             Arrangement::InPlace(puts) => {
@@ -171,11 +198,11 @@ impl FilterProjectOp {
                 }
             }
         }
-        self.set_system(record);
+        self.set_system(scratch, record);
     }
 
     /// Builds the output in another record, whose values are stale; `from` is left as it is.
-    fn build(&mut self, from: &StreamRecord, to: &mut StreamRecord) {
+    fn build(&self, scratch: &mut Scratch, from: &StreamRecord, to: &mut StreamRecord) {
         to.copy_metadata(from);
         if matches!(self.arrangement, Arrangement::Unchanged) {
             for (slot, value) in to.values_mut().iter_mut().zip(from.values()) {
@@ -189,18 +216,18 @@ impl FilterProjectOp {
                         None => *slot = FieldValue::Null,
                     },
                     Origin::Computed(c) => {
-                        if let Some(result) = self.scratch.computed.get_mut(c) {
+                        if let Some(result) = scratch.computed.get_mut(c) {
                             std::mem::swap(slot, result);
                         }
                     }
                 }
             }
         }
-        self.set_system(to);
+        self.set_system(scratch, to);
     }
 
-    fn set_system(&mut self, record: &mut StreamRecord) {
-        for ((column, _), value) in self.system.iter().zip(&mut self.scratch.system) {
+    fn set_system(&self, scratch: &mut Scratch, record: &mut StreamRecord) {
+        for ((column, _), value) in self.system.iter().zip(&mut scratch.system) {
             set_system_column(record, *column, std::mem::take(value));
         }
     }
@@ -215,14 +242,14 @@ impl FilterProjectOp {
 
     /// One record of a batch that is ours.
     #[inline]
-    fn step(&mut self, slot: &mut Arc<StreamRecord>, now: i64) -> EvalResult<Fate> {
-        let fate = self.evaluate(slot, now)?;
+    fn step(&self, scratch: &mut Scratch, slot: &mut Arc<StreamRecord>, now: i64) -> EvalResult<Fate> {
+        let fate = self.evaluate(scratch, slot, now)?;
         if matches!(fate, Fate::Keep) && !(self.is_unchanged() && self.system.is_empty()) {
             match Arc::get_mut(slot) {
-                Some(record) => self.rewrite(record),
+                Some(record) => self.rewrite(scratch, record),
                 None => {
                     let mut fresh = StreamRecord::new(self.shape_for(slot.schema()));
-                    self.build(slot, &mut fresh);
+                    self.build(scratch, slot, &mut fresh);
                     *slot = Arc::new(fresh);
                 }
             }
@@ -264,17 +291,106 @@ fn set_system_column(record: &mut StreamRecord, column: SystemColumn, value: Fie
     }
 }
 
-impl Operator for FilterProjectOp {
-    fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
+/// What became of the records of one part of a batch.
+#[derive(Default)]
+struct Swept {
+    /// For each record, whether it is kept.
+    kept: Vec<bool>,
+    /// Records that failed, by index.
+    rejects: Vec<(usize, RecordError)>,
+}
+
+impl FilterProjectOp {
+    /// Runs `each` over the records from 0 on and goes on behind a record that panics.
+    fn guarded(
+        records: &mut [Arc<StreamRecord>],
+        mut each: impl FnMut(usize, &mut Arc<StreamRecord>),
+        mut panicked: impl FnMut(usize, RecordError),
+    ) {
+        let mut at = 0;
+        while at < records.len() {
+            // A panic leaves `at` at the record that caused it.
+            let sweep = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(slot) = records.get_mut(at) {
+                    each(at, slot);
+                    at += 1;
+                }
+            }));
+            if let Err(panic) = sweep {
+                panicked(at, panic_error(&*panic));
+                at += 1;
+            }
+        }
+    }
+
+    /// One part of a batch, on any thread.
+    fn sweep(&self, records: &mut [Arc<StreamRecord>], now: i64) -> Swept {
+        let mut scratch = self.scratch.like();
+        let mut kept = vec![false; records.len()];
+        let mut rejects = Vec::new();
+        let mut panics = Vec::new();
+        Self::guarded(
+            records,
+            |at, slot| match self.step(&mut scratch, slot, now) {
+                Ok(Fate::Keep) => {
+                    if let Some(keep) = kept.get_mut(at) {
+                        *keep = true;
+                    }
+                }
+                Ok(Fate::Drop) => {}
+                Err(error) => rejects.push((at, *error)),
+            },
+            |at, error| panics.push((at, error)),
+        );
+        rejects.append(&mut panics);
+        rejects.sort_by_key(|(at, _)| *at);
+        Swept { kept, rejects }
+    }
+
+    /// The batch in parts, each on a thread of the pool; order is kept.
+    fn process_in_parts(
+        &self,
+        pool: &ThreadPool,
+        lanes: usize,
+        batch: &mut Batch,
+        out: &mut Output<'_>,
+    ) -> usize {
+        let now = out.now;
+        let size = batch.len().div_ceil(lanes).max(1);
+        let records = batch.records_mut();
+        let parts: Vec<Swept> =
+            pool.install(|| records.par_chunks_mut(size).map(|part| self.sweep(part, now)).collect());
+        let (mut at, mut kept) = (0, 0);
+        for part in parts {
+            let mut rejects = part.rejects.into_iter().peekable();
+            for (i, keep) in part.kept.into_iter().enumerate() {
+                if let Some((_, error)) = rejects.next_if(|(r, _)| *r == i) {
+                    if let Some(record) = batch.records().get(at) {
+                        out.counters.rejected += 1;
+                        out.rejects.push(Rejected { record: record.clone(), error });
+                    }
+                } else if keep {
+                    batch.keep(at, kept);
+                    kept += 1;
+                } else {
+                    out.counters.filtered += 1;
+                }
+                at += 1;
+            }
+        }
+        kept
+    }
+
+    /// The batch on this thread.
+    fn process_alone(&self, scratch: &mut Scratch, batch: &mut Batch, out: &mut Output<'_>) -> usize {
         let now = out.now;
         let (mut at, mut kept) = (0, 0);
-        out.counters.input += batch.len() as u64;
         while at < batch.len() {
             // A panic leaves `at` at the record that caused it; the loop goes on behind it.
             let sweep = catch_unwind(AssertUnwindSafe(|| {
                 while at < batch.len() {
                     let Some(slot) = batch.records_mut().get_mut(at) else { break };
-                    match self.step(slot, now) {
+                    match self.step(scratch, slot, now) {
                         Ok(Fate::Keep) => {
                             batch.keep(at, kept);
                             kept += 1;
@@ -296,6 +412,31 @@ impl Operator for FilterProjectOp {
                 at += 1;
             }
         }
+        kept
+    }
+}
+
+impl Operator for FilterProjectOp {
+    fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
+        out.counters.input += batch.len() as u64;
+        let measured = self.batches.is_multiple_of(MEASURE_EVERY) && batch.len() >= SMALLEST_PART;
+        self.batches += 1;
+        let parts = (!measured && batch.len() as f64 * self.ns_per_record > WORTH_SHARING_NS)
+            .then(|| out.workers.pool())
+            .flatten();
+        let kept = match parts {
+            Some((pool, lanes)) => self.process_in_parts(pool, lanes, &mut batch, out),
+            None => {
+                let start = measured.then(Instant::now);
+                let mut scratch = std::mem::take(&mut self.scratch);
+                let kept = self.process_alone(&mut scratch, &mut batch, out);
+                self.scratch = scratch;
+                if let Some(start) = start {
+                    self.ns_per_record = start.elapsed().as_nanos() as f64 / batch.len() as f64;
+                }
+                kept
+            }
+        };
         out.counters.forwarded += kept as u64;
         batch.truncate(kept);
         out.emit(batch);
@@ -306,14 +447,15 @@ impl Operator for FilterProjectOp {
         let mut made = out.pools.take(out.home);
         made.inherit(batch);
         out.counters.input += batch.len() as u64;
+        let mut scratch = std::mem::take(&mut self.scratch);
         for record in batch.records() {
-            let fate = catch_unwind(AssertUnwindSafe(|| self.evaluate(record, now)))
+            let fate = catch_unwind(AssertUnwindSafe(|| self.evaluate(&mut scratch, record, now)))
                 .unwrap_or_else(|panic| Err(Box::new(panic_error(&*panic))));
             match fate {
                 Ok(Fate::Keep) => {
                     let shape = self.shape_for(record.schema());
                     let (slot, _) = made.next_slot(&shape);
-                    self.build(record, slot);
+                    self.build(&mut scratch, record, slot);
                 }
                 Ok(Fate::Drop) => out.counters.filtered += 1,
                 Err(error) => {
@@ -322,6 +464,7 @@ impl Operator for FilterProjectOp {
                 }
             }
         }
+        self.scratch = scratch;
         out.counters.forwarded += made.len() as u64;
         made.set_bytes(batch.bytes() * made.len() / batch.len().max(1));
         out.emit(made);
@@ -348,4 +491,112 @@ pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> RecordError {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".into());
     RecordError::new(ErrorCode::Panic, format!("an expression panicked: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{
+        Arity, BinaryOp, EvalContext, FunctionRegistry, FunctionSpec, ReturnType, Volatility, typing,
+    };
+    use crate::operator::Workers;
+    use crate::operator::test_kit::{Bench, numbers};
+    use crate::record::DataType;
+
+    /// `unlucky(n)` panics on multiples of 13.
+    fn functions() -> FunctionRegistry {
+        let mut functions = FunctionRegistry::builtin();
+        functions.add(FunctionSpec {
+            name: "unlucky",
+            family: "test",
+            signature: "unlucky(n)",
+            doc: "",
+            example: ("", ""),
+            arity: Arity::Exact(vec![DataType::BigInt]),
+            returns: ReturnType::Fixed(DataType::BigInt),
+            strict: true,
+            volatility: Volatility::Volatile,
+            eval: Box::new(|_: &EvalContext<'_>, args| {
+                let n = args[0].as_i64().unwrap();
+                assert!(n % 13 != 0, "unlucky number");
+                Ok(FieldValue::Integer(n))
+            }),
+        });
+        functions
+    }
+
+    /// `SELECT 100 / n, n, unlucky(n) WHERE n <> 5`: filtered, failing and panicking records.
+    fn op() -> FilterProjectOp {
+        let schema = Schema::of([("n", DataType::BigInt)]);
+        let n = || typing::column(&schema, 0).unwrap();
+        let int = |v: i64| typing::literal(v.into());
+        let spec = FilterProjectSpec {
+            predicate: Some(typing::binary(BinaryOp::NotEq, n(), int(5)).unwrap()),
+            project: Some(vec![
+                ProjectColumn::Compute(typing::binary(BinaryOp::Divide, int(100), n()).unwrap()),
+                ProjectColumn::Take(0),
+                ProjectColumn::Compute(typing::call(&functions(), "unlucky", vec![n()]).unwrap()),
+            ]),
+            system: vec![],
+            schema: Schema::of([("q", DataType::BigInt), ("n", DataType::BigInt), ("u", DataType::BigInt)]),
+        };
+        FilterProjectOp::new(&spec)
+    }
+
+    type Outcome = (Vec<Vec<FieldValue>>, Vec<(FieldValue, &'static str)>);
+
+    fn outcome(bench: &Bench) -> Outcome {
+        bench.check_ledger();
+        let rows = bench.records().map(|r| r.values().to_vec()).collect();
+        // A rejected record is as it came in.
+        let rejects =
+            bench.rejects.iter().map(|r| (r.record.values()[0].clone(), r.error.code.label())).collect();
+        (rows, rejects)
+    }
+
+    const INPUT: std::ops::Range<i64> = -200..300;
+
+    fn expected() -> Outcome {
+        let mut rows: Vec<Vec<FieldValue>> = Vec::new();
+        let mut rejects = Vec::new();
+        for n in INPUT.filter(|n| *n != 5) {
+            match n {
+                0 => rejects.push((n.into(), "division_by_zero")),
+                n if n % 13 == 0 => rejects.push((n.into(), "panic")),
+                n => rows.push(vec![(100 / n).into(), n.into(), n.into()]),
+            }
+        }
+        (rows, rejects)
+    }
+
+    #[test]
+    fn one_bad_record_costs_itself_alone_and_leaves_no_trace() {
+        let mut bench = Bench::new();
+        bench.process(&mut op(), numbers(&INPUT.collect::<Vec<_>>()));
+        assert_eq!(outcome(&bench), expected());
+    }
+
+    #[test]
+    fn parts_on_other_threads_give_the_same_in_the_same_order() {
+        for lanes in [2, 3, 8] {
+            let mut bench = Bench::new();
+            bench.workers = Workers::new(lanes);
+            let mut op = op();
+            // Not the measured batch, and dear enough.
+            (op.batches, op.ns_per_record) = (1, 1e9);
+            bench.process(&mut op, numbers(&INPUT.collect::<Vec<_>>()));
+            assert_eq!(outcome(&bench), expected(), "{lanes} lanes");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_others_read_too_is_left_as_it_is() {
+        let batch = numbers(&INPUT.collect::<Vec<_>>());
+        let before: Vec<_> = batch.records().iter().map(|r| r.values().to_vec()).collect();
+        let mut bench = Bench::new();
+        bench.process_shared(&mut op(), &batch);
+        assert_eq!(outcome(&bench), expected());
+        let after: Vec<_> = batch.records().iter().map(|r| r.values().to_vec()).collect();
+        assert_eq!(before, after);
+    }
 }

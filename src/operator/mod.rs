@@ -10,6 +10,7 @@ mod limit;
 mod test_kit;
 mod union;
 mod unnest;
+mod workers;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use filter_project::FilterProjectOp;
 pub use limit::LimitOp;
 pub use union::UnionOp;
 pub use unnest::UnnestOp;
+pub use workers::Workers;
 
 pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
 
@@ -66,6 +68,8 @@ pub struct Output<'a> {
     pub pools: &'a Pools,
     /// Home of batches that this operator makes.
     pub home: u16,
+    /// Threads to share the work of a large batch with.
+    pub workers: &'a Workers,
     /// Time of the job's clock at the start of the call, µs since the Unix epoch.
     pub now: i64,
     /// Set by an operator that needs no more input (LIMIT reached).

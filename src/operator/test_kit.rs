@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{InputId, Operator, OperatorCounters, Output, Rejected};
+use super::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::record::{Batch, DataType, Pool, Pools, Schema, StreamRecord};
 
 /// A batch of one BIGINT column `n`.
@@ -19,6 +19,7 @@ pub(super) struct Bench {
     pub(super) rejects: Vec<Rejected>,
     pub(super) counters: OperatorCounters,
     pub(super) done: bool,
+    pub(super) workers: Workers,
     pools: Pools,
 }
 
@@ -30,12 +31,14 @@ impl Bench {
             rejects: Vec::new(),
             counters: OperatorCounters::default(),
             done: false,
+            workers: Workers::default(),
             pools,
         }
     }
 
     fn run(&mut self, work: impl FnOnce(&mut Output<'_>)) {
         let mut out = Output {
+            workers: &self.workers,
             batches: &mut self.batches,
             rejects: &mut self.rejects,
             counters: &mut self.counters,
