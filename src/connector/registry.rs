@@ -400,8 +400,11 @@ mod tests {
         let request =
             SourceRequest { name: "t", columns: &columns, options: &options, clock: &Clock::System };
         let source = connectors.source(&request).unwrap();
-        let scan =
-            Scan { schema: Schema::of([("name", DataType::Varchar)]), system: SystemColumns::default() };
+        let scan = Scan {
+            schema: Schema::of([("name", DataType::Varchar)]),
+            system: SystemColumns::default(),
+            clock: None,
+        };
         let items = read_all(source.open(&scan).unwrap().as_mut(), Limits::default()).unwrap();
         let names: Vec<_> = items
             .iter()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::IoError;
-use crate::record::{BatchBuilder, Position, Schema};
+use crate::record::{BatchBuilder, Clock, Position, Schema};
 
 /// What a call of [`DataReader::read`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub struct Scan {
     pub schema: Arc<Schema>,
     /// System columns that are read.
     pub system: SystemColumns,
+    /// The job's clock; `None`: the one that the source was made with.
+    pub clock: Option<Clock>,
 }
 
 /// A source that can be opened, also again after a failure.

@@ -36,6 +36,10 @@ impl Batching {
     pub(super) fn limits(&self) -> (usize, usize) {
         (self.rows, self.bytes)
     }
+    /// How long an incomplete batch may wait.
+    pub(super) fn linger(&self) -> Duration {
+        self.linger
+    }
     /// Whether an incomplete batch that waits since `waited` is handed on.
     pub(super) fn may_hand_on(&self, waited: Duration, next_stage_is_idle: bool) -> bool {
         match self.strategy {

@@ -76,6 +76,23 @@ impl Commits {
     pub(super) fn holds(&self, source: usize) -> bool {
         matches!(&self.phase, Phase::Aligning { positions } if positions.get(source).is_some_and(Option::is_some))
     }
+    /// Whether the epoch waits for the barrier of that source.
+    pub(super) fn awaits(&self, source: usize) -> bool {
+        matches!(&self.phase, Phase::Aligning { positions } if positions.get(source).is_some_and(Option::is_none))
+    }
+    /// Whether sinks have been asked to make the epoch durable and not all have answered.
+    pub(super) fn is_syncing(&self) -> bool {
+        matches!(self.phase, Phase::Syncing { .. })
+    }
+    /// Whether what comes from that sink now belongs to the epoch under way.
+    pub(super) fn is_before_barrier(&self, sink: usize) -> bool {
+        matches!(&self.phase, Phase::Syncing { sinks, .. } if sinks.get(sink).is_some_and(Option::is_none))
+    }
+    /// Whether every sink but `last` has made the epoch durable.
+    pub(super) fn awaits_only(&self, last: usize) -> bool {
+        matches!(&self.phase, Phase::Syncing { sinks, .. }
+            if sinks.iter().enumerate().all(|(k, s)| s.is_some() != (k == last)))
+    }
     /// Once: all barriers are there, so the sinks are to make the epoch durable.
     pub(super) fn take_aligned(&mut self) -> Option<u64> {
         let Phase::Aligning { positions } = &self.phase else { return None };

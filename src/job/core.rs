@@ -73,6 +73,7 @@ impl NodeSlot {
 /// One source as the processor sees it.
 #[derive(Debug)]
 pub(super) struct Inlet {
+    pub(super) name: String,
     pub(super) targets: Vec<Target>,
     /// Some sink or node is reached on more than one way: rows are processed one by one, so that the order of the
     /// merged output does not depend on the batch size.
@@ -102,6 +103,8 @@ pub(super) struct Core {
     tracer: Option<Tracer>,
     clock: crate::record::Clock,
     now: i64,
+    /// The source whose records are being processed.
+    source: usize,
 }
 
 impl Core {
@@ -130,6 +133,7 @@ impl Core {
             tracer: Tracer::for_mode(config.trace),
             clock: config.clock.clone(),
             now: 0,
+            source: 0,
         }
     }
 
@@ -139,6 +143,7 @@ impl Core {
         self.lock_acquisitions += 1;
         self.batches += 1;
         self.now = self.clock.now_micros();
+        self.source = source;
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
         let result = if inlet.diamond && batch.len() > 1 {
@@ -173,6 +178,7 @@ impl Core {
     /// A source has ended: its nodes emit what they hold back.
     pub(super) fn end(&mut self, source: usize) -> Result<(), JobError> {
         self.now = self.clock.now_micros();
+        self.source = source;
         self.end_of(InputRef::Source(source))
     }
 
@@ -326,7 +332,9 @@ impl Core {
             }
             Decision::DeadLetter => {
                 slot.dead_lettered += 1;
-                self.letters.push(DeadLetter::of_record(&record, &stage, error, self.now));
+                let mut letter = DeadLetter::of_record(&record, &stage, error, self.now);
+                letter.source = self.inlets.get(self.source).map_or_else(String::new, |i| i.name.clone());
+                self.letters.push(letter);
                 Ok(())
             }
             Decision::Retry(_) | Decision::Fail => Err(JobError::Record {

@@ -20,7 +20,9 @@ use super::sink_stage::SinkStage;
 use super::source_stage::{Polled, SourceStage, counting_copies};
 use super::stage_thread::{Control, SinkEvent, SinkThread, SourceThread, spawn_sink, spawn_source};
 use super::{DeadLetter, JobConfig, JobError, dead_letter_schema};
-use crate::observe::{Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry};
+use crate::observe::{
+    Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
+};
 use crate::record::{Batch, Pools, Position, Schema};
 use crate::state::{Checkpoint, StateDir};
 
@@ -53,6 +55,8 @@ pub(super) struct Inflow {
     /// Earlier sources that feed the same sinks.
     after: Vec<usize>,
     bounded: bool,
+    /// Position before its first record.
+    start: Position,
     /// Position after its last record.
     ended: Option<Position>,
     stopping: bool,
@@ -62,6 +66,8 @@ pub(super) struct Outflow {
     name: String,
     counters: Arc<SinkCounters>,
     place: SinkPlace,
+    /// Records sent before the last barrier.
+    at_barrier: u64,
 }
 
 /// State of a job with a state directory.
@@ -69,6 +75,10 @@ pub(super) struct Keeping {
     pub(super) dir: Arc<StateDir>,
     pub(super) commits: Commits,
     pub(super) plan: u32,
+    /// States of the operators at the barrier of the epoch under way.
+    pub(super) operators: Vec<(String, Vec<u8>)>,
+    /// The dead letter queue, which comes last, was asked to make the epoch durable.
+    pub(super) letters_asked: bool,
 }
 
 /// Everything that the processor's thread owns.
@@ -83,6 +93,8 @@ pub(super) struct Driver {
     letter_box: Option<usize>,
     letter_schema: Arc<Schema>,
     letters_made: u64,
+    /// Letters of the next epoch, while the queue has not been asked to make the current one durable.
+    later_letters: Vec<DeadLetter>,
     events: Receiver<SinkEvent>,
     event_sender: Sender<SinkEvent>,
     keeping: Option<Keeping>,
@@ -119,6 +131,7 @@ impl Driver {
                 name: stage.name.clone(),
                 counters: stage.counters.clone(),
                 bounded: stage.is_bounded(),
+                start: stage.position(),
                 place: SourcePlace::Here(Box::new(stage)),
                 after,
                 ended: None,
@@ -132,6 +145,7 @@ impl Driver {
                 name: stage.name.clone(),
                 counters: stage.counters.clone(),
                 place: SinkPlace::Here(Box::new(stage)),
+                at_barrier: 0,
             })
             .collect();
         let core = Arc::new(Mutex::new(parts.core));
@@ -157,6 +171,7 @@ impl Driver {
             letter_box: parts.letter_box,
             letter_schema: dead_letter_schema(),
             letters_made: 0,
+            later_letters: Vec::new(),
             events,
             event_sender,
             keeping: parts.keeping,
@@ -235,6 +250,7 @@ impl Driver {
             return Ok(Round::Worked);
         }
         self.flush_idle_sinks()?;
+        self.look_after_sinks()?;
         if active != 1 && !wait.is_zero() {
             self.wait_for_any(wait);
         }
@@ -247,11 +263,12 @@ impl Driver {
         let Some(inflow) = self.inflows.get(i) else { return false };
         inflow.ended.is_none()
             && !self.keeping.as_ref().is_some_and(|k| k.commits.holds(i))
-            && !(inflow.bounded
-                && inflow
-                    .after
-                    .iter()
-                    .any(|&p| self.inflows.get(p).is_some_and(|s| s.bounded && s.ended.is_none())))
+            && !self.waits_for_others(inflow)
+    }
+
+    fn waits_for_others(&self, inflow: &Inflow) -> bool {
+        let unfinished = |&p: &usize| self.inflows.get(p).is_some_and(|s| s.bounded && s.ended.is_none());
+        inflow.bounded && inflow.after.iter().any(unfinished)
     }
 
     fn take_from(&mut self, i: usize, wait: Duration) -> Result<Taken, JobError> {
@@ -306,7 +323,8 @@ impl Driver {
             Message::Parcel(Parcel::Own(batch)) => self.process(i, batch)?,
             Message::Parcel(Parcel::Shared(_)) => {}
             Message::Letters(letters) => self.post(letters)?,
-            Message::Barrier { epoch, position } => {
+            Message::Barrier { epoch, position, count } => {
+                self.check_arrived(i, count)?;
                 if let Some(keeping) = &mut self.keeping {
                     keeping.commits.arrived(i, epoch, position);
                 }
@@ -320,11 +338,24 @@ impl Driver {
         Ok(Taken::Something)
     }
 
+    /// Everything that a reader's thread sent before its barrier must have arrived.
+    fn check_arrived(&self, i: usize, sent: u64) -> Result<(), JobError> {
+        let arrived = self.core.lock().inlets.get(i).map_or(0, |s| s.arrived);
+        let name = self.inflows.get(i).map_or("", |s| s.name.as_str());
+        expect_equal(&format!("source {name}"), "forwarded = arrived at the processor", sent, arrived)
+            .map_err(JobError::Ledger)
+    }
+
     /// Joins a reader thread that said `End` or `Detach`.
     fn bring_source_home(&mut self, i: usize) -> Result<(), JobError> {
         let Some(inflow) = self.inflows.get_mut(i) else { return Ok(()) };
         if let SourcePlace::Away(thread) = std::mem::replace(&mut inflow.place, SourcePlace::Nowhere) {
-            inflow.place = SourcePlace::Here(Box::new(thread.thread.join()?));
+            let mut stage = thread.thread.join()?;
+            if inflow.stopping {
+                // It may have left before it heard of the stop.
+                stage.stop();
+            }
+            inflow.place = SourcePlace::Here(Box::new(stage));
         }
         Ok(())
     }
@@ -534,24 +565,51 @@ impl Driver {
     fn take_events(&mut self) -> Result<(), JobError> {
         while let Ok(event) = self.events.try_recv() {
             match event {
-                SinkEvent::Durable { sink, epoch, position } => {
+                SinkEvent::Durable { sink, epoch, position, received } => {
+                    if let Some(s) = self.outflows.get(sink) {
+                        expect_equal(&format!("sink {}", s.name), "sent = received", s.at_barrier, received)
+                            .map_err(JobError::Ledger)?;
+                    }
                     if let Some(keeping) = &mut self.keeping {
                         keeping.commits.durable(sink, epoch, position);
                     }
                 }
-                SinkEvent::Letters(letters) => self.post(letters)?,
+                SinkEvent::Letters { sink, letters } => {
+                    if self.keeping.as_ref().is_some_and(|k| k.commits.is_before_barrier(sink)) {
+                        self.post_now(letters)?;
+                    } else {
+                        self.post(letters)?;
+                    }
+                }
                 SinkEvent::Latency { rows, latency } => self.learn(rows, latency),
             }
         }
         Ok(())
     }
 
-    /// Sends dead letters to their queue.
-    fn post(&mut self, letters: Vec<DeadLetter>) -> Result<(), JobError> {
+    /// Sends dead letters to their queue, after its barrier.
+    fn post(&mut self, mut letters: Vec<DeadLetter>) -> Result<(), JobError> {
+        if !letters.is_empty()
+            && self.keeping.as_ref().is_some_and(|k| k.commits.is_syncing() && !k.letters_asked)
+        {
+            self.later_letters.append(&mut letters);
+            return Ok(());
+        }
+        self.post_now(letters)
+    }
+
+    fn post_now(&mut self, letters: Vec<DeadLetter>) -> Result<(), JobError> {
         let Some(k) = self.letter_box.filter(|_| !letters.is_empty()) else { return Ok(()) };
         self.letters_made += letters.len() as u64;
+        let only = if let [one] = self.inflows.as_slice() { one.name.as_str() } else { "" };
         let records = letters
             .into_iter()
+            .map(|mut l| {
+                if l.source.is_empty() {
+                    only.clone_into(&mut l.source);
+                }
+                l
+            })
             .map(|l| Arc::new(l.into_record(&self.config.name, &self.letter_schema)))
             .collect();
         let mut batch = Batch::new(records);
@@ -590,26 +648,19 @@ impl Driver {
         let now = self.config.clock.monotonic();
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
         if keeping.commits.is_due(now) {
-            let positions = self
-                .inflows
-                .iter()
-                .map(|s| match &s.place {
-                    _ if s.ended.is_some() => s.ended.clone(),
-                    SourcePlace::Here(stage) => Some(stage.position()),
-                    _ => None,
-                })
-                .collect();
-            let epoch = keeping.commits.begin(positions, now);
-            for inflow in &self.inflows {
-                if let (SourcePlace::Away(thread), None) = (&inflow.place, &inflow.ended) {
-                    let _ = thread.control.send(Control::Barrier(epoch));
-                }
-            }
+            self.begin_epoch(now);
         }
-        if let Some(epoch) = keeping.commits.take_aligned() {
+        self.align_sources_that_are_here();
+        if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
+            self.check_ledger_under_way()?;
+            let operators = self.snapshot_operators()?;
+            if let Some(keeping) = &mut self.keeping {
+                (keeping.operators, keeping.letters_asked) = (operators, false);
+            }
             self.sync_sinks(epoch)?;
         }
         self.take_events()?;
+        self.sync_letter_box()?;
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
         if let Some(epoch) = keeping.commits.take_complete() {
             self.save(epoch.number, &epoch.sources, &epoch.sinks, false)?;
@@ -617,43 +668,133 @@ impl Driver {
         Ok(())
     }
 
+    fn begin_epoch(&mut self, now: Duration) {
+        let positions: Vec<_> = self
+            .inflows
+            .iter()
+            .map(|s| match &s.place {
+                _ if s.ended.is_some() => s.ended.clone(),
+                SourcePlace::Here(stage) => Some(stage.position()),
+                // What its thread has read ahead waits in its edge: nothing of it has been processed, and its barrier
+                // could not arrive before the other sources end.
+                _ if self.waits_for_others(s) => Some(s.start.clone()),
+                _ => None,
+            })
+            .collect();
+        let open: Vec<bool> = positions.iter().map(Option::is_none).collect();
+        let Some(keeping) = &mut self.keeping else { return };
+        let epoch = keeping.commits.begin(positions, now);
+        for (inflow, open) in self.inflows.iter().zip(open) {
+            if let (SourcePlace::Away(thread), true) = (&inflow.place, open) {
+                let _ = thread.control.send(Control::Barrier(epoch));
+            }
+        }
+    }
+
+    /// A source whose thread came home before it saw the barrier stands behind what was processed.
+    fn align_sources_that_are_here(&mut self) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let epoch = keeping.commits.epoch();
+        for (i, inflow) in self.inflows.iter().enumerate() {
+            if let SourcePlace::Here(stage) = &inflow.place
+                && keeping.commits.awaits(i)
+            {
+                keeping.commits.arrived(i, epoch, stage.position());
+            }
+        }
+    }
+
+    /// The part of the ledger that can be checked while other threads work.
+    fn check_ledger_under_way(&self) -> Result<(), JobError> {
+        let ledger = self.ledger();
+        let inline = self.inflows.iter().all(|s| matches!(s.place, SourcePlace::Here(_)))
+            && self.outflows.iter().all(|s| matches!(s.place, SinkPlace::Here(_)));
+        if inline { ledger.check() } else { ledger.check_processor() }.map_err(JobError::Ledger)
+    }
+
+    fn snapshot_operators(&self) -> Result<Vec<(String, Vec<u8>)>, JobError> {
+        let mut core = self.core.lock();
+        core.lock_acquisitions += 1;
+        let mut operators = Vec::with_capacity(core.nodes.len());
+        for node in &core.nodes {
+            let mut state = crate::state::StateWriter::new();
+            node.operator.snapshot(&mut state).map_err(|e| JobError::State(e.to_string()))?;
+            operators.push((node.name.clone(), state.into_bytes()));
+        }
+        Ok(operators)
+    }
+
+    /// The dead letter queue comes last, when all letters of the epoch have been posted.
+    fn sync_letter_box(&mut self) -> Result<(), JobError> {
+        let (Some(k), Some(keeping)) = (self.letter_box, &mut self.keeping) else { return Ok(()) };
+        if keeping.letters_asked || !keeping.commits.awaits_only(k) {
+            return Ok(());
+        }
+        keeping.letters_asked = true;
+        let epoch = keeping.commits.epoch();
+        self.sync_sink(k, epoch)?;
+        let letters = std::mem::take(&mut self.later_letters);
+        self.post_now(letters)
+    }
+
+    /// A sink's thread ends by itself only if it failed; without input nobody would send to it and find out.
+    fn look_after_sinks(&mut self) -> Result<(), JobError> {
+        let gone = |s: &Outflow| matches!(&s.place, SinkPlace::Away(t) if t.thread.handle.is_finished());
+        match self.outflows.iter().position(gone) {
+            Some(k) => {
+                self.bring_sink_home(k)?;
+                Err(JobError::Aborted)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn sync_sinks(&mut self, epoch: u64) -> Result<(), JobError> {
         for k in 0..self.outflows.len() {
-            let position = match self.outflows.get_mut(k).map(|s| &mut s.place) {
-                Some(SinkPlace::Here(stage)) => Some(stage.sync()?),
-                _ => None,
-            };
-            match position {
-                Some(position) => {
-                    if let Some(keeping) = &mut self.keeping {
-                        keeping.commits.durable(k, epoch, position);
-                    }
-                }
-                None => self.send(k, Message::Barrier { epoch, position: Position::default() })?,
+            if Some(k) != self.letter_box {
+                self.sync_sink(k, epoch)?;
             }
         }
         Ok(())
     }
 
-    /// The commit point, then the sources' own commits.
-    fn save(
-        &mut self,
+    fn sync_sink(&mut self, k: usize, epoch: u64) -> Result<(), JobError> {
+        let Some(outflow) = self.outflows.get_mut(k) else { return Ok(()) };
+        outflow.at_barrier = outflow.counters.sent.get();
+        let SinkPlace::Here(stage) = &mut outflow.place else {
+            return self.send(k, Message::Barrier { epoch, position: Position::default(), count: 0 });
+        };
+        let position = stage.sync()?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.commits.durable(k, epoch, position);
+        }
+        Ok(())
+    }
+
+    /// Before the first record: a job that fails before its first commit goes on from here, so that its files are cut
+    /// back, also those that it appends to.
+    pub(super) fn commit_start(&mut self) -> Result<(), JobError> {
+        let mut sinks = Vec::with_capacity(self.outflows.len());
+        for outflow in &mut self.outflows {
+            sinks.push(match &mut outflow.place {
+                SinkPlace::Here(stage) => stage.sync()?,
+                _ => Position::default(),
+            });
+        }
+        let sources: Vec<Position> = self.inflows.iter().map(|s| s.start.clone()).collect();
+        let operators = self.snapshot_operators()?;
+        self.write_checkpoint(0, &sources, &sinks, operators, false)
+    }
+
+    fn write_checkpoint(
+        &self,
         epoch: u64,
         sources: &[Position],
         sinks: &[Position],
+        operators: Vec<(String, Vec<u8>)>,
         finished: bool,
     ) -> Result<(), JobError> {
         let Some(keeping) = &self.keeping else { return Ok(()) };
-        let mut operators = Vec::new();
-        {
-            let mut core = self.core.lock();
-            core.lock_acquisitions += 1;
-            for node in &core.nodes {
-                let mut state = crate::state::StateWriter::new();
-                node.operator.snapshot(&mut state).map_err(|e| JobError::State(e.to_string()))?;
-                operators.push((node.name.clone(), state.into_bytes()));
-            }
-        }
         let names = |list: Vec<&str>, positions: &[Position]| {
             list.into_iter().map(str::to_owned).zip(positions.iter().cloned()).collect()
         };
@@ -667,7 +808,20 @@ impl Driver {
             sinks: names(self.outflows.iter().map(|s| s.name.as_str()).collect(), sinks),
             operators,
         };
-        keeping.dir.save(&checkpoint).map_err(|e| JobError::State(e.to_string()))?;
+        keeping.dir.save(&checkpoint).map_err(|e| JobError::State(e.to_string()))
+    }
+
+    /// The commit point, then the sources' own commits.
+    fn save(
+        &mut self,
+        epoch: u64,
+        sources: &[Position],
+        sinks: &[Position],
+        finished: bool,
+    ) -> Result<(), JobError> {
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let operators = std::mem::take(&mut keeping.operators);
+        self.write_checkpoint(epoch, sources, sinks, operators, finished)?;
         self.shared.commits.add(1);
         self.shared.live.lock().positions = sources.iter().map(ToString::to_string).collect();
         for (inflow, position) in self.inflows.iter_mut().zip(sources) {
@@ -711,7 +865,11 @@ impl Driver {
         if self.keeping.is_some() {
             let sources: Vec<Position> =
                 self.inflows.iter().map(|s| s.ended.clone().unwrap_or_default()).collect();
+            let operators = self.snapshot_operators()?;
             let epoch = self.keeping.as_ref().map_or(0, |k| k.commits.epoch() + 1);
+            if let Some(keeping) = &mut self.keeping {
+                keeping.operators = operators;
+            }
             self.save(epoch, &sources, &positions, self.natural_end)?;
         }
         self.done = true;

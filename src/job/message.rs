@@ -32,7 +32,8 @@ pub(super) enum Message {
     /// Records that the source stage could not decode, for the dead letter queue.
     Letters(Vec<DeadLetter>),
     /// Everything before it belongs to `epoch`; from a source, with the position behind it.
-    Barrier { epoch: u64, position: Position },
+    /// `count`: records sent on this edge so far.
+    Barrier { epoch: u64, position: Position, count: u64 },
     /// The sender has no more and keeps nothing.
     End { position: Position },
     /// The sender's stage goes back to the processor's thread.

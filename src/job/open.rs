@@ -46,6 +46,8 @@ pub(super) fn open(
         Some(dir) => dir.load().map_err(|e| JobError::State(e.to_string()))?,
         None => None,
     };
+    // Nothing was committed at epoch 0: another query may start over.
+    let checkpoint = checkpoint.filter(|c| c.epoch > 0 || c.plan == spec.fingerprint());
     if let Some(c) = &checkpoint {
         check_plan(spec, c)?;
         if c.finished {
@@ -66,9 +68,15 @@ pub(super) fn open(
             config.clock.monotonic(),
         ),
         plan: spec.fingerprint(),
+        operators: Vec::new(),
+        letters_asked: false,
     });
     let parts = Parts { sources, sinks, letter_box, core, pools, keeping, budget };
-    Ok(Opened::Ready(Box::new(Driver::new(config, shared, parts))))
+    let mut driver = Box::new(Driver::new(config, shared, parts));
+    if checkpoint.is_none() && state.is_some() {
+        driver.commit_start()?;
+    }
+    Ok(Opened::Ready(driver))
 }
 
 fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
@@ -98,7 +106,7 @@ fn open_sources(
     let mut stages = Vec::new();
     for (i, (part, planned)) in spec.sources.iter().zip(&spec.plan.sources).enumerate() {
         let failed = |e| JobError::io(format!("source {}", part.name), e);
-        let mut reader = part.source.open(&scan_of(planned)).map_err(failed)?;
+        let mut reader = part.source.open(&scan_of(planned, &spec.config.clock)).map_err(failed)?;
         if *reader.schema() != *planned.schema {
             return Err(JobError::Config(format!(
                 "source {}: its records have the columns {:?}, but the plan expects {:?}",
@@ -134,6 +142,7 @@ fn build_core(
     let plan = &spec.plan;
     let inlets = (0..plan.sources.len())
         .map(|s| Inlet {
+            name: spec.sources.get(s).map_or_else(String::new, |p| p.name.clone()),
             targets: targets_of(plan, InputRef::Source(s)),
             diamond: has_diamond(plan, s),
             done: false,

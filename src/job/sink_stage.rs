@@ -9,7 +9,7 @@ use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::source_stage::{counting_copies, pseudo_random};
 use super::{DeadLetter, JobConfig, JobError, OnError};
 use crate::io::{DataWriter, IoErrorKind};
-use crate::observe::SinkCounters;
+use crate::observe::{SinkCounters, expect_equal};
 use crate::record::{Batch, Clock, Pools, Position, StreamRecord};
 
 /// An open sink with everything that belongs to it. Moves between threads at batch boundaries.
@@ -236,6 +236,14 @@ impl SinkStage {
 
     /// Makes everything durable and says where the sink stands.
     pub(super) fn sync(&mut self) -> Result<Position, JobError> {
+        let c = &self.counters;
+        expect_equal(
+            &format!("sink {}", self.name),
+            "received = written + rejected",
+            c.received.get(),
+            c.written.get() + c.rejected.get(),
+        )
+        .map_err(JobError::Ledger)?;
         self.unflushed = None;
         self.writer.sync().map_err(|e| JobError::io(format!("sink {}", self.name), e))
     }

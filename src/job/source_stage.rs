@@ -22,6 +22,12 @@ pub(super) enum Polled {
     End,
 }
 
+/// Until when an incomplete batch waits, and where the reader stood before it.
+struct Held {
+    until: Duration,
+    before: Position,
+}
+
 /// An open source with everything that belongs to it. Moves between threads at batch boundaries.
 pub(super) struct SourceStage {
     pub(super) name: String,
@@ -42,6 +48,8 @@ pub(super) struct SourceStage {
     empty_reads: u32,
     not_before: Option<Duration>,
     retry: Option<(u32, Duration)>,
+    /// An incomplete batch that waits in the builder for the end of its time window.
+    held: Option<Held>,
     ended: bool,
     commit_errors: u64,
 }
@@ -76,6 +84,7 @@ impl SourceStage {
             empty_reads: 0,
             not_before: None,
             retry: None,
+            held: None,
             ended: false,
             commit_errors: 0,
         }
@@ -85,9 +94,9 @@ impl SourceStage {
         self.boundedness == Boundedness::Bounded
     }
 
-    /// Where the reader stands: behind everything that was polled.
+    /// Behind everything that was polled.
     pub(super) fn position(&self) -> Position {
-        self.reader.position()
+        self.held.as_ref().map_or_else(|| self.reader.position(), |h| h.before.clone())
     }
 
     /// Tells the source that everything before `position` is durable.
@@ -115,6 +124,7 @@ impl SourceStage {
         if self.ended {
             return Ok(Polled::End);
         }
+        let mut first = true;
         let mut first_at: Option<Instant> = None;
         loop {
             let now = self.not_before.map(|_| self.clock.monotonic());
@@ -123,7 +133,9 @@ impl SourceStage {
             {
                 return Ok(if self.builder.is_empty() { Polled::Idle(Some(until)) } else { self.hand_on() });
             }
-            let found = self.read(if first_at.is_some() { Duration::ZERO } else { wait })?;
+            let windowed = self.batching.strategy == BatchStrategy::TimeWindow;
+            let before = (windowed && self.held.is_none()).then(|| self.reader.position());
+            let found = self.read(if std::mem::take(&mut first) { wait } else { Duration::ZERO })?;
             if self.builder.is_empty() {
                 match found {
                     Some(Read::End) => {
@@ -141,13 +153,24 @@ impl SourceStage {
                 self.ended = true;
                 return Ok(self.hand_on());
             }
-            let started = *first_at.get_or_insert_with(Instant::now);
-            let full = self.builder.is_full();
-            let waited = started.elapsed();
-            if full || found != Some(Read::More) && self.batching.strategy != BatchStrategy::TimeWindow {
+            if self.builder.is_full() {
                 return Ok(self.hand_on());
             }
-            if self.batching.may_hand_on(waited, hungry()) {
+            if windowed {
+                let now = self.clock.monotonic();
+                if let Some(before) = before {
+                    self.held = Some(Held { until: now + self.batching.linger(), before });
+                }
+                match &self.held {
+                    Some(held) if now < held.until && found == Some(Read::More) => {}
+                    // The window's end is not waited for here: other sources and a stop have their turn meanwhile.
+                    Some(held) if now < held.until => return Ok(Polled::Idle(Some(held.until))),
+                    _ => return Ok(self.hand_on()),
+                }
+                continue;
+            }
+            let started = *first_at.get_or_insert_with(Instant::now);
+            if found != Some(Read::More) || self.batching.may_hand_on(started.elapsed(), hungry()) {
                 return Ok(self.hand_on());
             }
         }
@@ -205,6 +228,7 @@ impl SourceStage {
     }
 
     fn hand_on(&mut self) -> Polled {
+        self.held = None;
         let mut batch = self.builder.take(Batch::default());
         batch.set_home(self.home);
         if batch.born().is_none() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{JobConfig, JobError, OnError};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns};
 use crate::plan::{InputRef, JobPlan, SourceSpec, SystemColumn};
+use crate::record::Clock;
 
 /// A source with its own policies.
 #[derive(Clone)]
@@ -82,7 +83,7 @@ impl JobSpec {
 }
 
 /// What a source must deliver for this plan.
-pub(super) fn scan_of(spec: &SourceSpec) -> Scan {
+pub(super) fn scan_of(spec: &SourceSpec, clock: &Clock) -> Scan {
     let wants = |c| spec.system.contains(&c);
     Scan {
         schema: spec.schema.clone(),
@@ -92,6 +93,7 @@ pub(super) fn scan_of(spec: &SourceSpec) -> Scan {
             key: wants(SystemColumn::Key),
             headers: wants(SystemColumn::Headers),
         },
+        clock: Some(clock.clone()),
     }
 }
 

@@ -37,10 +37,10 @@ pub(super) enum Control {
 /// What a writer thread tells the processor.
 #[derive(Debug)]
 pub(super) enum SinkEvent {
-    /// Epoch `epoch` is durable; the sink stands at `position`.
-    Durable { sink: usize, epoch: u64, position: Position },
+    /// Epoch `epoch` is durable; the sink stands at `position` and has received that many records.
+    Durable { sink: usize, epoch: u64, position: Position, received: u64 },
     /// Records that the sink refused.
-    Letters(Vec<DeadLetter>),
+    Letters { sink: usize, letters: Vec<DeadLetter> },
     /// Time from first read to written of a batch of that many rows.
     Latency { rows: usize, latency: Duration },
 }
@@ -127,7 +127,7 @@ fn read_loop(
         while let Ok(command) = commands.try_recv() {
             match command {
                 Control::Barrier(epoch) => {
-                    if tx.send(Message::Barrier { epoch, position: stage.position() }, go_on).is_err() {
+                    if tx.send(barrier(&stage, epoch), go_on).is_err() {
                         return Ok(stage);
                     }
                 }
@@ -188,13 +188,15 @@ fn read_loop(
     Ok(stage)
 }
 
+fn barrier(stage: &SourceStage, epoch: u64) -> Message {
+    Message::Barrier { epoch, position: stage.position(), count: stage.counters.forwarded.get() }
+}
+
 /// Commands that arrive during a nap; `true` ends the thread.
 fn handle_while_idle(command: Control, stage: &mut SourceStage, tx: &EdgeSender, shared: &Shared) -> bool {
     let go_on = |_: Duration| !shared.is_cancelled();
     match command {
-        Control::Barrier(epoch) => {
-            tx.send(Message::Barrier { epoch, position: stage.position() }, go_on).is_err()
-        }
+        Control::Barrier(epoch) => tx.send(barrier(stage, epoch), go_on).is_err(),
         Control::Commit(position) => {
             stage.commit(&position);
             false
@@ -263,7 +265,10 @@ fn write_loop(
                     stage.pause(until);
                 }
                 if !stage.letters.is_empty() {
-                    let _ = events.send(SinkEvent::Letters(std::mem::take(&mut stage.letters)));
+                    let _ = events.send(SinkEvent::Letters {
+                        sink: index,
+                        letters: std::mem::take(&mut stage.letters),
+                    });
                 }
                 if stage.reports_latency {
                     let _ = events.send(SinkEvent::Latency { rows, latency: stage.last_latency });
@@ -271,7 +276,8 @@ fn write_loop(
             }
             Ok(Some(Message::Barrier { epoch, .. })) => {
                 let position = stage.sync()?;
-                let _ = events.send(SinkEvent::Durable { sink: index, epoch, position });
+                let received = counters.received.get();
+                let _ = events.send(SinkEvent::Durable { sink: index, epoch, position, received });
             }
             Ok(Some(Message::End { .. })) => {
                 stage.finish()?;

@@ -7,5 +7,5 @@ mod ledger;
 mod stats;
 
 pub use counters::{Counter, SinkCounters, SourceCounters, StageTimes};
-pub use ledger::{Ledger, LedgerError, NodeEntry, SinkEntry, SourceEntry};
+pub use ledger::{Ledger, LedgerError, NodeEntry, SinkEntry, SourceEntry, expect_equal};
 pub use stats::{JobStats, NodeStats, PlacementDecision, SinkStats, SourceStats, TimeStats};

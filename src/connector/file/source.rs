@@ -88,7 +88,11 @@ impl DataSource for FileSource {
     fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
         let decoder = (self.decoder)(scan)?;
         if self.config.follow {
-            return Ok(Box::new(FollowReader::open(self.config.clone(), scan, decoder)?));
+            let mut config = self.config.clone();
+            if let Some(clock) = &scan.clock {
+                config.clock = clock.clone();
+            }
+            return Ok(Box::new(FollowReader::open(config, scan, decoder)?));
         }
         let files = resolve(&self.config.path)?;
         Ok(Box::new(FileReader::open(self.config.clone(), files, scan, decoder)?))

@@ -172,7 +172,11 @@ impl DataSource for Generator {
             let missing = || IoError::config(format!("the generator has no column '{name}'"));
             columns.push(column.ok_or_else(missing)?.clone());
         }
-        Ok(Box::new(GeneratorReader::new(scan.schema.clone(), columns, self.plan.clone())))
+        let mut plan = self.plan.clone();
+        if let Some(clock) = &scan.clock {
+            plan.clock = clock.clone();
+        }
+        Ok(Box::new(GeneratorReader::new(scan.schema.clone(), columns, plan)))
     }
 }
 

