@@ -5,6 +5,6 @@ mod relation;
 mod settings;
 
 pub use crate::record::nearest;
-pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
+pub use option::{OptionError, OptionKind, OptionSpec, OptionValue, Options, is_secret};
 pub use relation::{ColumnDef, Relation, RelationKind, WatermarkDef};
 pub use settings::{SETTINGS, setting};

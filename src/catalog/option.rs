@@ -182,9 +182,18 @@ impl OptionSpec {
         };
         value.ok_or_else(|| OptionError {
             name: self.name.into(),
-            message: format!("'{}' can't be '{text}': {}", self.name, self.kind.expects()),
+            message: match is_secret(self.name) {
+                true => format!("the value of '{}' does not fit: {}", self.name, self.kind.expects()),
+                false => format!("'{}' can't be '{text}': {}", self.name, self.kind.expects()),
+            },
         })
     }
+}
+
+/// Whether the value of an option must never be shown.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "token", "key"].iter().any(|end| name.ends_with(end))
 }
 
 impl OptionKind {

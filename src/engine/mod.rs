@@ -3,6 +3,7 @@
 //! [`Engine::sql`] is the one function that knows the order: parse → bind → optimize → lower → open → run.
 
 mod config;
+mod places;
 mod prepared;
 mod relations;
 mod script;
@@ -174,7 +175,15 @@ impl Engine {
     /// # Errors
     /// As [`sql`](Self::sql).
     pub fn pipeline(&self, name: &str, text: &str) -> Result<Prepared, Error> {
-        script::run(self, name, text).map_err(|e| located(e, name, text))
+        script::run(self, name, text, None).map_err(|e| located(e, name, text))
+    }
+
+    /// The same as [`sql`](Self::sql), but each bare SELECT ends after `limit` rows, if there is one.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql).
+    pub fn query(&self, text: &str, limit: Option<u64>) -> Result<Prepared, Error> {
+        script::run(self, "query", text, limit).map_err(|e| located(e, "query", text))
     }
 
     /// The plan of a named text's queries, which are not prepared to run.

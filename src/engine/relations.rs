@@ -12,6 +12,9 @@ use crate::io::{DataSink, DataSource, IoError};
 use crate::record::{Clock, Field, Schema};
 use crate::sql::{ResolveError, ResolvedRelation, Resolver};
 
+/// Standard input by name.
+const STDIN: &str = "stdin";
+
 /// One name.
 #[derive(Clone)]
 pub(super) enum Entry {
@@ -125,6 +128,11 @@ impl Relations {
         }
     }
 
+    /// `FROM stdin` without a declaration.
+    fn stdin(&mut self, format: &str) -> Result<String, IoError> {
+        self.file(STDIN, Options::new([("connector", STDIN), ("format", format)]))
+    }
+
     /// A file read by name; the same path with the same options is the same source.
     fn file(&mut self, path: &str, options: Options) -> Result<String, IoError> {
         let known = |(n, e): (&String, &Entry)| match e {
@@ -159,8 +167,13 @@ pub(super) struct Scope<'a>(pub(super) &'a Mutex<Relations>);
 
 impl Resolver for Scope<'_> {
     fn relation(&self, name: &str, quoted: bool) -> Result<ResolvedRelation, ResolveError> {
-        let relations = self.0.lock();
-        let Some(key) = relations.key(name, quoted) else {
+        let mut relations = self.0.lock();
+        let key = match relations.key(name, quoted) {
+            // Standard input needs no declaration; NDJSON is what pipes carry.
+            None if name.eq_ignore_ascii_case(STDIN) => Some(relations.stdin("json").map_err(failed)?),
+            key => key,
+        };
+        let Some(key) = key else {
             return Err(ResolveError::NotFound {
                 known: relations.names().map(|(n, _)| n.to_owned()).collect(),
             });
@@ -190,8 +203,12 @@ impl Resolver for Scope<'_> {
                 });
             }
         };
-        options.set("connector", "file");
-        options.set("path", path);
+        if path == "-" {
+            options.set("connector", STDIN);
+        } else {
+            options.set("connector", "file");
+            options.set("path", path);
+        }
         if let Some(format) = format.filter(|_| options.get("format").is_none()) {
             options.set("format", format);
         }

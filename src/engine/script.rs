@@ -7,7 +7,7 @@ use sqlparser::ast;
 use super::config::{check_setting, job_config, on_error};
 use super::prepared::{Answer, PendingSink, Prepared};
 use super::relations::{Entry, Scope, declared_schema};
-use super::{Engine, prepared};
+use super::{Engine, places, prepared};
 use crate::catalog::{Options, Relation, RelationKind, SETTINGS, nearest};
 use crate::connector::SinkRequest;
 use crate::connector::file::read_and_written;
@@ -41,11 +41,24 @@ struct Script<'a> {
     diagnostics: Vec<Diagnostic>,
     outputs: Vec<Output>,
     answers: Vec<Answer>,
+    /// Names whose declaration failed: that they are not there is no news.
+    broken: Vec<String>,
 }
 
 /// Declares, binds and plans, and makes jobs of the queries.
-pub(super) fn run(engine: &Engine, name: &str, text: &str) -> Result<Prepared, Failure> {
-    bind(engine, text)?.prepare(name)
+pub(super) fn run(engine: &Engine, name: &str, text: &str, limit: Option<u64>) -> Result<Prepared, Failure> {
+    let mut script = bind(engine, text)?;
+    if let Some(count) = limit {
+        let limited = |o: Output| match o.sink.is_empty() {
+            true => {
+                let plan = LogicalPlan::Limit { input: Box::new(o.plan), count: Some(count), offset: 0 };
+                Output { plan, ..o }
+            }
+            false => o,
+        };
+        script.outputs = std::mem::take(&mut script.outputs).into_iter().map(limited).collect();
+    }
+    script.prepare(name)
 }
 
 /// The plan of a text's queries.
@@ -67,6 +80,7 @@ fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
         diagnostics: Vec::new(),
         outputs: Vec::new(),
         answers: Vec::new(),
+        broken: Vec::new(),
     };
     for parsed in parse(text) {
         match parsed {
@@ -114,6 +128,9 @@ impl Script<'_> {
     }
 
     fn unknown_relation(&mut self, name: &str, span: Span) {
+        if self.is_broken(name) {
+            return;
+        }
         let relations = self.engine.relations.lock();
         let near = nearest(name, relations.names().map(|(n, _)| n)).join(" or ");
         drop(relations);
@@ -132,12 +149,26 @@ impl Script<'_> {
         }
     }
 
+    fn is_broken(&self, name: &str) -> bool {
+        self.broken.iter().any(|b| b.eq_ignore_ascii_case(name))
+    }
+
+    /// Takes the errors of a query, but for the absence of what could not be declared.
+    fn take_errors(&mut self, errors: Vec<Diagnostic>) {
+        for d in errors {
+            let named = self.text.get(d.span.start..d.span.end).unwrap_or("").trim_matches('"');
+            if !(d.message.starts_with("there is no stream") && self.is_broken(named)) {
+                self.diagnostics.push(d);
+            }
+        }
+    }
+
     fn bind(&mut self, query: &ast::Query, _span: Span) -> Option<LogicalPlan> {
         let scope = Scope(&self.engine.relations);
         match Binder::new(&scope, &self.functions).bind_query(query, self.text) {
             Ok(plan) => Some(plan),
             Err(errors) => {
-                self.diagnostics.extend(errors);
+                self.take_errors(errors);
                 None
             }
         }
@@ -149,6 +180,7 @@ impl Script<'_> {
             return;
         }
         if let Some(what) = unsupported(relation) {
+            self.broken.push(relation.name.clone());
             return self.error(format!("{what} is not supported yet"), span);
         }
         let checked = {
@@ -157,6 +189,7 @@ impl Script<'_> {
         };
         if let Err(e) = checked {
             let at = self.place_of(&e.name, span);
+            self.broken.push(relation.name.clone());
             return self.error(e.message, at);
         }
         let entry = Entry::Declared { relation: Arc::new(relation.clone()), source: Arc::default() };
@@ -188,6 +221,8 @@ impl Script<'_> {
         if self.bind(query, span).is_some() {
             let entry = Entry::View { query: Arc::new(query.clone()), text: self.text.into() };
             self.engine.relations.lock().insert(name, entry);
+        } else {
+            self.broken.push(name.to_owned());
         }
     }
 
@@ -213,7 +248,7 @@ impl Script<'_> {
         let scope = Scope(&self.engine.relations);
         let target = InsertTarget { name: &name, schema: schema.as_ref(), columns, span };
         match Binder::new(&scope, &self.functions).bind_insert(query, self.text, &target) {
-            Err(errors) => self.diagnostics.extend(errors),
+            Err(errors) => self.take_errors(errors),
             Ok(plan) => {
                 let first = self.outputs.iter().find(|o| o.sink == name).map(|o| o.plan.schema().clone());
                 if let Some(first) = first
@@ -354,6 +389,11 @@ impl Script<'_> {
         let settings = self.engine.settings.lock().clone();
         let stem = std::path::Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or("query");
         let base = settings.get("job_name").filter(|n| !n.is_empty()).unwrap_or(stem).to_owned();
+        let ends: Vec<_> = self.outputs.iter().map(|o| (o.sink.as_str(), &o.plan, o.span)).collect();
+        let clashes = places::clashes(&self.engine.relations.lock(), &ends, settings.get("dlq"));
+        if !clashes.is_empty() {
+            return Err(Failure::Sql(clashes));
+        }
         let groups = group(self.outputs);
         let several = groups.len() > 1;
         let mut jobs = Vec::new();
@@ -424,7 +464,7 @@ fn group(outputs: Vec<Output>) -> Vec<Vec<Output>> {
     groups.into_iter().map(|(_, outputs)| outputs).collect()
 }
 
-fn scans(plan: &LogicalPlan, names: &mut Vec<String>) {
+pub(super) fn scans(plan: &LogicalPlan, names: &mut Vec<String>) {
     if let LogicalPlan::Scan { relation, .. } = plan {
         names.push(relation.clone());
     }

@@ -53,7 +53,10 @@ pub fn start(spec: JobSpec) -> Result<JobHandle, JobError> {
     let shared = Arc::new(Shared::new(spec.config.name.clone()));
     let state = lock_state(&spec.config)?;
     let mode = match open(&spec, &shared, state.as_ref())? {
-        Opened::Finished => Mode::Ended(Some(Ok(()))),
+        Opened::Finished => {
+            already_finished(&shared);
+            Mode::Ended(Some(Ok(())))
+        }
         Opened::Ready(driver) => {
             let for_thread = shared.clone();
             let handle = std::thread::Builder::new()
@@ -92,7 +95,7 @@ pub fn stepping(mut spec: JobSpec, now: i64) -> Result<JobHandle, JobError> {
 
 fn already_finished(shared: &Shared) {
     log::info!("job {} is finished according to its state; nothing to do", shared.name);
-    shared.live.lock().state = "finished before";
+    finished(shared, "finished before");
 }
 
 impl JobHandle {

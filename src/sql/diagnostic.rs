@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::catalog::is_secret;
+
 /// A place in a SQL text: byte range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
@@ -43,7 +45,7 @@ impl Diagnostic {
     pub fn render(&self, name: &str, source: &str) -> String {
         let (line, column) = self.line_column(source);
         let text = source.lines().nth(line - 1).unwrap_or("");
-        let shown: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+        let shown: String = masked(text).chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
         let width = source
             .get(self.span.start..self.span.end)
             .map_or(1, |s| s.lines().next().unwrap_or("").chars().count())
@@ -61,6 +63,32 @@ impl Diagnostic {
         }
         out
     }
+}
+
+/// A line of SQL with stars for the values of secret options: `password = '…'`. Its length stays.
+fn masked(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(open) = rest.find('\'') {
+        let (before, from) = rest.split_at(open + 1);
+        let close = from.find('\'').unwrap_or(from.len());
+        let (value, after) = from.split_at(close);
+        let name = before.trim_end_matches('\'').trim_end().strip_suffix('=').map(str::trim_end);
+        let secret = name.is_some_and(|n| {
+            is_secret(n.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or(""))
+        });
+        out.push_str(before);
+        match secret {
+            true => out.extend(value.chars().map(|_| '*')),
+            false => out.push_str(value),
+        }
+        // The closing quote goes with the value: it opens nothing.
+        let (quote, after) = after.split_at(usize::from(!after.is_empty()));
+        out.push_str(quote);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 impl fmt::Display for Diagnostic {

@@ -124,6 +124,9 @@ pub(crate) struct CheckArgs {
 pub(crate) struct ExplainArgs {
     /// The pipeline file
     pub(crate) pipeline: PathBuf,
+    /// Setting as name=value; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Which stage of planning
     #[arg(long, default_value = "all")]
     pub(crate) stage: PlanStage,

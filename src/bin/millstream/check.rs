@@ -1,17 +1,15 @@
 //! `check` and `explain`: a pipeline is read, never run.
 
-use millstream::Engine;
 use millstream::plan::{ExplainFormat, ExplainStage};
 
 use super::args::{CheckArgs, ExplainArgs, PlanFormat, PlanStage};
-use super::run::{read_pipeline, set_all};
-use super::{Failed, output};
+use super::run::{engine_with, read_pipeline};
+use super::{Failed, output, progress};
 
 /// `millstream check FILE`.
 pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
     let text = read_pipeline(&args.pipeline)?;
-    let engine = Engine::new();
-    set_all(&engine, &args.set)?;
+    let engine = engine_with(&args.set)?;
     let name = args.pipeline.display().to_string();
     let prepared = engine.pipeline(&name, &text)?;
     let jobs = prepared.jobs();
@@ -23,14 +21,14 @@ pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
             job.sinks.iter().map(|s| if s.is_empty() { "standard output" } else { s }).collect();
         output::say(&format!("{}: {} → {}", job.name, job.sources.join(", "), sinks.join(", ")));
     }
-    output::say(&format!("{name}: ok ({} job{})", jobs.len(), if jobs.len() == 1 { "" } else { "s" }));
+    output::say(&format!("{name}: ok ({})", progress::count(jobs.len() as u64, "job")));
     Ok(0)
 }
 
 /// `millstream explain FILE`.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failed> {
     let text = read_pipeline(&args.pipeline)?;
-    let engine = Engine::new();
+    let engine = engine_with(&args.set)?;
     let stages: &[ExplainStage] = match args.stage {
         PlanStage::All => &ExplainStage::ALL,
         PlanStage::Logical => &[ExplainStage::Logical],

@@ -21,7 +21,14 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<u8, Failed> {
         args.rows,
         args.seed
     );
-    let stats = match Engine::new().pipeline("generate", &sql)?.start()?.wait() {
+    let prepared = Engine::new().pipeline("generate", &sql).map_err(|e| match e {
+        // The statements are none of the user's.
+        millstream::Error::Sql(e) => {
+            Failed::usage(e.diagnostics.first().map(|d| d.to_string()).unwrap_or_default())
+        }
+        other => other.into(),
+    })?;
+    let stats = match prepared.start()?.wait() {
         Err(millstream::Error::Job(millstream::job::JobError::BrokenPipe { .. })) => return Ok(0),
         other => other?,
     };

@@ -23,7 +23,7 @@ mod vars;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,10 +50,7 @@ fn main() -> ExitCode {
         args::Command::Connectors { name } => reference::connectors(name.as_deref()),
         args::Command::Settings => reference::settings(),
         args::Command::Generate(a) => generate::generate(&a),
-        args::Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut args::Cli::command(), "millstream", &mut std::io::stdout());
-            Ok(0)
-        }
+        args::Command::Completions { shell } => reference::completions(shell),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

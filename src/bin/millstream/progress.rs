@@ -68,8 +68,8 @@ fn line(t: &Totals, before: &Totals, seconds: f64) -> String {
     let rejected =
         if t.rejected > 0 { format!(", {} rejected", HumanCount(t.rejected)) } else { String::new() };
     format!(
-        "{} rows read, {} written{rejected}  {} rows/s  {}/s",
-        HumanCount(t.records),
+        "{} read, {} written{rejected}  {} rows/s  {}/s",
+        count(t.records, "row"),
         HumanCount(t.written),
         HumanCount(rate(t.records, before.records)),
         HumanBytes(rate(t.bytes, before.bytes)),
@@ -111,22 +111,33 @@ fn log_lines(stoppers: &[Stopper], done: &AtomicBool) {
     }
 }
 
+/// `1 row`, `2,000 rows`.
+pub(crate) fn count(n: u64, what: &str) -> String {
+    format!("{} {what}{}", HumanCount(n), if n == 1 { "" } else { "s" })
+}
+
 /// One line about a job that has ended.
 pub(crate) fn summary(stats: &JobStats) -> String {
+    if stats.state == "finished before" {
+        return format!(
+            "{}: finished in an earlier run, nothing to do; with another state directory, or none, it runs again",
+            stats.job
+        );
+    }
     let seconds = stats.wall_s.max(1e-9);
-    let mut parts = vec![format!("{} rows read", HumanCount(stats.records_in))];
+    let mut parts = vec![format!("{} read", count(stats.records_in, "row"))];
     if stats.filtered > 0 {
         parts.push(format!("{} filtered out", HumanCount(stats.filtered)));
     }
     parts.push(format!("{} written", HumanCount(stats.records_out)));
     if stats.rejected > 0 {
-        parts.push(format!(
-            "{} rejected ({} dead letters)",
-            HumanCount(stats.rejected),
-            HumanCount(stats.dead_letters)
-        ));
+        let letters = match stats.dead_letters {
+            0 => String::new(),
+            n => format!(" ({})", count(n, "dead letter")),
+        };
+        parts.push(format!("{} rejected{letters}", HumanCount(stats.rejected)));
     }
-    let speed = if stats.wall_s > 0.0005 {
+    let speed = if stats.wall_s > 0.0005 && stats.records_in > 0 {
         format!(
             " ({} rows/s, {}/s)",
             HumanCount((stats.records_in as f64 / seconds) as u64),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::CommandFactory;
 use millstream::Engine;
 use millstream::catalog::{OptionSpec, SETTINGS, nearest};
 use millstream::connector::ConnectorSpec;
@@ -101,5 +102,14 @@ fn options(out: &mut dyn Write, specs: &[OptionSpec]) -> std::io::Result<()> {
 pub(crate) fn settings() -> Result<u8, Failed> {
     let mut out = std::io::stdout().lock();
     options(&mut out, SETTINGS)?;
+    Ok(0)
+}
+
+/// `millstream completions SHELL`.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<u8, Failed> {
+    // Made in memory: the generator panics when it can't write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::args::Cli::command(), "millstream", &mut script);
+    std::io::stdout().write_all(&script)?;
     Ok(0)
 }

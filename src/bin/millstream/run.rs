@@ -26,7 +26,10 @@ pub(crate) fn pipeline(args: &RunArgs) -> Result<u8, Failed> {
 
 /// `millstream sql QUERY`.
 pub(crate) fn one_liner(args: &SqlArgs) -> Result<u8, Failed> {
-    let mut text = match args.query.as_deref() {
+    let text = match args.query.as_deref() {
+        None if std::io::stdin().is_terminal() => {
+            return Err(Failed::usage("there is no query: millstream sql \"SELECT …\", or - to type it"));
+        }
         None | Some("-") => {
             let mut text = String::new();
             std::io::stdin()
@@ -36,24 +39,12 @@ pub(crate) fn one_liner(args: &SqlArgs) -> Result<u8, Failed> {
         }
         Some(query) => query.to_owned(),
     };
-    if let Some(limit) = args.limit {
-        text = limited(&text, limit);
-    }
     let engine = engine_for(&args.job)?;
-    let prepared = engine.pipeline("query", &text)?;
+    let prepared = engine.query(&text, args.limit)?;
     if prepared.jobs().is_empty() && prepared.answers().is_empty() {
         return Err(Failed::usage("there is nothing to run: no SELECT, INSERT or CREATE … AS"));
     }
     execute(&engine, prepared, &args.job, output::format_or_default(args.format), true)
-}
-
-/// The last query with a LIMIT around it.
-fn limited(text: &str, limit: u64) -> String {
-    let text = text.trim_end().trim_end_matches(';');
-    match text.rfind(';') {
-        Some(at) => format!("{}; SELECT * FROM ({}\n) LIMIT {limit}", &text[..at], &text[at + 1..]),
-        None => format!("SELECT * FROM ({text}\n) LIMIT {limit}"),
-    }
 }
 
 /// Reads a pipeline file and puts the environment's values into it.
@@ -66,12 +57,7 @@ pub(crate) fn read_pipeline(path: &Path) -> Result<String, Failed> {
 
 /// An engine with the settings of environment and flags; SET in the text overrides them.
 fn engine_for(args: &JobArgs) -> Result<Engine, Failed> {
-    let engine = Engine::new();
-    for spec in millstream::catalog::SETTINGS {
-        if let Ok(value) = std::env::var(format!("MILLSTREAM_{}", spec.name.to_ascii_uppercase())) {
-            engine.set(spec.name, &value)?;
-        }
-    }
+    let engine = engine_with(&[])?;
     if let Some(n) = args.threads {
         engine.set("threads", &n.to_string())?;
     }
@@ -85,8 +71,20 @@ fn engine_for(args: &JobArgs) -> Result<Engine, Failed> {
     Ok(engine)
 }
 
+/// An engine with the settings of the environment and of `--set`.
+pub(crate) fn engine_with(pairs: &[String]) -> Result<Engine, Failed> {
+    let engine = Engine::new();
+    for spec in millstream::catalog::SETTINGS {
+        if let Ok(value) = std::env::var(format!("MILLSTREAM_{}", spec.name.to_ascii_uppercase())) {
+            engine.set(spec.name, &value)?;
+        }
+    }
+    set_all(&engine, pairs)?;
+    Ok(engine)
+}
+
 /// `--set name=value`.
-pub(crate) fn set_all(engine: &Engine, pairs: &[String]) -> Result<(), Failed> {
+fn set_all(engine: &Engine, pairs: &[String]) -> Result<(), Failed> {
     for pair in pairs {
         match pair.split_once('=') {
             Some((name, value)) => engine.set(name.trim(), value.trim())?,

@@ -14,7 +14,7 @@ impl Decoder for Hinting {
         let before = out.rejects().len();
         let done = self.0.decode(bytes, input, origin, out);
         for reject in out.rejects_mut().iter_mut().skip(before) {
-            if reject.error.code == ErrorCode::TypeMismatch {
+            if reject.error.code == ErrorCode::TypeMismatch && reject.error.column.is_some() {
                 reject.error.message.push_str(HINT);
             }
         }

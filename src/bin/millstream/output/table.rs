@@ -75,7 +75,8 @@ impl DataWriter for TableWriter {
                 self.tail.push_back(record.values().iter().map(cell).collect());
             }
         }
-        Ok(())
+        // Nothing is held of a stream without end.
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), IoError> {

@@ -1,0 +1,182 @@
+//! What a stranger gets wrong: each message says where it is and what to do.
+
+use super::tool::{Place, objects, sample};
+
+/// The sample orders with twelve lines of which three are good.
+fn bad_orders(place: &Place, on_error: &str) {
+    let text = format!(
+        "CREATE STREAM o (order_id BIGINT, customer VARCHAR, amount DECIMAL(10,2), ts TIMESTAMP)
+           WITH (connector = 'file', path = '{}'{on_error});
+         CREATE STREAM t WITH (connector = 'file', path = 'good.jsonl');
+         INSERT INTO t SELECT * FROM o;",
+        sample("orders_bad.jsonl")
+    );
+    place.put("bad.sql", text);
+}
+
+#[test]
+fn the_first_bad_record_fails_the_job_by_default() {
+    let place = Place::new();
+    bad_orders(&place, "");
+    place.run(&["run", "bad.sql"]).gives(1).says(&["source o", "line 2 (byte 75)", "malformed", "on_error"]);
+}
+
+#[test]
+fn bad_records_are_skipped_and_counted() {
+    let place = Place::new();
+    bad_orders(&place, ", on_error = 'skip'");
+    place.run(&["run", "bad.sql"]).gives(0).says(&["3 rows read, 3 written, 9 rejected in"]);
+    assert_eq!(objects(&place.get("good.jsonl")).len(), 3);
+}
+
+#[test]
+fn bad_records_become_dead_letters() {
+    let place = Place::new();
+    bad_orders(&place, ", on_error = 'dlq', dlq = 'dead.jsonl'");
+    place.run(&["run", "bad.sql"]).gives(0).says(&["9 rejected (9 dead letters)"]);
+    let letters = objects(&place.get("dead.jsonl"));
+    assert_eq!(letters.len(), 9);
+    assert_eq!(letters[0]["position"], "line 2 (byte 75)");
+    for key in ["job", "source", "stage", "code", "message", "raw", "headers", "time"] {
+        assert!(letters.iter().all(|l| !l[key].is_null()), "{key}");
+    }
+}
+
+#[test]
+fn an_error_budget_ends_the_job() {
+    let place = Place::new();
+    bad_orders(&place, ", on_error = 'skip', max_errors = '2'");
+    place.run(&["run", "bad.sql"]).gives(1).says(&[
+        "too many rejected records",
+        "max_errors",
+        "2",
+        "last one",
+    ]);
+}
+
+#[test]
+fn an_operator_error_has_a_way_out_too() {
+    let place = Place::new();
+    let sql = format!("SELECT order_id / (order_id % 2) AS x FROM '{}'", sample("orders.jsonl"));
+    place.run(&["sql", &sql]).gives(1).says(&["division by zero", "SET on_error = 'skip'"]);
+    place.run(&["sql", &sql, "--set", "on_error=skip"]).gives(0);
+}
+
+#[test]
+fn names_that_are_not_there() {
+    let place = Place::new();
+    let orders = sample("orders.jsonl");
+    let from = |sql: &str| sql.replace("ORDERS", &orders);
+    let cases: [(&str, &[&str]); 12] = [
+        ("SELECT amnt FROM 'ORDERS'", &["query:1:8", "no column 'amnt'", "amount", "^^^^"]),
+        ("SELECT uper('a')", &["no function", "uper", "upper"]),
+        ("SELECT * FROM nowhere", &["no stream, table or view 'nowhere'"]),
+        ("SELECT * FROM 'nofile.csv'", &["query:1:15", "nofile.csv", "No such file"]),
+        ("SELECT * FROM 'no/dir/nofile.csv'", &["no directory 'no/dir'"]),
+        ("SELECT * FROM read_jsn('ORDERS')", &["read_jsn", "read_json"]),
+        ("SELECT * FROM read_csv('ORDERS', delimeter = ',')", &["delimeter", "delimiter"]),
+        ("SELECT CAST(1 AS INTEGR)", &["INTEGR"]),
+        ("CREATE STREAM t WITH (connector = 'fiel', path = 'x')", &["fiel", "file"]),
+        ("CREATE STREAM t WITH (connector = 'file', path = 'x', format = 'jsn')", &["jsn", "json"]),
+        ("SHOW STREEMS", &["STREEMS", "STREAMS"]),
+        ("DROP STREAM nowhere", &["nowhere"]),
+    ];
+    for (sql, parts) in cases {
+        place.run(&["sql", &from(sql)]).is_usage(parts);
+    }
+}
+
+#[test]
+fn a_wrong_option_is_shown_where_it_stands_and_once() {
+    let place = Place::new();
+    place.put("in.jsonl", "{\"a\":1}\n");
+    let text = "CREATE STREAM o WITH (\n  connector = 'file',\n  path = 'in.jsonl',\n  on_eror = 'skip'\n);\nSELECT a FROM o;\n";
+    place.put("o.sql", text);
+    let ran =
+        place.run(&["check", "o.sql"]).gives(2).says(&["o.sql:4:3", "on_eror", "on_error", "^^^^^^^\n"]);
+    // That `o` could not be declared is no second mistake.
+    assert_eq!(ran.err.matches("o.sql:").count(), 1, "{}", ran.err);
+    place.put("o.sql", text.replace("on_eror = 'skip'", "on_error = 'skipp'"));
+    place.run(&["check", "o.sql"]).is_usage(&["o.sql:4:3", "'skipp'", "skip, dlq"]);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let place = Place::new();
+    place.put(
+        "p.sql",
+        "CREATE STREAM o WITH (connector = 'file', path = 'x', sasl_password = 'geheim', api_token='t0k');",
+    );
+    let ran = place.run(&["check", "p.sql"]).gives(2).says(&["sasl_password", "path = 'x'", "'******'"]);
+    assert!(!ran.err.contains("geheim") && !ran.err.contains("t0k"), "{}", ran.err);
+}
+
+#[test]
+fn files_that_are_no_files_of_rows() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("dir")).unwrap();
+    place.put("empty.csv", "").put("empty.jsonl", "").put("x.xyz", "a,b\n");
+    let cases: [(&str, &[&str]); 6] = [
+        ("SELECT * FROM 'dir'", &["dir", "format"]),
+        ("SELECT * FROM read_csv('dir')", &["dir"]),
+        ("SELECT * FROM 'empty.csv'", &["empty.csv", "declare the columns"]),
+        ("SELECT * FROM 'empty.jsonl'", &["empty.jsonl", "declare the columns"]),
+        ("SELECT * FROM 'x.xyz'", &["x.xyz", "format", "csv"]),
+        ("SELECT * FROM 'no*.csv'", &["no*.csv"]),
+    ];
+    for (sql, parts) in cases {
+        place.run(&["sql", sql]).is_usage(parts);
+    }
+    let declared =
+        "CREATE STREAM e (a BIGINT) WITH (connector = 'file', path = 'empty.jsonl'); SELECT a FROM e";
+    assert_eq!(place.run(&["sql", declared]).gives(0).out, "");
+}
+
+#[test]
+fn places_that_can_not_be_written() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("dir")).unwrap();
+    let sink = |with: &str| {
+        place.run(&[
+            "sql",
+            &format!("CREATE STREAM t WITH (connector = 'file', {with}); INSERT INTO t SELECT 1 AS a"),
+        ])
+    };
+    sink("path = 'no/x.jsonl'").gives(1).says(&["sink t", "no/x.jsonl", "no directory 'no'"]);
+    sink("path = 'dir', format = 'json'").gives(1).says(&["sink t", "dir", "directory"]);
+    sink("path = 'x.xyz'").is_usage(&["format"]);
+    sink("format = 'json'").is_usage(&["path"]);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_one_bad_record() {
+    let place = Place::new();
+    place.put("long.jsonl", format!("{{\"a\":1}}\n{{\"a\":\"{}\"}}\n{{\"a\":3}}\n", "x".repeat(2_000_000)));
+    let sql = "SELECT a FROM read_json('long.jsonl', sample_rows = '1', on_error = 'skip')";
+    assert_eq!(place.run(&["sql", sql]).gives(0).out, "{\"a\":1}\n{\"a\":3}\n");
+    place.run(&["sql", "SELECT a FROM read_json('long.jsonl', sample_rows = '1')"]).gives(1).says(&[
+        "long.jsonl",
+        "line 2 (byte 8)",
+        "max_record_bytes (1048576)",
+        "too_large",
+    ]);
+}
+
+#[test]
+fn odd_lines_and_their_neighbours() {
+    let place = Place::new();
+    place.put("odd.jsonl", "{\"a\":1}\n[1,2]\n\n{\"a\":NaN}\nnull\n{\"a\":3}");
+    let sql = "CREATE STREAM o (a BIGINT) WITH (connector = 'file', path = 'odd.jsonl', on_error = 'skip');
+               SELECT a FROM o";
+    assert_eq!(place.run(&["sql", sql]).gives(0).out, "{\"a\":1}\n{\"a\":3}\n");
+    let ran = place.run(&["sql", "SELECT a FROM 'odd.jsonl'"]).gives(1);
+    assert!(ran.err.contains("must be a JSON object") && !ran.err.contains("inferred"), "{}", ran.err);
+    place.put("odd.csv", "a,b\n1,2\n3\n4,5,6\n\"x\ny\",7\n\"unclosed,8\n");
+    place.run(&["sql", "SELECT * FROM 'odd.csv'"]).gives(1).says(&[
+        "line 3 (byte 8)",
+        "2 are expected",
+        "ragged",
+    ]);
+    let skipped = place.run(&["sql", "SELECT b FROM read_csv('odd.csv', on_error = 'skip')"]).gives(0);
+    assert_eq!(skipped.out, "{\"b\":2}\n{\"b\":7}\n");
+}

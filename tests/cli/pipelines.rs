@@ -1,0 +1,190 @@
+//! `run`, `check` and `explain`: pipeline files, variables, settings.
+
+use super::tool::{Place, objects, sample};
+
+/// Reads the sample orders, writes two files.
+fn two_outputs(place: &Place) {
+    let text = format!(
+        "CREATE STREAM orders WITH (connector = 'file', path = '{}');
+         CREATE STREAM ids WITH (connector = 'file', path = '${{OUT:-ids}}.jsonl');
+         CREATE STREAM big WITH (connector = 'file', path = 'big.csv');
+         INSERT INTO ids SELECT order_id FROM orders;
+         INSERT INTO big SELECT order_id, amount FROM orders WHERE amount > ${{MIN:-0}};",
+        sample("orders.jsonl")
+    );
+    place.put("two.sql", text);
+}
+
+#[test]
+fn run_writes_the_files_and_says_so_on_stderr() {
+    let place = Place::new();
+    two_outputs(&place);
+    let ran = place.run(&["run", "two.sql"]).gives(0).says(&["two: 1,000 rows read", "written"]);
+    assert_eq!(ran.out, "");
+    assert_eq!(place.get("ids.jsonl").lines().count(), 1000);
+    assert_eq!(place.get("big.csv").lines().count(), 1001);
+    let quiet = place.run(&["run", "two.sql", "-q"]).gives(0);
+    assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
+}
+
+#[test]
+fn variables_of_the_environment() {
+    let place = Place::new();
+    two_outputs(&place);
+    place.run_env(&["run", "two.sql", "-q"], &[("OUT", "other"), ("MIN", "1000000000")]).gives(0);
+    assert_eq!(place.get("other.jsonl").lines().count(), 1000);
+    assert_eq!(place.get("big.csv").lines().count(), 1);
+    place.put("v.sql", "SELECT 1 AS a\n, ${NOT_SET:?say which day} AS b");
+    place.run(&["run", "v.sql"]).is_usage(&["v.sql: line 2", "NOT_SET", "say which day"]);
+    place.put("v.sql", "SELECT ${NOT_SET} AS b");
+    place.run(&["check", "v.sql"]).is_usage(&["line 1", "NOT_SET", "is not set", ":-"]);
+    place.put("v.sql", "SELECT '${A:-x}' AS b");
+    assert_eq!(place.run_env(&["run", "v.sql", "-q"], &[("A", "y")]).gives(0).out, "{\"b\":\"y\"}\n");
+}
+
+#[test]
+fn settings_from_the_text_the_flags_and_the_environment() {
+    let place = Place::new();
+    place.put("s.sql", "SHOW SETTINGS");
+    let value = |args: &[&str], env: &[(&str, &str)], text: &str| {
+        place.put("s.sql", text);
+        let rows = objects(&place.run_env(args, env).gives(0).out);
+        rows.iter().find(|r| r["setting"] == "batch_rows").unwrap()["value"].as_str().unwrap().to_owned()
+    };
+    let env = [("MILLSTREAM_BATCH_ROWS", "11")];
+    assert_eq!(value(&["run", "s.sql"], &env, "SHOW SETTINGS"), "11");
+    assert_eq!(value(&["run", "s.sql", "--batch-rows", "12"], &env, "SHOW SETTINGS"), "12");
+    assert_eq!(value(&["run", "s.sql", "--set", "batch_rows=13"], &env, "SHOW SETTINGS"), "13");
+    let text = "SET batch_rows = 14; SHOW SETTINGS";
+    assert_eq!(value(&["run", "s.sql", "--set", "batch_rows=13"], &env, text), "14");
+
+    place.run(&["run", "s.sql", "--set", "bach_rows=1"]).is_usage(&["no setting 'bach_rows'", "batch_rows"]);
+    place.run(&["run", "s.sql", "--set", "batch_rows"]).is_usage(&["name=value"]);
+    place.run(&["run", "s.sql", "--set", "batch_rows=x"]).is_usage(&["'x'", "whole number"]);
+    place.run_env(&["run", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).is_usage(&["threads", "'x'"]);
+    place.run_env(&["check", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).is_usage(&["threads", "'x'"]);
+    place.put("s.sql", "SET bach_rows = 1; SELECT 1");
+    place.run(&["run", "s.sql"]).is_usage(&["s.sql:1:", "bach_rows", "batch_rows"]);
+}
+
+#[test]
+fn check_never_runs_anything() {
+    let place = Place::new();
+    two_outputs(&place);
+    let ran = place.run(&["check", "two.sql"]).gives(0).says(&["orders → ids, big", "two.sql: ok (1 job)"]);
+    assert_eq!(ran.out, "");
+    assert_eq!(place.get("ids.jsonl"), "");
+    assert!(!place.path("ids.jsonl").exists() && !place.path("big.csv").exists());
+}
+
+#[test]
+fn check_gives_every_diagnostic_with_its_place() {
+    let place = Place::new();
+    place.put("b.sql", "SELECT nope;\nSELECT uper('a');\nSELEC 1;\nINSERT INTO nowhere SELECT 1 AS a;\n");
+    let ran = place.run(&["check", "b.sql"]).gives(2);
+    for part in ["b.sql:1:8: ", "b.sql:2:8: ", "b.sql:3:1: ", "b.sql:4:13: ", "upper", "^"] {
+        assert!(ran.err.contains(part), "{part} in {}", ran.err);
+    }
+    place.run(&["run", "b.sql"]).is_usage(&["b.sql:4:13"]);
+    place.run(&["explain", "b.sql"]).is_usage(&["b.sql:4:13"]);
+}
+
+#[test]
+fn check_knows_what_only_a_job_knows() {
+    let place = Place::new();
+    place.put(
+        "d.sql",
+        format!("SELECT order_id FROM read_json('{}', on_error = 'dlq')", sample("orders.jsonl")),
+    );
+    place.run(&["check", "d.sql"]).is_usage(&["dead letter queue", "dlq = 'bad.jsonl'"]);
+    place.run(&["check", "d.sql", "--set", "dlq=bad.jsonl"]).gives(0);
+    assert!(!place.path("bad.jsonl").exists());
+    place.run(&["check", "d.sql", "--set", "dlq=bad"]).is_usage(&["dlq = 'bad'", "path"]);
+}
+
+#[test]
+fn plans_in_every_stage_and_format() {
+    let place = Place::new();
+    two_outputs(&place);
+    let all = place.run(&["explain", "two.sql"]).gives(0);
+    assert_eq!(all.err, "");
+    let physical = place.run(&["explain", "two.sql", "--stage", "physical"]).gives(0).out;
+    assert!(all.out.contains(physical.lines().nth(1).unwrap()) && all.out.len() > physical.len());
+    for stage in ["logical", "optimized", "physical"] {
+        let text = place.run(&["explain", "two.sql", "--stage", stage]).gives(0).out;
+        assert!(text.contains("amount"), "{stage}: {text}");
+        let json = place.run(&["explain", "two.sql", "--stage", stage, "--format", "json"]).gives(0).out;
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(value.get(stage).is_some(), "{json}");
+        let dot = place.run(&["explain", "two.sql", "--stage", stage, "--format", "dot"]).gives(0).out;
+        assert!(dot.starts_with("digraph") && dot.trim_end().ends_with('}'), "{dot}");
+    }
+    place.run(&["explain", "two.sql", "--stage", "phisical"]).is_usage(&["phisical", "physical"]);
+    assert!(!place.path("ids.jsonl").exists());
+}
+
+#[test]
+fn several_jobs_of_one_file_run_side_by_side() {
+    let place = Place::new();
+    place.put(
+        "j.sql",
+        "CREATE STREAM a WITH (connector = 'generator', preset = 'orders', rows = '10');
+         CREATE STREAM b WITH (connector = 'generator', preset = 'orders', rows = '20');
+         CREATE STREAM x WITH (connector = 'file', path = 'x.jsonl');
+         CREATE STREAM y WITH (connector = 'file', path = 'y.jsonl');
+         INSERT INTO x SELECT * FROM a; INSERT INTO y SELECT * FROM b;",
+    );
+    place.run(&["run", "j.sql"]).gives(0).says(&["j-1: 10 rows", "j-2: 20 rows"]);
+    assert_eq!((place.get("x.jsonl").lines().count(), place.get("y.jsonl").lines().count()), (10, 20));
+    let ran = place.run(&["run", "j.sql", "--stats", "json"]).gives(0);
+    let jobs: Vec<_> = objects(&ran.err).iter().map(|s| s["job"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(jobs, ["j-1", "j-2"]);
+}
+
+#[test]
+fn files_that_clash_are_refused_before_anything_is_written() {
+    let place = Place::new();
+    place.put("in.jsonl", "{\"a\":1}\n").put("other.jsonl", "{\"a\":2}\n").put("target.txt", "");
+    let text = |first: &str, second: &str, settings: &str| {
+        format!(
+            "{settings} CREATE STREAM i WITH (connector = 'file', path = 'in.jsonl');
+             CREATE STREAM j WITH (connector = 'file', path = 'other.jsonl');
+             CREATE STREAM x WITH (connector = 'file', path = '{first}', format = 'json');
+             CREATE STREAM y WITH (connector = 'file', path = '{second}', format = 'json');
+             INSERT INTO x SELECT * FROM i; INSERT INTO y SELECT * FROM j;"
+        )
+    };
+    let dir = place.path("out.jsonl");
+    let cases = [
+        (text("out.jsonl", "./out.jsonl", ""), "'y' and 'x' would both write"),
+        (text("out.jsonl", dir.to_str().unwrap(), ""), "'y' and 'x' would both write"),
+        (text("in.jsonl", "b.jsonl", ""), "'x' would overwrite"),
+        // Another job of the text reads it.
+        (text("other.jsonl", "b.jsonl", ""), "'x' would overwrite"),
+        (
+            text("out.jsonl", "b.jsonl", "SET dlq = 'b.jsonl'; SET on_error = 'dlq';"),
+            "where the dead letters go",
+        ),
+        (text("out.jsonl", "b.jsonl", "SET dlq = 'in.jsonl'; SET on_error = 'dlq';"), "which 'i' reads"),
+    ];
+    for (sql, message) in cases {
+        place.put("c.sql", &sql);
+        place.run(&["check", "c.sql"]).is_usage(&[message]);
+        place.run(&["run", "c.sql"]).is_usage(&[message]);
+        assert!(!dir.exists());
+    }
+    assert_eq!(place.get("in.jsonl"), "{\"a\":1}\n");
+    place.put("c.sql", text("/dev/null", "/dev/null", ""));
+    place.run(&["run", "c.sql"]).gives(0);
+}
+
+#[test]
+fn a_pipeline_that_can_not_be_read() {
+    let place = Place::new();
+    place.run(&["run", "nope.sql"]).is_usage(&["nope.sql", "No such file"]);
+    place.run(&["run", "."]).is_usage(&["directory"]);
+    place.put("e.sql", "-- nothing\n");
+    place.run(&["run", "e.sql"]).is_usage(&["e.sql", "nothing to run"]);
+    place.put("e.sql", [b'S', 0xff]);
+    place.run(&["run", "e.sql"]).is_usage(&["e.sql", "UTF-8"]);
+}

@@ -1,0 +1,92 @@
+//! `functions`, `connectors`, `settings`, `generate`, `completions`, `--help`.
+
+use super::tool::{Place, objects};
+
+#[test]
+fn functions_with_signature_meaning_and_example() {
+    let place = Place::new();
+    let all = place.run(&["functions"]).gives(0);
+    assert_eq!(all.err, "");
+    let count: usize =
+        all.out.lines().last().unwrap().split_whitespace().next().unwrap().replace(',', "").parse().unwrap();
+    assert!(count >= 120, "{count}");
+    let one = place.run(&["functions", "UPPER"]).gives(0).out;
+    assert!(one.starts_with("upper(") && one.contains('→'), "{one}");
+    place.run(&["functions", "uper"]).is_usage(&["no function 'uper'", "upper"]);
+}
+
+#[test]
+fn connectors_with_their_options() {
+    let place = Place::new();
+    let all = place.run(&["connectors"]).gives(0).out;
+    for name in ["file", "stdin", "stdout", "generator", "blackhole"] {
+        assert!(all.lines().any(|l| l.starts_with(name)), "{name} in {all}");
+    }
+    let file = place.run(&["connectors", "file"]).gives(0).out;
+    for option in ["path", "follow", "on_error", "format = 'csv'", "delimiter", "(required)"] {
+        assert!(file.contains(option), "{option} in {file}");
+    }
+    place.run(&["connectors", "fil"]).is_usage(&["no connector 'fil'", "file"]);
+}
+
+#[test]
+fn settings_with_their_defaults() {
+    let out = Place::new().run(&["settings"]).gives(0).out;
+    for name in ["threads", "batch_rows", "on_error", "state"] {
+        assert!(out.lines().any(|l| l.trim_start().starts_with(name)), "{name} in {out}");
+    }
+}
+
+#[test]
+fn generated_rows_depend_on_the_seed_alone() {
+    let place = Place::new();
+    let rows = |seed: &str| place.run(&["generate", "orders", "--rows", "50", "--seed", seed]).gives(0).out;
+    let one = rows("1");
+    assert_eq!(objects(&one).len(), 50);
+    assert_eq!(one, rows("1"));
+    assert_ne!(one, rows("2"));
+}
+
+#[test]
+fn generated_files_take_the_format_of_their_name() {
+    let place = Place::new();
+    place
+        .run(&["generate", "sensors", "--rows", "3", "--out", "s.csv"])
+        .gives(0)
+        .says(&["3 rows read, 3 written"]);
+    let csv = place.get("s.csv");
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert_eq!(
+        place.run(&["generate", "clicks", "--rows", "2", "--format", "tsv"]).gives(0).out.lines().count(),
+        3
+    );
+    place.run(&["generate", "odrers"]).is_usage(&["error: 'preset' can't be 'odrers'", "orders"]);
+    place
+        .run(&["generate", "orders", "--format", "xml"])
+        .is_usage(&["error: there is no format 'xml'", "json"]);
+}
+
+#[test]
+fn completion_scripts() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.run(&["completions", shell]).gives(0).out.contains("batch-rows"), "{shell}");
+    }
+    place.run(&["completions", "tcsh"]).is_usage(&["tcsh", "bash"]);
+}
+
+#[test]
+fn help_is_data_and_usage_errors_are_not() {
+    let place = Place::new();
+    for args in [&["--help"][..], &["sql", "--help"], &["run", "--help"]] {
+        let ran = place.run(args).gives(0);
+        assert!(ran.out.contains("Examples:"), "{}", ran.out);
+        assert_eq!(ran.err, "");
+    }
+    assert!(place.run(&["--version"]).gives(0).out.starts_with("millstream "));
+    place.run(&[]).is_usage(&["Usage"]);
+    place.run(&["sqll"]).is_usage(&["sqll", "similar", "sql"]);
+    place.run(&["sql", "SELECT 1", "--formt", "json"]).is_usage(&["--formt", "--format"]);
+    place.run(&["sql", "SELECT 1", "--format", "xml"]).is_usage(&["xml", "json"]);
+    place.run(&["run"]).is_usage(&["PIPELINE"]);
+}

@@ -1,0 +1,107 @@
+//! `--state`: a job goes on where it was, and nobody else may.
+
+use super::tool::{Place, wait_until};
+
+fn rows(range: std::ops::Range<u32>) -> String {
+    range.map(|a| format!("{{\"a\":{a}}}\n")).collect()
+}
+
+/// A job over `in.jsonl`, followed or not.
+fn job(place: &Place, options: &str) {
+    place.put(
+        "job.sql",
+        format!(
+            "CREATE STREAM i WITH (connector = 'file', path = 'in.jsonl'{options});
+             CREATE STREAM o WITH (connector = 'file', path = 'out.jsonl');
+             INSERT INTO o SELECT a FROM i;"
+        ),
+    );
+}
+
+const RUN: &[&str] = &["run", "job.sql", "--state", "state"];
+
+#[test]
+fn a_second_run_of_a_finished_job_has_nothing_to_do() {
+    let place = Place::new();
+    job(&place, "");
+    place.put("in.jsonl", rows(0..100));
+    place.run(RUN).gives(0).says(&["100 rows read"]);
+    place.run(RUN).gives(0).says(&["job: finished in an earlier run, nothing to do"]);
+    assert_eq!(place.get("out.jsonl"), rows(0..100));
+    // Finished is finished: what comes later is for a job that follows its file.
+    place.append("in.jsonl", &rows(100..110));
+    place.run(RUN).gives(0).says(&["finished in an earlier run"]);
+    assert_eq!(place.get("out.jsonl"), rows(0..100));
+}
+
+#[test]
+fn a_stopped_job_goes_on_where_it_was() {
+    let place = Place::new();
+    job(&place, ", follow = 'true'");
+    place.put("in.jsonl", rows(0..100));
+    for end in [100, 150] {
+        let running = place.start(RUN);
+        wait_until("the rows", || place.get("out.jsonl").lines().count() == end);
+        running.signal("TERM");
+        running.finish().gives(0);
+        place.append("in.jsonl", &rows(100..150).repeat(usize::from(end == 100)));
+    }
+    assert_eq!(place.get("out.jsonl"), rows(0..150));
+}
+
+#[test]
+fn without_state_a_run_starts_over() {
+    let place = Place::new();
+    job(&place, "");
+    place.put("in.jsonl", rows(0..100));
+    place.run(&["run", "job.sql"]).gives(0);
+    place.run(&["run", "job.sql"]).gives(0).says(&["100 rows read"]);
+    assert_eq!(place.get("out.jsonl"), rows(0..100));
+}
+
+#[test]
+fn a_second_instance_is_kept_out() {
+    let place = Place::new();
+    job(&place, ", follow = 'true'");
+    place.put("in.jsonl", rows(0..10));
+    let first = place.start(RUN);
+    wait_until("ten rows", || place.get("out.jsonl").lines().count() == 10);
+    let second = place.run(RUN).gives(3).says(&["another instance", "state"]);
+    assert_eq!(second.out, "");
+    // The first one is none the worse for it.
+    place.append("in.jsonl", &rows(10..20));
+    wait_until("ten more", || place.get("out.jsonl").lines().count() == 20);
+    first.signal("TERM");
+    first.finish().gives(0);
+    assert_eq!(place.get("out.jsonl"), rows(0..20));
+}
+
+#[test]
+fn a_killed_job_goes_on_without_loss_and_cuts_its_file_back() {
+    let place = Place::new();
+    job(&place, ", follow = 'true'");
+    place.put("in.jsonl", rows(0..10));
+    let mut end = 10;
+    for round in 0..4 {
+        let args = [RUN, &["--set", "commit_interval=20ms"]].concat();
+        let running = place.start(&args);
+        wait_until("what is there", || place.get("out.jsonl").lines().count() >= end as usize);
+        place.append("in.jsonl", &rows(end..end + 50));
+        end += 50;
+        if round % 2 == 0 {
+            // Somewhere between the first of the new rows and the commit of the last.
+            wait_until("new rows", || place.get("out.jsonl").lines().count() > end as usize - 50);
+        }
+        running.signal("KILL");
+        running.finish().gives(137);
+        // What a torn write leaves.
+        place.append("out.jsonl", "{\"a\":");
+    }
+    job(&place, "");
+    place.run(RUN).gives(0);
+    let text = place.get("out.jsonl");
+    let mut got: Vec<u64> = super::tool::objects(&text).iter().map(|r| r["a"].as_u64().unwrap()).collect();
+    // The file was cut back to the last commit each time: nothing is there twice either.
+    got.sort_unstable();
+    assert_eq!(got, (0..u64::from(end)).collect::<Vec<_>>());
+}
