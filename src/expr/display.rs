@@ -161,6 +161,7 @@ impl Display for Expr {
                 }
                 Operand(pattern, own + 1).fmt(f)?;
                 match escape {
+                    Some('\0') => f.write_str(" ESCAPE ''"),
                     Some(c) => write!(f, " ESCAPE '{c}'"),
                     None => Ok(()),
                 }

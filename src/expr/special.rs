@@ -103,3 +103,34 @@ fn extreme(name: &'static str, wanted: Ordering) -> Arc<FunctionSpec> {
         }),
     })
 }
+
+/// `value = ANY (array)`: TRUE if an item equals it; else NULL if one of them or the value is NULL; else FALSE.
+pub(super) fn equals_any() -> Arc<FunctionSpec> {
+    static SPEC: LazyLock<Arc<FunctionSpec>> = LazyLock::new(|| {
+        Arc::new(FunctionSpec {
+            name: "equals_any",
+            family: "conditional",
+            signature: "value = ANY (array)",
+            doc: "whether an item of the array equals the value",
+            example: ("2 = ANY (ARRAY[1, 2])", "true"),
+            arity: Arity::Exact(vec![DataType::Null, DataType::Null]),
+            returns: ReturnType::Fixed(DataType::Boolean),
+            strict: false,
+            volatility: Volatility::Immutable,
+            eval: Box::new(|_: &EvalContext<'_>, args: &[Datum<'_>]| -> EvalResult<FieldValue> {
+                let [value, array] = args else { return Ok(FieldValue::Null) };
+                let FieldValue::Array(items) = &**array else { return Ok(FieldValue::Null) };
+                let mut unknown = false;
+                for item in items.iter() {
+                    match compare(value, item) {
+                        Some(Ordering::Equal) => return Ok(true.into()),
+                        None if value.is_null() || item.is_null() => unknown = true,
+                        _ => {}
+                    }
+                }
+                Ok(if unknown { FieldValue::Null } else { false.into() })
+            }),
+        })
+    });
+    SPEC.clone()
+}

@@ -377,7 +377,10 @@ fn remainder(_: Context<'_, '_>, args: &[Datum<'_>]) -> EvalResult<FieldValue> {
         return if b.is_zero() {
             Err(zero_division())
         } else {
-            a.checked_rem(b).map(Into::into).ok_or_else(|| overflow("DECIMAL out of range"))
+            let mut rest = a.checked_rem(b).ok_or_else(|| overflow("DECIMAL out of range"))?;
+            // A zero forgets the scale of its operands.
+            rest.rescale(a.scale().max(b.scale()));
+            Ok(rest.into())
         };
     }
     let (a, b) = (float(args, 0)?, float(args, 1)?);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::convert::{cast_to, unify, widens};
+use super::convert::{MAX_PRECISION, cast_to, unify, widens};
 use super::{TypeError, Typed, bounded, case, coalesce, nullif, string_literal};
 use crate::expr::special::{self, SPECIAL_FORMS};
 use crate::expr::{Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType};
-use crate::record::{DataType, nearest};
+use crate::record::{DataType, FieldValue, nearest};
 
 /// A call: chooses the overload and casts the arguments. COALESCE, NULLIF, GREATEST, LEAST and IF are functions here too.
 ///
@@ -29,8 +29,40 @@ pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed 
         .find(|f| fits(f, &args, Fit::AsIs))
         .or_else(|| overloads.iter().find(|f| fits(f, &args, Fit::Widened)));
     match chosen {
+        Some(function) if matches!(lower.as_str(), "round" | "trunc" | "truncate") => {
+            let digits = args.get(1).and_then(whole_literal);
+            rounded(build(function, args)?, digits)
+        }
         Some(function) => build(function, args),
         None => Err(misfit(&lower, overloads, &args)),
+    }
+}
+
+fn whole_literal(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal { value: FieldValue::Integer(n), .. } => Some(*n),
+        _ => None,
+    }
+}
+
+/// A DECIMAL rounded to a constant number of digits has just that scale; where it grows, a cast fills up with zeros.
+fn rounded(call: Expr, digits: Option<i64>) -> Typed {
+    let (Some(digits), DataType::Decimal { precision, scale }) = (digits, call.data_type()) else {
+        return Ok(call);
+    };
+    let whole = precision.saturating_sub(scale);
+    let most = MAX_PRECISION.saturating_sub(whole);
+    let wanted = u8::try_from(digits.clamp(0, i64::from(most))).unwrap_or(scale);
+    if wanted > scale {
+        return cast_to(call, &DataType::Decimal { precision: whole + wanted, scale: wanted });
+    }
+    // One digit more: rounding 9.9 gives 10.
+    let precision = (whole + 1 + wanted).min(MAX_PRECISION).max(1);
+    match call {
+        Expr::Call { function, args, .. } if wanted < scale => {
+            bounded(Expr::Call { function, args, data_type: DataType::Decimal { precision, scale: wanted } })
+        }
+        other => Ok(other),
     }
 }
 

@@ -171,6 +171,29 @@ pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Typed {
     bounded(Expr::InList { expr, list: all, negated })
 }
 
+/// `x = ANY (array)`, and with `negated` its opposite `x <> ALL (array)`.
+///
+/// # Errors
+/// If the second is no array or its items are not comparable with the first.
+pub fn any_of(expr: Expr, array: Expr, negated: bool) -> Typed {
+    let item = match array.data_type() {
+        DataType::Array(item) => *item,
+        DataType::Null => return Ok(null_of(DataType::Boolean)),
+        t => return Err(TypeError::new(format!("ANY and ALL take an array, not {t}"))),
+    };
+    let array_of = |item: DataType| DataType::Array(Box::new(item));
+    // Any item: of this type and not constant.
+    let sample = Expr::Column { index: 0, name: "item".into(), data_type: item.clone() };
+    let (expr, sample) = comparable(BinaryOp::Eq, expr, sample)?;
+    let array = if sample.data_type() == item { array } else { cast_to(array, &array_of(sample.data_type()))? };
+    let call = Expr::Call {
+        function: crate::expr::special::equals_any(),
+        args: vec![expr, array],
+        data_type: DataType::Boolean,
+    };
+    bounded(if negated { unary(UnaryOp::Not, call)? } else { call })
+}
+
 /// `x [NOT] BETWEEN low AND high`.
 ///
 /// # Errors

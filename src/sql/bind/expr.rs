@@ -50,16 +50,7 @@ impl Session<'_, '_> {
                 let made = typing::in_list(expr?, list?, *negated);
                 self.typed(made, self.here)
             }
-            Ast::Between { expr, negated, low, high } => {
-                let (expr, bounds) = (self.expr(expr, names), self.pair(low, high, names));
-                let (expr, (low, high)) = (expr?, bounds?);
-                if walk::is_volatile(&expr) {
-                    return self
-                        .fail("BETWEEN can't test a value that changes with each evaluation", self.here);
-                }
-                let made = typing::between(expr, low, high, *negated);
-                self.typed(made, self.here)
-            }
+            Ast::Between { expr, negated, low, high } => self.between(expr, *negated, low, high, names),
             Ast::BinaryOp { left, op, right } => self.operator(left, op, right, names),
             Ast::UnaryOp { op, expr } => self.prefix(*op, expr, names),
             Ast::Like { negated, any, expr, pattern, escape_char } => {
@@ -238,6 +229,33 @@ impl Session<'_, '_> {
         self.typed(made, self.here)
     }
 
+    fn between(
+        &mut self,
+        expr: &Ast,
+        negated: bool,
+        low: &Ast,
+        high: &Ast,
+        names: Names<'_>,
+    ) -> Bind<Expr> {
+        let (low, symmetric) = match crate::sql::symmetric_bound(low) {
+            Some(low) => (low, true),
+            None => (low, false),
+        };
+        let (expr, bounds) = (self.expr(expr, names), self.pair(low, high, names));
+        let (expr, (low, high)) = (expr?, bounds?);
+        if walk::is_volatile(&expr) || symmetric && (walk::is_volatile(&low) || walk::is_volatile(&high)) {
+            return self.fail("BETWEEN can't test a value that changes with each evaluation", self.here);
+        }
+        if !symmetric {
+            return self.typed(typing::between(expr, low, high, negated), self.here);
+        }
+        let made = typing::between(expr.clone(), low.clone(), high.clone(), negated).and_then(|one| {
+            let both = vec![one, typing::between(expr, high, low, negated)?];
+            if negated { typing::and(both) } else { typing::or(both) }
+        });
+        self.typed(made, self.here)
+    }
+
     fn like(
         &mut self,
         kind: LikeKind,
@@ -251,14 +269,11 @@ impl Session<'_, '_> {
             return self.unsupported("LIKE ANY", self.here);
         }
         let pair = self.pair(expr, pattern, names);
-        let mut literal_backslash = false;
         let escape = match escape {
             None => None,
             Some(e) => match self.expr(e, names)? {
-                Expr::Literal { value: FieldValue::String(s), .. } if s.is_empty() => {
-                    literal_backslash = true;
-                    None
-                }
+                // None at all, not even the backslash that escapes otherwise.
+                Expr::Literal { value: FieldValue::String(s), .. } if s.is_empty() => Some('\0'),
                 Expr::Literal { value: FieldValue::String(s), .. } if s.chars().count() == 1 => {
                     s.chars().next()
                 }
@@ -268,14 +283,7 @@ impl Session<'_, '_> {
                 }
             },
         };
-        let (expr, mut pattern) = pair?;
-        if literal_backslash {
-            // ESCAPE '' takes its meaning from the backslash, which would escape otherwise.
-            match &mut pattern {
-                Expr::Literal { value: FieldValue::String(s), .. } => *s = s.replace('\\', "\\\\").into(),
-                _ => return self.unsupported("ESCAPE '' with a pattern that is computed", self.here),
-            }
-        }
+        let (expr, pattern) = pair?;
         let made = typing::like(kind, expr, pattern, escape, negated);
         self.typed(made, self.here)
     }

@@ -136,7 +136,7 @@ impl Session<'_, '_> {
     }
 
     /// Brings the columns of all inputs to common types, by position.
-    fn unite(&mut self, inputs: Vec<(Bound, Span)>) -> Bind<Bound> {
+    fn unite(&mut self, mut inputs: Vec<(Bound, Span)>) -> Bind<Bound> {
         let Some((first, _)) = inputs.first() else { return Err(Reported) };
         let spans = first.spans.clone();
         let first = first.plan.schema().clone();
@@ -150,6 +150,10 @@ impl Session<'_, '_> {
                 return self.fail(message, *at);
             }
         }
+        for i in 0..first.len() {
+            self.adapt_constants(&mut inputs, i)?;
+        }
+        let first = inputs.first().map_or(first, |(b, _)| b.plan.schema().clone());
         let mut fields = Vec::with_capacity(first.len());
         for (i, field) in first.fields().iter().enumerate() {
             let column = |b: &Bound| b.plan.schema().fields().get(i).cloned();
@@ -168,6 +172,36 @@ impl Session<'_, '_> {
         let coerced: Vec<_> =
             inputs.into_iter().map(|(b, at)| self.coerce_columns(b.plan, &schema, at)).collect();
         Ok(Bound { plan: LogicalPlan::Union { inputs: all(coerced)?, schema }, spans })
+    }
+
+    /// Text in quotes takes the type that column `i` has in the other inputs, as in a row of VALUES.
+    fn adapt_constants(&mut self, inputs: &mut [(Bound, Span)], i: usize) -> Bind<()> {
+        let mut others = Vec::new();
+        for (input, _) in inputs.iter_mut() {
+            if text_item(&mut input.plan, i).is_none() {
+                others.extend(input.plan.schema().fields().get(i).map(|f| f.data_type.clone()));
+            }
+        }
+        // Without a common type, the error is reported for all inputs together.
+        let Ok(to) = typing::common_type(&others) else { return Ok(()) };
+        if others.len() == inputs.len() || matches!(to, DataType::Null | DataType::Varchar) {
+            return Ok(());
+        }
+        for (input, _) in inputs {
+            let at = input.spans.get(i).copied().unwrap_or(self.here);
+            let Some(item) = text_item(&mut input.plan, i) else { continue };
+            let adapted = self.typed(typing::coerce(item.clone(), &to), at)?;
+            let data_type = adapted.data_type();
+            *item = adapted;
+            if let LogicalPlan::Project { schema, .. } = &mut input.plan {
+                let mut fields = schema.fields().to_vec();
+                if let Some(field) = fields.get_mut(i) {
+                    field.data_type = data_type;
+                }
+                *schema = Schema::new(fields);
+            }
+        }
+        Ok(())
     }
 
     /// Casts the columns of `plan` to the types of `wanted`; they keep their names.
@@ -294,4 +328,12 @@ fn rows_plan(schema: std::sync::Arc<Schema>, rows: Vec<Vec<Expr>>) -> LogicalPla
 /// One row without columns: the input of a SELECT without FROM.
 pub(super) fn one_row() -> LogicalPlan {
     LogicalPlan::Values { schema: Schema::new([]), rows: vec![Vec::new()] }
+}
+
+/// The item of a SELECT list behind output column `i`, if it is text in quotes.
+fn text_item(plan: &mut LogicalPlan, i: usize) -> Option<&mut Expr> {
+    let LogicalPlan::Project { columns, .. } = plan else { return None };
+    let mut items = columns.iter_mut().filter(|c| matches!(c.target, OutputTarget::Column(_)));
+    let item = &mut items.nth(i)?.expr;
+    matches!(item, Expr::Literal { value: FieldValue::String(_), data_type: DataType::Varchar }).then_some(item)
 }

@@ -87,7 +87,7 @@ impl Session<'_, '_> {
         self.call_with("extract", vec![field, expr])
     }
 
-    /// `x = ANY (ARRAY[…])` is IN, `x <> ALL (ARRAY[…])` is NOT IN; arrays that are not written out come later.
+    /// `x = ANY (ARRAY[…])` is IN, `x <> ALL (ARRAY[…])` is NOT IN; another array is searched per record.
     fn quantified(
         &mut self,
         left: &Ast,
@@ -106,8 +106,12 @@ impl Session<'_, '_> {
             array = inner;
         }
         let Ast::Array(ast::Array { elem, named: _ }) = array else {
-            let what = if any { "ANY" } else { "ALL" };
-            return self.unsupported(&format!("{what} of anything but ARRAY[…]"), self.here);
+            if matches!(array, Ast::Subquery(_)) {
+                let what = if any { "ANY" } else { "ALL" };
+                return self.unsupported(&format!("{what} with a subquery"), self.here);
+            }
+            let (left, array) = self.pair(left, array, names)?;
+            return self.typed(typing::any_of(left, array, negated), self.here);
         };
         let left = self.expr(left, names);
         let items: Vec<_> = elem.iter().map(|e| self.expr(e, names)).collect();

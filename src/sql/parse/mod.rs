@@ -20,6 +20,7 @@ use super::{Diagnostic, Located, Span, Statement};
 use cursor::{Cursor, word};
 use lexer::{Piece, Tok};
 
+pub(in crate::sql) use query::symmetric_bound;
 pub use query::{Emit, emit_of};
 
 const STATEMENTS: &[&str] =

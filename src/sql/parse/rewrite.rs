@@ -34,12 +34,17 @@ struct Rewriter<'a> {
     closed: Open,
     /// The token before is an operand, whatever its word says.
     named: bool,
+    /// Tokens before which the bracket of a [`SYMMETRIC`] bound closes.
+    closing: Vec<usize>,
 }
+
+/// What a call around the lower bound of `BETWEEN SYMMETRIC` is named: sqlparser does not know that word.
+pub(in crate::sql) const SYMMETRIC: &str = "between symmetric";
 
 /// The tokens for sqlparser.
 pub(super) fn rewrite(source: &str, toks: &[Tok]) -> Result<Vec<TokenWithSpan>, Diagnostic> {
     let out = Vec::with_capacity(toks.len());
-    let mut rewriter = Rewriter { source, toks, out, open: Vec::new(), closed: Open::Plain, named: false };
+    let mut rewriter = Rewriter { source, toks, out, open: Vec::new(), closed: Open::Plain, named: false, closing: Vec::new() };
     let mut at = 0;
     while at < toks.len() {
         at = rewriter.step(at)?;
@@ -79,6 +84,9 @@ impl<'a> Rewriter<'a> {
     /// Rewrites the token at `at` and returns the position of the next.
     fn step(&mut self, at: usize) -> Result<usize, Diagnostic> {
         let Some(token) = self.token(at) else { return Ok(at + 1) };
+        if self.closing.contains(&at) {
+            self.put(Token::RParen, self.place(at));
+        }
         let named = std::mem::take(&mut self.named);
         let after_name =
             Some(&Token::Period) == self.before(at) || self.token(at + 1) == Some(&Token::Period);
@@ -130,6 +138,19 @@ impl<'a> Rewriter<'a> {
         let operand = self.operand(at);
         self.named = false;
         let previous = self.before(at);
+        if is(&Token::Word(w.clone()), "FROM") && self.trims_blanks(at) {
+            return Ok(at + 1);
+        }
+        if is(&Token::Word(w.clone()), "SYMMETRIC")
+            && previous.is_some_and(|p| is(p, "BETWEEN"))
+            && let Some(and) = self.and_behind(at)
+        {
+            let name = Word { value: SYMMETRIC.into(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+            self.put(Token::Word(name), self.place(at));
+            self.put(Token::LParen, self.place(at));
+            self.closing.push(and);
+            return Ok(at + 1);
+        }
         if !previous.is_some_and(|p| is(p, "AS")) {
             if let Some(error) = words::unbuilt(self.toks, at, operand) {
                 return Err(error);
@@ -162,6 +183,30 @@ impl<'a> Rewriter<'a> {
         self.put(Token::Word(Word { keyword, ..w.clone() }), self.place(at));
         self.named = name;
         Ok(at + 1)
+    }
+
+    /// `trim(LEADING FROM x)`, `trim(FROM x)`: sqlparser wants characters before FROM.
+    fn trims_blanks(&self, at: usize) -> bool {
+        let side = |t: &Token| ["LEADING", "TRAILING", "BOTH"].iter().any(|w| is(t, w));
+        let bracket = if self.before(at).is_some_and(side) { at.checked_sub(2) } else { at.checked_sub(1) };
+        let Some(bracket) = bracket else { return false };
+        self.token(bracket) == Some(&Token::LParen) && self.before(bracket).is_some_and(|t| is(t, "TRIM"))
+    }
+
+    /// The AND that ends the operand behind `at`, if there is an operand.
+    fn and_behind(&self, at: usize) -> Option<usize> {
+        let (mut brackets, mut cases) = (0usize, 0usize);
+        for (i, tok) in self.toks.iter().enumerate().skip(at + 1) {
+            match &tok.token {
+                Token::LParen | Token::LBracket | Token::LBrace => brackets += 1,
+                Token::RParen | Token::RBracket | Token::RBrace => brackets = brackets.checked_sub(1)?,
+                t if is(t, "CASE") => cases += 1,
+                t if is(t, "END") => cases = cases.saturating_sub(1),
+                t if is(t, "AND") && brackets == 0 && cases == 0 => return (i > at + 1).then_some(i),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Whether what stands at `at` makes the word INTERVAL before it a literal: `'5' SECOND`, `5 DAY`, `n HOURS`.
