@@ -185,7 +185,8 @@ pub fn any_of(expr: Expr, array: Expr, negated: bool) -> Typed {
     // Any item: of this type and not constant.
     let sample = Expr::Column { index: 0, name: "item".into(), data_type: item.clone() };
     let (expr, sample) = comparable(BinaryOp::Eq, expr, sample)?;
-    let array = if sample.data_type() == item { array } else { cast_to(array, &array_of(sample.data_type()))? };
+    let array =
+        if sample.data_type() == item { array } else { cast_to(array, &array_of(sample.data_type()))? };
     let call = Expr::Call {
         function: crate::expr::special::equals_any(),
         args: vec![expr, array],

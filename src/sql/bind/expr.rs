@@ -229,14 +229,7 @@ impl Session<'_, '_> {
         self.typed(made, self.here)
     }
 
-    fn between(
-        &mut self,
-        expr: &Ast,
-        negated: bool,
-        low: &Ast,
-        high: &Ast,
-        names: Names<'_>,
-    ) -> Bind<Expr> {
+    fn between(&mut self, expr: &Ast, negated: bool, low: &Ast, high: &Ast, names: Names<'_>) -> Bind<Expr> {
         let (low, symmetric) = match crate::sql::symmetric_bound(low) {
             Some(low) => (low, true),
             None => (low, false),

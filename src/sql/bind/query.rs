@@ -335,5 +335,6 @@ fn text_item(plan: &mut LogicalPlan, i: usize) -> Option<&mut Expr> {
     let LogicalPlan::Project { columns, .. } = plan else { return None };
     let mut items = columns.iter_mut().filter(|c| matches!(c.target, OutputTarget::Column(_)));
     let item = &mut items.nth(i)?.expr;
-    matches!(item, Expr::Literal { value: FieldValue::String(_), data_type: DataType::Varchar }).then_some(item)
+    matches!(item, Expr::Literal { value: FieldValue::String(_), data_type: DataType::Varchar })
+        .then_some(item)
 }

@@ -35,7 +35,8 @@ pub fn emit_of(query: &ast::Query) -> Option<Emit> {
 
 /// The lower bound of `BETWEEN SYMMETRIC low AND high`; `None` for one of a plain BETWEEN.
 pub(in crate::sql) fn symmetric_bound(low: &ast::Expr) -> Option<&ast::Expr> {
-    let ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) = low else {
+    let ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) = low
+    else {
         return None;
     };
     match (name.0.as_slice(), list.args.as_slice()) {

@@ -44,7 +44,15 @@ pub(in crate::sql) const SYMMETRIC: &str = "between symmetric";
 /// The tokens for sqlparser.
 pub(super) fn rewrite(source: &str, toks: &[Tok]) -> Result<Vec<TokenWithSpan>, Diagnostic> {
     let out = Vec::with_capacity(toks.len());
-    let mut rewriter = Rewriter { source, toks, out, open: Vec::new(), closed: Open::Plain, named: false, closing: Vec::new() };
+    let mut rewriter = Rewriter {
+        source,
+        toks,
+        out,
+        open: Vec::new(),
+        closed: Open::Plain,
+        named: false,
+        closing: Vec::new(),
+    };
     let mut at = 0;
     while at < toks.len() {
         at = rewriter.step(at)?;
