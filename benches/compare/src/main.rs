@@ -1,0 +1,156 @@
+//! Measures the shipped engine beside an async one and other programs; see `benches/README.md`.
+
+mod alloc;
+mod asynch;
+mod files;
+mod journey;
+mod latency;
+mod measure;
+mod report;
+mod shipped;
+mod sql;
+mod svg;
+mod sweep;
+mod trace;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use workload::Cost;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+/// Anything that ends a run.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures millstream.
+#[derive(Debug, Parser)]
+#[command(name = "millstream-bench", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Records of a sample; without it they are raised until a sample lasts a second.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    records: Option<u64>,
+    /// Records of a batch.
+    #[arg(long, default_value = "1000", value_parser = at_least_one)]
+    batch: usize,
+    /// Threads of the engine and of the async runtime; without it as many as there are cores.
+    #[arg(long, value_parser = at_least_one)]
+    threads: Option<usize>,
+    /// Samples of each stage.
+    #[arg(long, value_parser = at_least_one)]
+    repeat: Option<usize>,
+    /// Writes JSON lines.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draws SVG charts.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Short samples: shows that everything works, measures nothing.
+    #[arg(long)]
+    quick: bool,
+    /// The async reader and writer never yield to the scheduler.
+    #[arg(long)]
+    no_yield: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The stages of the report that started the project, up to the shipped engine.
+    Journey {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Batch sizes × executions × cheap and costly stages, and which batch size to take.
+    Sweep {
+        #[command(flatten)]
+        common: Common,
+        /// Batch sizes instead of 1, 10, 100, 1,000, 2,000, 5,000, 10,000.
+        #[arg(long, value_delimiter = ',', value_parser = at_least_one)]
+        sizes: Vec<usize>,
+        /// Stages: passing on, or decoding, SQL and encoding; without it both.
+        #[arg(long, value_enum)]
+        cost: Option<Cost>,
+        /// Latency that a batch may add, in milliseconds.
+        #[arg(long, default_value_t = 5.0, value_name = "MS")]
+        latency_budget: f64,
+        /// Memory that batches may take, in megabytes.
+        #[arg(long, default_value_t = 64, value_name = "MB")]
+        memory_budget: u64,
+    },
+    /// NDJSON and CSV files: copied, and filtered and projected.
+    Files {
+        #[command(flatten)]
+        common: Common,
+        /// Also runs DuckDB, if Python has it, and compares its output.
+        #[arg(long)]
+        peers: bool,
+    },
+    /// Latency at a fixed rate, memory to memory, corrected for coordinated omission.
+    Latency {
+        #[command(flatten)]
+        common: Common,
+        /// Records a second.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+        rate: u64,
+    },
+    /// The scenarios of the old engine's tables.
+    Sql {
+        #[command(flatten)]
+        common: Common,
+        /// Which.
+        #[arg(long, value_enum, default_value_t = sql::Scenario::Select)]
+        scenario: sql::Scenario,
+    },
+    /// The Nexmark queries (not supported yet).
+    Nexmark,
+    /// Kafka (not supported yet).
+    Kafka,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("not a number".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Journey { common } => journey::run(&common),
+        Command::Sweep { common, sizes, cost, latency_budget, memory_budget } => {
+            let costs = cost.map_or(vec![Cost::Cheap, Cost::Costly], |c| vec![c]);
+            match Duration::try_from_secs_f64(latency_budget / 1e3) {
+                Ok(latency) => {
+                    let budget = sweep::Budget { latency, memory: memory_budget.saturating_mul(1_000_000) };
+                    sweep::run(&common, &sizes, &costs, &budget)
+                }
+                Err(e) => Err(format!("--latency-budget: {e}").into()),
+            }
+        }
+        Command::Files { common, peers } => files::run(&common, peers),
+        Command::Latency { common, rate } => latency::run(&common, rate),
+        Command::Sql { common, scenario } => sql::run(&common, scenario),
+        Command::Nexmark => Err("nexmark is not supported yet: the engine has no event time, windows and joins".into()),
+        Command::Kafka => Err("kafka is not supported yet: there is no Kafka connector".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

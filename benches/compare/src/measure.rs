@@ -1,0 +1,290 @@
+//! Runs stages interleaved until each sample is long enough, and says what the repeats came to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millstream::observe::{JobStats, TimeStats};
+use serde_json::{Value, json};
+
+use crate::asynch::{self, Conditions, Shape};
+use crate::shipped;
+use crate::workload::{Cost, Probe, Workload};
+use crate::{Common, Failure};
+
+/// Who runs a workload.
+#[derive(Clone, Copy, Debug)]
+pub enum Runner {
+    Async(Shape),
+    /// The shipped engine with `execution = …`.
+    Shipped(&'static str),
+}
+
+/// A named runner.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage {
+    pub name: &'static str,
+    pub runner: Runner,
+}
+
+/// One run.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub records: u64,
+    /// From the first read to the last record written.
+    pub seconds: f64,
+    /// From there to the end of the run: the end-of-stream rule.
+    pub end_seconds: f64,
+    pub allocations: u64,
+    pub batches: u64,
+    pub locks: u64,
+    /// None where there is no async code.
+    pub awaits: Option<u64>,
+    pub deep_copies: u64,
+    pub threads: Vec<(String, TimeStats)>,
+    pub decisions: Vec<String>,
+    pub wall_s: f64,
+}
+
+impl Sample {
+    pub fn rate(&self) -> f64 {
+        self.records as f64 / self.seconds
+    }
+    fn per_batch(&self, n: u64) -> f64 {
+        n as f64 / self.batches.max(1) as f64
+    }
+    pub fn locks_per_batch(&self) -> f64 {
+        self.per_batch(self.locks)
+    }
+    pub fn awaits_per_batch(&self) -> f64 {
+        self.per_batch(self.awaits.unwrap_or(0))
+    }
+    pub fn copies_per_batch(&self) -> f64 {
+        self.per_batch(self.deep_copies)
+    }
+    pub fn allocations_per_batch(&self) -> f64 {
+        self.per_batch(self.allocations)
+    }
+    pub fn allocations_per_record(&self) -> f64 {
+        self.allocations as f64 / self.records.max(1) as f64
+    }
+    fn of_job(stats: &JobStats) -> Self {
+        let mut threads = Vec::new();
+        for s in &stats.sources {
+            threads.push((format!("source {}", s.name), s.time.clone()));
+        }
+        threads.push(("processor".into(), TimeStats { busy_s: stats.process_s, ..TimeStats::default() }));
+        for s in &stats.sinks {
+            threads.push((format!("sink {}", s.name), s.time.clone()));
+        }
+        Self {
+            batches: stats.batches,
+            locks: stats.lock_acquisitions,
+            deep_copies: stats.deep_copies,
+            threads,
+            decisions: stats.decisions.iter().map(|d| format!("{:.0} ms: {} ({})", d.at_s * 1e3, d.placement, d.reason)).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a stage came to.
+pub struct Outcome {
+    pub stage: Stage,
+    pub samples: Vec<Sample>,
+}
+
+impl Outcome {
+    pub fn rates(&self) -> Vec<f64> {
+        self.samples.iter().map(Sample::rate).collect()
+    }
+    pub fn median_rate(&self) -> f64 {
+        median(&self.rates())
+    }
+    /// The sample whose speed is the median.
+    pub fn typical(&self) -> Sample {
+        let mut sorted: Vec<&Sample> = self.samples.iter().collect();
+        sorted.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
+        sorted.get(sorted.len() / 2).map(|s| (*s).clone()).unwrap_or_default()
+    }
+    pub fn json(&self, name: &str, batch: usize, cost: Cost) -> Value {
+        let s = self.typical();
+        json!({
+            "name": name, "stage": self.stage.name, "cost": cost.name(), "batch": batch,
+            "records": s.records, "seconds": s.seconds, "records_per_second": self.median_rate(),
+            "samples": self.rates(), "end_of_stream_seconds": s.end_seconds,
+            "allocations_per_record": s.allocations_per_record(), "deep_copies": s.deep_copies,
+            "locks_per_batch": s.locks_per_batch(), "awaits_per_batch": s.awaits.map(|_| s.awaits_per_batch()),
+            "allocations_per_batch": s.allocations_per_batch(), "wall_seconds": s.wall_s,
+            "threads": s.threads.iter().map(|(n, t)| json!({
+                "name": n, "busy_s": t.busy_s, "waiting_s": t.waiting_s, "blocked_s": t.blocked_s,
+            })).collect::<Vec<_>>(),
+            "decisions": s.decisions,
+        })
+    }
+}
+
+/// Mean and standard deviation.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, square.sqrt())
+}
+
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = sorted.len() / 2;
+    match (sorted.get(at), at.checked_sub(1).and_then(|b| sorted.get(b))) {
+        (Some(a), Some(b)) if sorted.len() % 2 == 0 => (a + b) / 2.0,
+        (Some(a), _) => *a,
+        _ => f64::NAN,
+    }
+}
+
+/// The median of paired ratios and its one-sided 95 % lower bound (Student's t of the logarithms).
+pub fn paired_ratio(over: &[f64], under: &[f64]) -> (f64, f64) {
+    const T95: [f64; 10] = [6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812];
+    let ratios: Vec<f64> = over.iter().zip(under).map(|(a, b)| a / b).collect();
+    let logs: Vec<f64> = ratios.iter().map(|r| r.ln()).collect();
+    let (mean, deviation) = mean_and_deviation(&logs);
+    let t = match logs.len() {
+        0 | 1 => return (median(&ratios), f64::NAN),
+        n => T95.get(n - 2).copied().unwrap_or(1.7),
+    };
+    (median(&ratios), (mean - t * deviation / (logs.len() as f64).sqrt()).exp())
+}
+
+/// Runs stages; keeps the runtime of the async ones.
+pub struct Bench {
+    runtime: tokio::runtime::Runtime,
+    pub conditions: Conditions,
+    pub threads: usize,
+    repeat: usize,
+    least: Duration,
+    fixed: Option<u64>,
+}
+
+impl Bench {
+    pub fn new(common: &Common, trace: bool) -> Result<Self, Failure> {
+        let threads = match common.threads {
+            Some(n) => n,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_time().build()?;
+        let quick = common.quick;
+        Ok(Self {
+            runtime,
+            conditions: Conditions {
+                batch: common.batch,
+                trace,
+                yields: !common.no_yield,
+                empty_batches: 3,
+                empty_wait: Duration::from_millis(if quick { 10 } else { 100 }),
+            },
+            threads,
+            repeat: common.repeat.unwrap_or(if quick { 2 } else { 5 }),
+            least: Duration::from_millis(if quick { 30 } else { 1000 }),
+            fixed: common.records,
+        })
+    }
+
+    pub fn at_least(mut self, least: Duration) -> Self {
+        self.least = self.least.min(least);
+        self
+    }
+
+    /// One run, checked for conservation.
+    pub fn run(&self, stage: Stage, cost: Cost, records: u64) -> Result<Sample, Failure> {
+        let workload = Workload::new(cost, records)?;
+        let probe = Arc::new(Probe::default());
+        let start = Instant::now();
+        let mut sample = match stage.runner {
+            Runner::Async(shape) => {
+                let c = asynch::run(&self.runtime, &workload, &probe, shape, self.conditions)?;
+                Sample {
+                    batches: c.batches,
+                    locks: c.locks,
+                    awaits: Some(c.awaits),
+                    deep_copies: c.deep_copies,
+                    ..Sample::default()
+                }
+            }
+            Runner::Shipped(execution) => {
+                let stats = shipped::run(&workload, &probe, execution, self.threads, self.conditions)?;
+                Sample::of_job(&stats)
+            }
+        };
+        let end = Instant::now();
+        workload.check(stage.name, &probe)?;
+        let (first, last, allocations) = probe.span()?;
+        sample.records = workload.records;
+        sample.seconds = (last - first).as_secs_f64();
+        sample.end_seconds = (end - last).as_secs_f64();
+        sample.allocations = allocations;
+        sample.wall_s = (end - start).as_secs_f64();
+        Ok(sample)
+    }
+
+    /// Records with which a stage runs for as long as a sample must.
+    fn calibrate(&self, stage: Stage, cost: Cost) -> Result<u64, Failure> {
+        if let Some(n) = self.fixed {
+            return Ok(n);
+        }
+        let mut records = 20_000u64;
+        loop {
+            let took = self.run(stage, cost, records)?.seconds;
+            let wanted = self.least.as_secs_f64() * 1.15;
+            let scaled = (records as f64 * wanted / took.max(1e-6)) as u64;
+            if took >= wanted / 8.0 {
+                return Ok(scaled.max(1));
+            }
+            records = scaled.clamp(records * 2, records * 30);
+        }
+    }
+
+    /// All stages, interleaved, `repeat` times. A sample that was too short is repeated with more records.
+    pub fn compare(&self, stages: &[Stage], cost: Cost) -> Result<Vec<Outcome>, Failure> {
+        let mut sizes = Vec::new();
+        for stage in stages {
+            sizes.push(self.calibrate(*stage, cost)?);
+        }
+        let mut outcomes: Vec<Outcome> =
+            stages.iter().map(|s| Outcome { stage: *s, samples: Vec::new() }).collect();
+        for round in 0..self.repeat {
+            // Every other round goes backwards, so that no stage always follows the same one.
+            let order: Vec<usize> =
+                if round % 2 == 0 { (0..stages.len()).collect() } else { (0..stages.len()).rev().collect() };
+            for i in order {
+                if let (Some(outcome), Some(size)) = (outcomes.get_mut(i), sizes.get_mut(i)) {
+                    let mut sample = self.run(outcome.stage, cost, *size)?;
+                    if self.fixed.is_none() && sample.seconds < self.least.as_secs_f64() {
+                        *size = (*size as f64 * 1.2 * self.least.as_secs_f64() / sample.seconds) as u64;
+                        sample = self.run(outcome.stage, cost, *size)?;
+                    }
+                    outcome.samples.push(sample);
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Warnings of the kind that hyperfine gives.
+pub fn warnings(outcomes: &[Outcome]) -> Vec<String> {
+    let mut noisy = Vec::new();
+    for o in outcomes {
+        let (mean, deviation) = mean_and_deviation(&o.rates());
+        if deviation > 0.05 * mean {
+            noisy.push(format!("{} ± {:.0} %", o.stage.name, 100.0 * deviation / mean));
+        }
+    }
+    if noisy.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "Warning: the machine was noisy ({}); close other programs and run again, or trust ratios only roughly.",
+        noisy.join(", ")
+    )]
+}
