@@ -157,7 +157,12 @@ impl Operators {
         if chain.len() > 1 {
             return Err("the async side runs one operator at most".into());
         }
-        Ok(Self { chain, pools: Pools::new(vec![Pool::new(4, usize::MAX)]), batches: Vec::new(), counters: OperatorCounters::default() })
+        Ok(Self {
+            chain,
+            pools: Pools::new(vec![Pool::new(4, usize::MAX)]),
+            batches: Vec::new(),
+            counters: OperatorCounters::default(),
+        })
     }
     pub fn process(&mut self, batch: Batch) -> Result<Batch, Failure> {
         let Some(operator) = self.chain.first_mut() else { return Ok(batch) };
@@ -249,8 +254,8 @@ async fn write<W: AsyncWriter>(
     counts: &mut Counts,
 ) -> Result<(), Failure> {
     if shape.clone_for_write {
-        let copies: Vec<_> = counts
-            .watch(|| batch.records().iter().map(|r| Arc::new(StreamRecord::clone(r))).collect());
+        let copies: Vec<_> =
+            counts.watch(|| batch.records().iter().map(|r| Arc::new(StreamRecord::clone(r))).collect());
         return Ok(writer.write(&copies).await?);
     }
     Ok(writer.write(batch.records()).await?)

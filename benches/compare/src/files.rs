@@ -39,7 +39,10 @@ pub fn run(common: &Common, peers: bool) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let inputs = write_inputs(dir.path(), rows)?;
     let mut peers = peers;
-    println!("{:<8} {:<8} {:>7} {:<24} {:>12} {:>8} {:>10} {:>18}", "format", "query", "threads", "program", "rows/s", "± σ", "MB/s", "millstream / it");
+    println!(
+        "{:<8} {:<8} {:>7} {:<24} {:>12} {:>8} {:>10} {:>18}",
+        "format", "query", "threads", "program", "rows/s", "± σ", "MB/s", "millstream / it"
+    );
     let mut last = None;
     for (format, extension) in [("ndjson", "jsonl"), ("csv", "csv")] {
         let input = if format == "csv" { &inputs.1 } else { &inputs.0 };
@@ -155,7 +158,13 @@ fn millstream_once(
 }
 
 /// One run of DuckDB; `None` if it is not installed.
-fn duckdb(dir: &Path, input: &Path, output: &Path, query: &str, threads: usize) -> Result<Option<(String, f64)>, Failure> {
+fn duckdb(
+    dir: &Path,
+    input: &Path,
+    output: &Path,
+    query: &str,
+    threads: usize,
+) -> Result<Option<(String, f64)>, Failure> {
     let script = dir.join("peers.py");
     fs::write(&script, PEERS)?;
     let done = Command::new("python3")
@@ -190,10 +199,14 @@ fn compare(mine: &Path, theirs: &Path, case: &Case) -> Result<(), Failure> {
             return Ok(true);
         }
         if case.format == "csv" {
-            let equal = |p: &str, q: &str| p == q || matches!((p.parse::<f64>(), q.parse::<f64>()), (Ok(p), Ok(q)) if p == q);
-            return Ok(x.split(',').count() == y.split(',').count() && x.split(',').zip(y.split(',')).all(|(p, q)| equal(p, q)));
+            let equal = |p: &str, q: &str| {
+                p == q || matches!((p.parse::<f64>(), q.parse::<f64>()), (Ok(p), Ok(q)) if p == q)
+            };
+            return Ok(x.split(',').count() == y.split(',').count()
+                && x.split(',').zip(y.split(',')).all(|(p, q)| equal(p, q)));
         }
-        let (Value::Object(x), Value::Object(y)) = (serde_json::from_str(x)?, serde_json::from_str(y)?) else {
+        let (Value::Object(x), Value::Object(y)) = (serde_json::from_str(x)?, serde_json::from_str(y)?)
+        else {
             return Ok(false);
         };
         let equal = |p: &Value, q: &Value| p == q || p.as_f64().is_some() && p.as_f64() == q.as_f64();
@@ -201,11 +214,24 @@ fn compare(mine: &Path, theirs: &Path, case: &Case) -> Result<(), Failure> {
     };
     for (n, (x, y)) in a.lines().zip(b.lines()).enumerate() {
         if !same(x, y)? {
-            return Err(format!("{} {}: outputs differ in line {}:\n{x}\n{y}", case.format, case.query, n + 1).into());
+            return Err(format!(
+                "{} {}: outputs differ in line {}:\n{x}\n{y}",
+                case.format,
+                case.query,
+                n + 1
+            )
+            .into());
         }
     }
     if a.lines().count() != b.lines().count() {
-        return Err(format!("{} {}: {} lines here, {} there", case.format, case.query, a.lines().count(), b.lines().count()).into());
+        return Err(format!(
+            "{} {}: {} lines here, {} there",
+            case.format,
+            case.query,
+            a.lines().count(),
+            b.lines().count()
+        )
+        .into());
     }
     Ok(())
 }

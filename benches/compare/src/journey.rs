@@ -61,7 +61,16 @@ fn table(outcomes: &[Outcome]) {
     let slowest = outcomes.first().map_or(f64::NAN, Outcome::median_rate);
     println!(
         "{:<26} {:>11} {:>7} {:>19} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "stage", "median", "± σ", "range (M/s)", "relative", "locks/b", "awaits/b", "copies/b", "allocs/b", "end (ms)"
+        "stage",
+        "median",
+        "± σ",
+        "range (M/s)",
+        "relative",
+        "locks/b",
+        "awaits/b",
+        "copies/b",
+        "allocs/b",
+        "end (ms)"
     );
     for o in outcomes {
         let rates = o.rates();
@@ -112,14 +121,18 @@ fn targets(outcomes: &[Outcome]) {
         if let (Some(over), Some(under)) = (over, under) {
             let (ratio, bound) = paired_ratio(&over.rates(), &under.rates());
             let verdict = if ratio >= least { "reached" } else { "NOT reached" };
-            println!("  {what} ({}): {ratio:.2} × (95 % lower bound {bound:.2}); target {least}: {verdict}", under.stage.name);
+            println!(
+                "  {what} ({}): {ratio:.2} × (95 % lower bound {bound:.2}); target {least}: {verdict}",
+                under.stage.name
+            );
         }
     }
 }
 
 /// How much of the gain is sharing, recycling, threads, and not scheduling at all.
 fn attribution(outcomes: &[Outcome]) {
-    let r = |name: &str| outcomes.iter().find(|o| o.stage.name == name).map_or(f64::NAN, Outcome::median_rate);
+    let r =
+        |name: &str| outcomes.iter().find(|o| o.stage.name == name).map_or(f64::NAN, Outcome::median_rate);
     println!("\nWhere the gain comes from");
     for (what, from, to) in [
         ("sharing instead of copying, fewer locks", "baseline", "phase 3"),
@@ -150,7 +163,11 @@ fn threads(outcomes: &[Outcome]) -> Result<(), Failure> {
                 critical = (name, t.busy_s);
             }
             if sum > wall * 1.02 {
-                return Err(format!("{}: {name} accounts for {sum:.3} s of a wall time of {wall:.3} s", o.stage.name).into());
+                return Err(format!(
+                    "{}: {name} accounts for {sum:.3} s of a wall time of {wall:.3} s",
+                    o.stage.name
+                )
+                .into());
             }
         }
         if !s.threads.is_empty() {
@@ -182,7 +199,10 @@ fn floors(outcomes: &[Outcome]) -> Vec<String> {
             let ratio = median(&a.rates()) / median(&b.rates());
             println!("floor of the baseline: {} / inline = {ratio:.2} (at least {least})", stage.name);
             if ratio < least {
-                found.push(format!("Warning: {} is slower than its floor: the comparison may not be fair", stage.name));
+                found.push(format!(
+                    "Warning: {} is slower than its floor: the comparison may not be fair",
+                    stage.name
+                ));
             }
         }
     }

@@ -39,13 +39,18 @@ impl DataWriter for Clocked {
 }
 
 pub fn run(common: &Common, per_second: u64) -> Result<(), Failure> {
-    let records = common.records.unwrap_or(per_second * if common.quick { 1 } else { 5 } / if common.quick { 5 } else { 1 });
+    let records = common
+        .records
+        .unwrap_or(per_second * if common.quick { 1 } else { 5 } / if common.quick { 5 } else { 1 });
     let mut report = Report::new(common)?;
-    let threads = common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads =
+        common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let m = machine(threads);
     print_machine(&m);
     report.line(&m)?;
-    println!("latency: {records} records at {per_second} a second, memory channel to writer; due → written, µs\n");
+    println!(
+        "latency: {records} records at {per_second} a second, memory channel to writer; due → written, µs\n"
+    );
     println!("{:<12} {:>9} {:>9} {:>9} {:>9} {:>9}", "execution", "p50", "p99", "p99.9", "max", "achieved");
     for execution in ["auto", "threads", "inline"] {
         for _ in 0..common.repeat.unwrap_or(1) {
@@ -80,7 +85,8 @@ fn once(
     records: u64,
     per_second: u64,
 ) -> Result<(Vec<u64>, f64), Failure> {
-    let schema = Schema::of([("due", DataType::BigInt), ("amount", DataType::Double), ("name", DataType::Varchar)]);
+    let schema =
+        Schema::of([("due", DataType::BigInt), ("amount", DataType::Double), ("name", DataType::Varchar)]);
     let (sender, source) = MemorySource::channel(schema, 1 << 16);
     let engine = Engine::new();
     engine.register_source("source", source)?;

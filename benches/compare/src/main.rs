@@ -143,7 +143,9 @@ fn main() -> ExitCode {
         Command::Files { common, peers } => files::run(&common, peers),
         Command::Latency { common, rate } => latency::run(&common, rate),
         Command::Sql { common, scenario } => sql::run(&common, scenario),
-        Command::Nexmark => Err("nexmark is not supported yet: the engine has no event time, windows and joins".into()),
+        Command::Nexmark => {
+            Err("nexmark is not supported yet: the engine has no event time, windows and joins".into())
+        }
         Command::Kafka => Err("kafka is not supported yet: there is no Kafka connector".into()),
     };
     match result {

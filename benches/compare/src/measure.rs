@@ -81,7 +81,11 @@ impl Sample {
             locks: stats.lock_acquisitions,
             deep_copies: stats.deep_copies,
             threads,
-            decisions: stats.decisions.iter().map(|d| format!("{:.0} ms: {} ({})", d.at_s * 1e3, d.placement, d.reason)).collect(),
+            decisions: stats
+                .decisions
+                .iter()
+                .map(|d| format!("{:.0} ms: {} ({})", d.at_s * 1e3, d.placement, d.reason))
+                .collect(),
             ..Self::default()
         }
     }

@@ -44,7 +44,10 @@ impl Report {
 /// Machine and program, as every report states them.
 pub fn machine(threads: usize) -> Value {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("unknown", |l| l.trim_start_matches([' ', '\t', ':']));
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .map_or("unknown", |l| l.trim_start_matches([' ', '\t', ':']));
     let commit = std::process::Command::new("git")
         .args(["describe", "--always", "--dirty"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -59,10 +62,16 @@ pub fn machine(threads: usize) -> Value {
 }
 
 pub fn print_machine(m: &Value) {
-    let text = |k: &str| m.get(k).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
+    let text = |k: &str| {
+        m.get(k).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default()
+    };
     println!(
         "commit {}, {}, {} cores, {} threads, allocator {}\n",
-        text("commit"), text("cpu"), text("cores"), text("threads"), text("allocator")
+        text("commit"),
+        text("cpu"),
+        text("cores"),
+        text("threads"),
+        text("allocator")
     );
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use millstream::observe::JobStats;
-use millstream::{BatchBuilder, Boundedness, DataReader, DataWriter, Engine, IoError, Read, Schema, StreamRecord};
+use millstream::{
+    BatchBuilder, Boundedness, DataReader, DataWriter, Engine, IoError, Read, Schema, StreamRecord,
+};
 
 use crate::Failure;
 use crate::asynch::{BATCH_BYTES, Conditions};

@@ -23,14 +23,20 @@ pub enum Scenario {
 
 pub fn run(common: &Common, scenario: Scenario) -> Result<(), Failure> {
     if scenario != Scenario::Select {
-        return Err(format!("the scenario {scenario:?} is not supported yet: the engine has no such query; 'select' is").into());
+        return Err(format!(
+            "the scenario {scenario:?} is not supported yet: the engine has no such query; 'select' is"
+        )
+        .into());
     }
     let bench = Bench::new(common, false)?;
     let mut report = Report::new(common)?;
     let m = machine(bench.threads);
     print_machine(&m);
     report.line(&m)?;
-    println!("SELECT id, amount * 2 AS twice, name FROM source WHERE amount >= 125, generated records, batch {}\n", common.batch);
+    println!(
+        "SELECT id, amount * 2 AS twice, name FROM source WHERE amount >= 125, generated records, batch {}\n",
+        common.batch
+    );
     let outcomes = bench.compare(&[RECYCLING, THREADS, INLINE, AUTO], Cost::Select)?;
     println!("{:<26} {:>12} {:>8} {:>10}", "execution", "median", "± σ", "allocs/rec");
     for o in &outcomes {

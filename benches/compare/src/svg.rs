@@ -27,7 +27,8 @@ pub fn bars(title: &str, unit: &str, parts: &[&str], rows: &[(String, Vec<f64>)]
     let mut body = String::new();
     let mut y = 44.0;
     for (label, values) in rows {
-        let _ = writeln!(body, "<text x=\"210\" y=\"{}\" text-anchor=\"end\">{}</text>", y + 15.0, escape(label));
+        let _ =
+            writeln!(body, "<text x=\"210\" y=\"{}\" text-anchor=\"end\">{}</text>", y + 15.0, escape(label));
         let mut x = 218.0;
         for (i, value) in values.iter().enumerate() {
             let width = 420.0 * value / most;
@@ -67,7 +68,10 @@ pub fn lines(title: &str, unit: &str, xs: &[usize], series: &[(String, Vec<f64>)
     for x in xs {
         let _ = writeln!(body, "<text x=\"{:.0}\" y=\"358\" text-anchor=\"middle\">{x}</text>", px(*x));
     }
-    let _ = writeln!(body, "<text x=\"54\" y=\"64\" text-anchor=\"end\">{most:.1}</text><text x=\"54\" y=\"344\" text-anchor=\"end\">0</text>");
+    let _ = writeln!(
+        body,
+        "<text x=\"54\" y=\"64\" text-anchor=\"end\">{most:.1}</text><text x=\"54\" y=\"344\" text-anchor=\"end\">0</text>"
+    );
     let _ = writeln!(body, "<text x=\"60\" y=\"48\">{unit}</text>");
     for (i, (label, values)) in series.iter().enumerate() {
         let points: Vec<String> =

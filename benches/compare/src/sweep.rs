@@ -60,7 +60,12 @@ pub fn run(common: &Common, sizes: &[usize], costs: &[Cost], budget: &Budget) ->
                 })
                 .collect();
             let xs: Vec<usize> = rows.iter().map(|r| r.0).collect();
-            svg::lines(&format!("sweep, {} stages, by batch size", cost.name()), "million records/s", &xs, &series)
+            svg::lines(
+                &format!("sweep, {} stages, by batch size", cost.name()),
+                "million records/s",
+                &xs,
+                &series,
+            )
         })?;
     }
     println!("estimate: what the report expected of larger batches, for cheap and costly stages alike.");

@@ -34,12 +34,14 @@ impl Tracer {
         for record in batch.records_mut() {
             let headers = Arc::make_mut(record).headers_mut();
             // A record that brought a context keeps its trace and flags.
-            let own = headers.get(HEADER).filter(|h| h.len() == value.len() && h.starts_with(b"00-")).map(|parent| {
-                let mut child = value;
-                child[3..35].copy_from_slice(&parent[3..35]);
-                child[53..55].copy_from_slice(&parent[53..55]);
-                child
-            });
+            let own = headers.get(HEADER).filter(|h| h.len() == value.len() && h.starts_with(b"00-")).map(
+                |parent| {
+                    let mut child = value;
+                    child[3..35].copy_from_slice(&parent[3..35]);
+                    child[53..55].copy_from_slice(&parent[53..55]);
+                    child
+                },
+            );
             headers.set(HEADER, own.as_ref().unwrap_or(&value));
         }
     }

@@ -83,7 +83,8 @@ pub struct Slab {
     out: Totals,
 }
 
-const NAMES: [&str; 8] = ["sensor-a1", "sensor-b2", "sensor-c3", "sensor-d4", "sensor-e5", "sensor-f6", "sensor-g7", "sensor-h8"];
+const NAMES: [&str; 8] =
+    ["sensor-a1", "sensor-b2", "sensor-c3", "sensor-d4", "sensor-e5", "sensor-f6", "sensor-g7", "sensor-h8"];
 /// Rows of the NDJSON in memory.
 const SLAB_ROWS: u64 = 10_000;
 const SELECT_SQL: &str = "SELECT id, amount * 2 AS twice, name FROM source WHERE amount >= 125";
@@ -139,7 +140,13 @@ impl Workload {
             Cost::Cheap | Cost::Select => None,
             Cost::Costly => Some(encoder(&self.output())?),
         };
-        Ok(Drain { encoder, buffer: Vec::new(), totals: Totals::default(), expected: self.expected.records, probe: probe.clone() })
+        Ok(Drain {
+            encoder,
+            buffer: Vec::new(),
+            totals: Totals::default(),
+            expected: self.expected.records,
+            probe: probe.clone(),
+        })
     }
     fn output(&self) -> Arc<Schema> {
         self.plan.sinks.first().map_or_else(|| self.schema.clone(), |s| s.schema.clone())
@@ -182,7 +189,10 @@ fn sums(n: u64) -> Totals {
     let ids = wide * wide.saturating_sub(1) / 2;
     let (rounds, rest) = (n / 1000, n % 1000);
     let amounts = rounds * (999 * 1000 / 2) + rest * rest.saturating_sub(1) / 2;
-    Totals { records: n, checksum: (ids as u64).wrapping_add(amounts).wrapping_add(n * NAMES[0].len() as u64) }
+    Totals {
+        records: n,
+        checksum: (ids as u64).wrapping_add(amounts).wrapping_add(n * NAMES[0].len() as u64),
+    }
 }
 
 /// What [`SELECT_SQL`] leaves of `n` records.
