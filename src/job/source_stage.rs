@@ -135,6 +135,7 @@ impl SourceStage {
             }
             let windowed = self.batching.strategy == BatchStrategy::TimeWindow;
             let before = (windowed && self.held.is_none()).then(|| self.reader.position());
+            let already = self.builder.len();
             let found = self.read(if std::mem::take(&mut first) { wait } else { Duration::ZERO })?;
             if self.builder.is_empty() {
                 match found {
@@ -162,7 +163,10 @@ impl SourceStage {
                     self.held = Some(Held { until: now + self.batching.linger(), before });
                 }
                 match &self.held {
-                    Some(held) if now < held.until && found == Some(Read::More) => {}
+                    Some(held)
+                        if now < held.until
+                            && found == Some(Read::More)
+                            && self.builder.len() > already => {}
                     // The window's end is not waited for here: other sources and a stop have their turn meanwhile.
                     Some(held) if now < held.until => return Ok(Polled::Idle(Some(held.until))),
                     _ => return Ok(self.hand_on()),

@@ -29,6 +29,8 @@ pub(crate) struct FileReader {
     /// The name of the current file, if the plan reads `_topic`.
     topic: Option<Arc<str>>,
     wants_topic: bool,
+    /// The name of the current file, for messages.
+    name: Arc<str>,
     /// No pipe was among the files so far.
     can_replay: bool,
 }
@@ -60,6 +62,7 @@ impl FileReader {
             before: 0,
             topic: None,
             wants_topic: scan.system.topic,
+            name: Arc::default(),
             can_replay: true,
         }
     }
@@ -73,7 +76,8 @@ impl FileReader {
         decoder: Box<dyn Decoder>,
     ) -> Self {
         let mut reader = Self::new(config, vec![PathBuf::from(input.name())], scan, decoder);
-        reader.topic = reader.wants_topic.then(|| input.name().into());
+        reader.name = input.name().into();
+        reader.topic = reader.wants_topic.then(|| reader.name.clone());
         reader.input = Some(input);
         reader.can_replay = false;
         reader.buffer.preload(sample);
@@ -87,7 +91,8 @@ impl FileReader {
         let head = if at.offset > 0 { input.seek(at.offset)? } else { Vec::new() };
         self.id = input.id_and_len()?.0;
         self.can_replay &= !input.is_pipe();
-        self.topic = self.wants_topic.then(|| path.to_string_lossy().into());
+        self.name = path.to_string_lossy().into();
+        self.topic = self.wants_topic.then(|| self.name.clone());
         self.input = Some(input);
         self.buffer.restart(at, &head);
         self.at_eof = false;
@@ -141,6 +146,7 @@ impl DataReader for FileReader {
                 return Ok(if out.is_empty() { Read::End } else { Read::More });
             }
             let first = out.len();
+            out.set_origin(Some(self.name.clone()));
             let input = if self.at_eof { Input::Complete } else { Input::Partial };
             let full = self.buffer.decode(input, out).is_break();
             if let Some(topic) = &self.topic {

@@ -1,0 +1,262 @@
+//! Failures at every stage in every execution mode: policies, budgets, dead letters, panics, stalled sinks; and no thread is left behind.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use millstream::connector::memory::{Collected, MemorySink, MemorySource};
+use millstream::expr::{Arity, FunctionSpec, ReturnType, Volatility};
+use millstream::io::faulty::{Fault, Script};
+use millstream::observe::JobStats;
+use millstream::{DataType, Engine, Error, FieldValue, Schema, Stop, StreamRecord};
+use support::{
+    MODES, TestSink, TestSource, alone, engine_threads, expect_no_threads, file_source, until, within,
+};
+
+fn engine(mode: &str, settings: &[(&str, &str)]) -> Engine {
+    let engine = Engine::new();
+    for (name, value) in [("execution", mode), ("threads", "3"), ("batch_rows", "8")].iter().chain(settings) {
+        engine.set(name, value).unwrap();
+    }
+    engine
+}
+
+fn run(engine: Engine, what: &str, query: &str) -> Result<JobStats, Error> {
+    let query = query.to_owned();
+    within(60, what, move || engine.sql(&query)?.start()?.wait())
+}
+
+fn numbers(rows: i64) -> MemorySource {
+    let schema = Schema::of([("n", DataType::BigInt)]);
+    let row = |n: i64| StreamRecord::with_values(schema.clone(), [n.into()]);
+    MemorySource::from_vec(schema.clone(), (0..rows).map(row).collect()).unwrap()
+}
+
+fn firsts(rows: &Collected) -> Vec<i64> {
+    rows.rows().iter().map(|r| r.values()[0].as_i64().unwrap()).collect()
+}
+
+/// A function that panics on one value.
+fn touchy() -> FunctionSpec {
+    FunctionSpec {
+        name: "touchy",
+        family: "test",
+        signature: "touchy(n)",
+        doc: "panics on 13",
+        example: ("touchy(1)", "1"),
+        arity: Arity::Exact(vec![DataType::BigInt]),
+        returns: ReturnType::Fixed(DataType::BigInt),
+        strict: true,
+        volatility: Volatility::Context,
+        eval: Box::new(|_, arguments| {
+            let n = arguments.first().and_then(|a| a.as_i64());
+            assert_ne!(n, Some(13), "unlucky");
+            Ok(n.map_or(FieldValue::Null, FieldValue::Integer))
+        }),
+    }
+}
+
+#[test]
+fn an_error_or_panic_in_an_expression_costs_its_record_and_no_other() {
+    let _alone = alone();
+    let queries = [
+        ("SELECT n, 100 / (n - 13) AS q FROM src", "division_by_zero"),
+        ("SELECT n, n + 9223372036854775795 AS q FROM src WHERE n < 14", "overflow"),
+        ("SELECT n, touchy(n) AS q FROM src", "panic"),
+        ("SELECT n FROM src WHERE touchy(n) >= 0", "panic"),
+    ];
+    for mode in MODES {
+        for (query, code) in queries {
+            for sinks in [1, 2] {
+                for policy in ["fail", "skip", "dlq", "retry"] {
+                    let engine = engine(mode, &[("on_error", policy), ("dlq", "letters")]);
+                    engine.register_function(touchy());
+                    engine.register_source("src", numbers(30)).unwrap();
+                    let (sink, letters) = MemorySink::new();
+                    engine.register_sink("letters", sink).unwrap();
+                    let mut outputs = Vec::new();
+                    let mut text = String::new();
+                    for k in 0..sinks {
+                        let (sink, rows) = MemorySink::new();
+                        engine.register_sink(&format!("out{k}"), sink).unwrap();
+                        outputs.push(rows);
+                        text += &format!("INSERT INTO out{k} {query};");
+                    }
+                    let result = run(engine, query, &text);
+                    let what = format!("{mode} {query} {policy} {sinks}");
+                    if matches!(policy, "fail" | "retry") {
+                        let error = result.unwrap_err().to_string();
+                        assert!(error.contains("on_error") && error.contains("offset 13"), "{what}: {error}");
+                        continue;
+                    }
+                    let stats = result.unwrap();
+                    let last = if query.contains("n < 14") { 14 } else { 30 };
+                    let expected: Vec<i64> = (0..last).filter(|n| *n != 13).collect();
+                    for rows in &outputs {
+                        assert_eq!(firsts(rows), expected, "{what}");
+                    }
+                    let letters = letters.rows();
+                    assert_eq!(letters.is_empty(), policy == "skip", "{what}");
+                    assert!(stats.rejected > 0, "{what}");
+                    for letter in &letters {
+                        let text = |c| letter.get(c).and_then(|v| v.as_str()).unwrap_or_default();
+                        assert_eq!(
+                            (text("code"), text("source"), text("position")),
+                            (code, "src", "offset 13")
+                        );
+                    }
+                }
+            }
+        }
+    }
+    expect_no_threads("policies");
+}
+
+fn bad_lines(path: &Path) {
+    let line = |n: i64| match n % 10 {
+        3 => format!("{{\"n\": broken {n}}}\n"),
+        7 => "{\"n\":\"text\"}\n".to_owned(),
+        _ => format!("{{\"n\":{n}}}\n"),
+    };
+    std::fs::write(path, (0..100).map(line).collect::<String>()).unwrap();
+}
+
+#[test]
+fn lines_that_cannot_be_decoded_keep_their_bytes_position_and_order() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.jsonl");
+    bad_lines(&path);
+    let create = |policy: &str| {
+        format!(
+            "CREATE STREAM src (n BIGINT) WITH (connector = 'file', path = '{}', on_error = '{policy}');
+             INSERT INTO out SELECT n FROM src",
+            path.display()
+        )
+    };
+    let expected: Vec<i64> = (0..100).filter(|n| ![3, 7].contains(&(n % 10))).collect();
+    for mode in MODES {
+        for policy in ["fail", "skip", "dlq"] {
+            let engine = engine(mode, &[("dlq", "letters")]);
+            let (sink, letters) = MemorySink::new();
+            engine.register_sink("letters", sink).unwrap();
+            let (sink, rows) = MemorySink::new();
+            engine.register_sink("out", sink).unwrap();
+            let result = run(engine, mode, &create(policy));
+            if policy == "fail" {
+                let error = result.unwrap_err().to_string();
+                assert!(error.contains("in.jsonl:4") && error.contains("on_error"), "{mode}: {error}");
+                continue;
+            }
+            assert_eq!((firsts(&rows), result.unwrap().rejected), (expected.clone(), 20), "{mode} {policy}");
+            let input = std::fs::read_to_string(&path).unwrap();
+            let bad = (1..).zip(input.lines()).filter(|(_, l)| l.contains("broken") || l.contains("text"));
+            let letters = letters.rows();
+            assert_eq!(letters.len(), if policy == "dlq" { 20 } else { 0 });
+            for (letter, (number, line)) in letters.iter().zip(bad) {
+                let Some(FieldValue::Bytes(raw)) = letter.get("raw") else { panic!("{letter:?}") };
+                assert_eq!(std::str::from_utf8(raw).unwrap().trim_end(), line, "{mode}");
+                let position = letter.get("position").and_then(|p| p.as_str()).unwrap();
+                assert!(position.contains(&format!("in.jsonl:{number} ")), "{position}");
+            }
+        }
+    }
+}
+
+#[test]
+fn budgets_end_the_job_when_they_are_passed_and_not_before() {
+    let _alone = alone();
+    for mode in MODES {
+        for (name, value, fits) in [
+            ("max_errors", "20", true),
+            ("max_errors", "19", false),
+            ("max_error_ratio", "0.2", true),
+            ("max_error_ratio", "0.19", false),
+        ] {
+            let engine = engine(mode, &[("on_error", "skip"), (name, value)]);
+            engine.register_source("src", numbers(100)).unwrap();
+            let (sink, _rows) = MemorySink::new();
+            engine.register_sink("out", sink).unwrap();
+            let result = run(engine, mode, "INSERT INTO out SELECT 1 / (n % 5) AS q FROM src");
+            assert_eq!(result.is_ok(), fits, "{mode} {name} {value} {result:?}");
+        }
+    }
+}
+
+#[test]
+fn faults_of_readers_and_writers_end_the_job_with_their_reason_and_all_threads() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.jsonl");
+    std::fs::write(&path, (0..5000).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>()).unwrap();
+    let none = Script::default;
+    let at = |call, fault| Script::of([(call, fault)]);
+    let cases: [(&str, Script, Script, &str); 6] = [
+        ("first read", at(0, Fault::Fatal), none(), "scripted fault in read 0"),
+        ("later read", at(50, Fault::Fatal), none(), "scripted fault in read 50"),
+        ("panic in read", at(50, Fault::Panic), none(), "scripted panic"),
+        ("first write", none(), at(0, Fault::Fatal), "scripted fault in write 0"),
+        ("panic in write", none(), at(50, Fault::Panic), "scripted panic"),
+        ("flush", none(), Script { flush_fails_at: Some(0), ..none() }, "scripted fault in flush 0"),
+    ];
+    for mode in MODES {
+        for (what, reader, writer, message) in &cases {
+            let engine = engine(mode, &[]);
+            let source = TestSource::new(file_source(&path)).scripted(reader.clone());
+            engine.register_source("src", source).unwrap();
+            let (sink, _rows) = MemorySink::new();
+            let sink = TestSink::new(Arc::new(sink)).scripted(writer.clone());
+            engine.register_sink("out", sink).unwrap();
+            let result = run(engine, what, "INSERT INTO out SELECT n + 1 AS m FROM src");
+            match result {
+                Err(error) => assert!(error.to_string().contains(message), "{mode} {what}: {error}"),
+                // A writer that is wrapped may finish without a flush.
+                Ok(_) => assert_eq!(*what, "flush", "{mode}"),
+            }
+            expect_no_threads(what);
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_fails_while_nothing_comes_in_is_noticed() {
+    let _alone = alone();
+    for mode in MODES {
+        let engine = engine(mode, &[]);
+        engine.register_source("src", TestSource::new(Arc::new(numbers(100))).limited(50)).unwrap();
+        let (sink, _rows) = MemorySink::new();
+        let script = Script { flush_fails_at: Some(0), ..Script::default() };
+        engine.register_sink("out", TestSink::new(Arc::new(sink)).scripted(script)).unwrap();
+        let error = run(engine, mode, "INSERT INTO out SELECT n FROM src").unwrap_err();
+        assert!(error.to_string().contains("scripted fault in flush 0"), "{mode}: {error}");
+        expect_no_threads(mode);
+    }
+}
+
+#[test]
+fn a_stalled_sink_holds_up_its_source_within_bounds_and_an_abort_gets_through() {
+    let _alone = alone();
+    let engine = engine("threads", &[("channel_batches", "4"), ("shutdown_deadline", "20s")]);
+    let source = TestSource::new(Arc::new(numbers(100_000)));
+    engine.register_source("src", source).unwrap();
+    let (sink, _rows) = MemorySink::new();
+    let sink = TestSink::new(Arc::new(sink));
+    sink.stalled.store(true, Ordering::SeqCst);
+    engine.register_sink("out", sink.clone()).unwrap();
+    let job = engine.sql("INSERT INTO out SELECT n FROM src").unwrap().start().unwrap();
+    // Two edges of four batches and one batch in each of three hands, of eight rows each.
+    let most = (2 * 4 + 3) * 8;
+    until("the edges are full", || job.stats().records_in >= most - 16);
+    for _ in 0..200 {
+        assert!(job.stats().records_in <= most, "{}", job.stats().records_in);
+        std::thread::yield_now();
+    }
+    assert!(engine_threads().len() >= 3);
+    job.stop(Stop::Abort);
+    sink.stalled.store(false, Ordering::SeqCst);
+    let error = within(60, "abort", move || job.wait()).unwrap_err();
+    assert!(error.to_string().contains("aborted"), "{error}");
+    expect_no_threads("abort");
+}

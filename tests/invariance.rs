@@ -1,0 +1,183 @@
+//! Random pipelines over random data give the same bytes whatever the execution, the threads and the batches.
+
+mod support;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use millstream::Engine;
+use support::within;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+    fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len() as u64) as usize]
+    }
+}
+
+fn data(random: &mut Random, rows: u64) -> String {
+    let mut text = String::new();
+    for i in 0..rows {
+        let word = "héllo wörld ".repeat(random.below(4) as usize);
+        let a = match random.below(10) {
+            0 => "null".to_owned(),
+            _ => (random.below(200) as i64 - 100).to_string(),
+        };
+        let list = (0..random.below(4)).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        writeln!(
+            text,
+            "{{\"id\":{i},\"a\":{a},\"word\":\"{word}\",\"list\":[{list}],\"x\":{}.5}}",
+            random.below(99)
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn select(random: &mut Random, source: &str) -> String {
+    let columns = [
+        "a",
+        "a + id AS s",
+        "upper(word) AS w",
+        "word",
+        "x * 2 AS y",
+        "100 / a AS q",
+        "length(word) AS l",
+        "a IS NULL AS z",
+    ];
+    let conditions =
+        ["a > 0", "id % 3 <> 1", "word LIKE '%w%'", "a IS NOT NULL", "x < 50.0", "1000 / a > 20"];
+    let mut text = format!("SELECT id, {} AS k", random.of(&["a", "id * 2", "abs(a)"]));
+    for (i, _) in (0..random.below(4)).enumerate() {
+        let column = random.of(&columns);
+        let expression = column.split(" AS ").next().unwrap();
+        write!(text, ", {expression} AS c{i}").unwrap();
+    }
+    match random.below(5) {
+        0 => write!(text, ", e FROM {source}, UNNEST(list) AS u(e)").unwrap(),
+        _ => write!(text, " FROM {source}").unwrap(),
+    }
+    if random.below(3) > 0 {
+        write!(text, " WHERE {}", random.of(&conditions)).unwrap();
+    }
+    text
+}
+
+/// The statements of a pipeline: one or two sources, one to three outputs.
+fn pipeline(random: &mut Random) -> Vec<String> {
+    let mut statements = Vec::new();
+    match random.below(4) {
+        // The same source, twice into the same output.
+        0 => {
+            let (one, two) = (random.of(&["a > 0", "id % 2 = 0"]), random.of(&["a < 5", "id % 5 = 0"]));
+            statements.push(format!(
+                "INSERT INTO o0 SELECT id, a FROM one WHERE {one} UNION ALL SELECT a, id FROM one WHERE {two}"
+            ));
+        }
+        1 => {
+            statements.push("INSERT INTO o0 SELECT id, a * 2 AS a FROM one WHERE id % 2 = 0".to_owned());
+            statements.push("INSERT INTO o0 SELECT id, a FROM one WHERE id % 3 = 0".to_owned());
+        }
+        // Two sources into one output.
+        2 => {
+            statements.push("INSERT INTO o0 SELECT id, a FROM one UNION ALL SELECT id, a FROM two".to_owned())
+        }
+        _ => statements.push(format!("INSERT INTO o0 {}", select(random, "one"))),
+    }
+    for k in 1..=random.below(3) {
+        statements.push(format!("INSERT INTO o{k} {}", select(random, "one")));
+    }
+    if random.below(4) == 0 {
+        let at = statements.len() - 1;
+        write!(statements[at], " LIMIT {}", random.below(200)).unwrap();
+    }
+    statements
+}
+
+/// One way to run.
+struct Way<'a> {
+    execution: &'a str,
+    threads: &'a str,
+    rows: &'a str,
+    strategy: &'a str,
+}
+
+fn run(dir: &Path, statements: &[String], way: &Way<'_>) -> Vec<String> {
+    let engine = Engine::new();
+    let bad = dir.join("bad.jsonl");
+    let _ = std::fs::remove_file(&bad);
+    let mut text = String::new();
+    for name in ["one", "two"] {
+        let path = dir.join(format!("{name}.jsonl"));
+        write!(
+            text,
+            "CREATE STREAM {name} (id BIGINT, a BIGINT, word VARCHAR, list ARRAY<BIGINT>, x DOUBLE) \
+             WITH (connector = 'file', path = '{}');",
+            path.display()
+        )
+        .unwrap();
+    }
+    for k in 0..3 {
+        let path = dir.join(format!("o{k}.jsonl"));
+        let _ = std::fs::remove_file(&path);
+        write!(text, "CREATE STREAM o{k} WITH (connector = 'file', path = '{}');", path.display()).unwrap();
+    }
+    let settings = [
+        ("execution", way.execution),
+        ("threads", way.threads),
+        ("batch_rows", way.rows),
+        ("batch_strategy", way.strategy),
+        ("on_error", "dlq"),
+        ("dlq", bad.to_str().unwrap()),
+    ];
+    settings.iter().for_each(|(name, value)| engine.set(name, value).unwrap());
+    text += &statements.join(";");
+    within(120, "pipeline", move || {
+        for job in engine.sql(&text).unwrap_or_else(|e| panic!("{e}\n{text}")).start_all().unwrap() {
+            job.wait().unwrap();
+        }
+    });
+    (0..3).map(|k| std::fs::read_to_string(dir.join(format!("o{k}.jsonl"))).unwrap_or_default()).collect()
+}
+
+#[test]
+fn every_way_to_run_gives_the_same_bytes() {
+    let share: u64 = std::env::var("MILLSTREAM_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let first = std::env::var("MILLSTREAM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for seed in first..first + share {
+        let mut random = Random(seed);
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["one", "two"] {
+            let rows = 100 + random.below(400);
+            std::fs::write(dir.path().join(format!("{name}.jsonl")), data(&mut random, rows)).unwrap();
+        }
+        let statements = pipeline(&mut random);
+        println!("seed {seed}: {statements:#?}");
+        let reference = run(
+            dir.path(),
+            &statements,
+            &Way { execution: "inline", threads: "1", rows: "1000", strategy: "fixed" },
+        );
+        assert!(reference.iter().any(|o| !o.is_empty()) || statements[0].contains("LIMIT 0"));
+        for execution in ["inline", "threads", "auto"] {
+            for rows in ["1", "7", "1000"] {
+                let threads = random.of(&["1", "2", "4", "8"]);
+                let strategy = random.of(&["fixed", "time_window", "memory", "adaptive", "low_latency"]);
+                let got = run(dir.path(), &statements, &Way { execution, threads, rows, strategy });
+                assert!(
+                    got == reference,
+                    "seed {seed}: {execution}, {threads} threads, {rows} rows, {strategy}: {statements:#?}"
+                );
+            }
+        }
+    }
+}
