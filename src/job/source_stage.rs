@@ -164,9 +164,7 @@ impl SourceStage {
                 }
                 match &self.held {
                     Some(held)
-                        if now < held.until
-                            && found == Some(Read::More)
-                            && self.builder.len() > already => {}
+                        if now < held.until && found == Some(Read::More) && self.builder.len() > already => {}
                     // The window's end is not waited for here: other sources and a stop have their turn meanwhile.
                     Some(held) if now < held.until => return Ok(Polled::Idle(Some(held.until))),
                     _ => return Ok(self.hand_on()),
