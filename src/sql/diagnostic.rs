@@ -65,20 +65,15 @@ impl Diagnostic {
     }
 }
 
-/// A line of SQL with stars for the values of secret options: `password = '…'`. Its length stays.
+/// A line of SQL with stars for the values of secret options, as in `password = '…'`. Its length stays.
 fn masked(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(open) = rest.find('\'') {
         let (before, from) = rest.split_at(open + 1);
-        let close = from.find('\'').unwrap_or(from.len());
-        let (value, after) = from.split_at(close);
-        let name = before.trim_end_matches('\'').trim_end().strip_suffix('=').map(str::trim_end);
-        let secret = name.is_some_and(|n| {
-            is_secret(n.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or(""))
-        });
+        let (value, after) = from.split_at(end_of_text(from));
         out.push_str(before);
-        match secret {
+        match is_secret(option_before(&before[..open])) {
             true => out.extend(value.chars().map(|_| '*')),
             false => out.push_str(value),
         }
@@ -91,6 +86,27 @@ fn masked(line: &str) -> String {
     out
 }
 
+/// The name in front of a value: `name =`, `name =>`, `"name" =`, `SET name TO`.
+fn option_before(text: &str) -> &str {
+    let text = text.trim_end().trim_end_matches(['=', '>']).trim_end();
+    let text = text.strip_suffix("TO").or(text.strip_suffix("to")).unwrap_or(text).trim_end();
+    let text = text.trim_end_matches('"');
+    text.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).next().unwrap_or("")
+}
+
+/// Where a text in quotes ends, from behind its first quote; two quotes are one within it.
+fn end_of_text(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(quote) = text[at..].find('\'') {
+        at += quote;
+        if !text[at + 1..].starts_with('\'') {
+            return at;
+        }
+        at += 2;
+    }
+    text.len()
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -101,3 +117,24 @@ impl fmt::Display for Diagnostic {
     }
 }
 impl std::error::Error for Diagnostic {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_nothing_else_is() {
+        for (line, shown) in [
+            ("password = 'ab', path = 'x'", "password = '**', path = 'x'"),
+            ("sasl_PASSWORD='it''s me', a = 'b'", "sasl_PASSWORD='********', a = 'b'"),
+            ("\"ssl.key\" = 'ä', \"api_token\" => 'b'", "\"ssl.key\" = '*', \"api_token\" => '*'"),
+            ("SET secret TO 'x'", "SET secret TO '*'"),
+            ("secret = 'not closed", "secret = '**********"),
+            ("secret = ''", "secret = ''"),
+            ("SELECT 'password', 'x' AS y", "SELECT 'password', 'x' AS y"),
+            ("no quote", "no quote"),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
+    }
+}

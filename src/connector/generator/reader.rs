@@ -84,7 +84,7 @@ impl DataReader for GeneratorReader {
         let (mut until, wait) = self.due();
         if until <= self.next && matches!(self.plan.clock, Clock::System) {
             // A virtual clock does not move while we sleep.
-            std::thread::sleep(wait.min(out.max_wait()));
+            std::thread::park_timeout(wait.min(out.max_wait()));
             until = self.due().0;
         }
         if until <= self.next {
