@@ -1065,3 +1065,6 @@ enum Taken {
     Something,
     Nothing(Option<Duration>),
 }
+
+#[cfg(test)]
+mod loss_tests;
