@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::StreamRecord;
-use millstream::operator::{self, InputId, Operator, OperatorCounters, Output};
+use millstream::operator::{self, InputId, Operator, OperatorCounters, Output, Workers};
 use millstream::plan::JobPlan;
 use millstream::record::{Batch, Pool, Pools, deep_copies_on_this_thread};
 use tokio::sync::{Mutex, mpsc};
@@ -149,6 +149,8 @@ pub struct Operators {
     pools: Pools,
     batches: Vec<Batch>,
     counters: OperatorCounters,
+    /// No second thread helps: the async engine's own tasks are its threads.
+    workers: Workers,
 }
 
 impl Operators {
@@ -162,6 +164,7 @@ impl Operators {
             pools: Pools::new(vec![Pool::new(4, usize::MAX)]),
             batches: Vec::new(),
             counters: OperatorCounters::default(),
+            workers: Workers::default(),
         })
     }
     pub fn process(&mut self, batch: Batch) -> Result<Batch, Failure> {
@@ -173,6 +176,7 @@ impl Operators {
             counters: &mut self.counters,
             pools: &self.pools,
             home: 0,
+            workers: &self.workers,
             now: 0,
             done: false,
         };

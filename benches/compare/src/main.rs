@@ -60,6 +60,12 @@ pub struct Common {
     /// Short samples: shows that everything works, measures nothing.
     #[arg(long)]
     quick: bool,
+    /// Least time of a sample; without it 1 (0.2 in sweep).
+    #[arg(long, value_name = "SECONDS")]
+    sample_seconds: Option<f64>,
+    /// Only the stages of these names, e.g. 'sync auto'; comparisons that need others are left out.
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    only: Vec<String>,
     /// The async reader and writer never yield to the scheduler.
     #[arg(long)]
     no_yield: bool,

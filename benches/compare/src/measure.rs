@@ -68,13 +68,13 @@ impl Sample {
         self.allocations as f64 / self.records.max(1) as f64
     }
     fn of_job(stats: &JobStats) -> Self {
-        let mut threads = Vec::new();
-        for s in &stats.sources {
-            threads.push((format!("source {}", s.name), s.time.clone()));
-        }
-        threads.push(("processor".into(), TimeStats { busy_s: stats.process_s, ..TimeStats::default() }));
+        let mut threads: Vec<(String, TimeStats)> =
+            stats.sources.iter().map(|s| (format!("source {}", s.name), s.time.clone())).collect();
+        // What a sink counts as blocked is the processor's wait for room in front of it.
+        let blocked_s = stats.sinks.iter().map(|s| s.time.blocked_s).sum();
+        threads.push(("processor".into(), TimeStats { busy_s: stats.process_s, blocked_s, waiting_s: 0.0 }));
         for s in &stats.sinks {
-            threads.push((format!("sink {}", s.name), s.time.clone()));
+            threads.push((format!("sink {}", s.name), TimeStats { blocked_s: 0.0, ..s.time.clone() }));
         }
         Self {
             batches: stats.batches,
@@ -167,6 +167,7 @@ pub struct Bench {
     repeat: usize,
     least: Duration,
     fixed: Option<u64>,
+    only: Vec<String>,
 }
 
 impl Bench {
@@ -189,8 +190,12 @@ impl Bench {
             },
             threads,
             repeat: common.repeat.unwrap_or(if quick { 2 } else { 5 }),
-            least: Duration::from_millis(if quick { 30 } else { 1000 }),
+            least: match common.sample_seconds {
+                Some(s) => Duration::try_from_secs_f64(s).map_err(|e| format!("--sample-seconds: {e}"))?,
+                None => Duration::from_millis(if quick { 30 } else { 1000 }),
+            },
             fixed: common.records,
+            only: common.only.clone(),
         })
     }
 
@@ -250,8 +255,16 @@ impl Bench {
 
     /// All stages, interleaved, `repeat` times. A sample that was too short is repeated with more records.
     pub fn compare(&self, stages: &[Stage], cost: Cost) -> Result<Vec<Outcome>, Failure> {
+        let stages: Vec<Stage> = stages
+            .iter()
+            .filter(|s| self.only.is_empty() || self.only.iter().any(|o| o == s.name))
+            .copied()
+            .collect();
+        if stages.is_empty() {
+            return Err(format!("no stage is called '{}'", self.only.join("' or '")).into());
+        }
         let mut sizes = Vec::new();
-        for stage in stages {
+        for stage in &stages {
             sizes.push(self.calibrate(*stage, cost)?);
         }
         let mut outcomes: Vec<Outcome> =

@@ -27,35 +27,40 @@ pub struct Budget {
 pub fn run(common: &Common, sizes: &[usize], costs: &[Cost], budget: &Budget) -> Result<(), Failure> {
     let sizes = if sizes.is_empty() { &BATCHES } else { sizes };
     let mut report = Report::new(common)?;
-    let mut bench = Bench::new(common, false)?.at_least(Duration::from_millis(200));
+    let mut bench = Bench::new(common, false)?;
+    if common.sample_seconds.is_none() {
+        bench = bench.at_least(Duration::from_millis(200));
+    }
     let m = machine(bench.threads);
     print_machine(&m);
     report.line(&m)?;
     let mut noisy = Vec::new();
     for &cost in costs {
         println!("sweep, {} stages, million records a second (median)\n", cost.name());
-        print!("{:>7}", "batch");
-        STAGES.iter().for_each(|s| print!(" {:>24}", s.name));
-        println!(" {:>12} {:>18} {:>18}", "estimate", "auto/best async", "auto/better own");
-        let mut rows: Vec<(usize, Vec<f64>)> = Vec::new();
+        let mut rows: Vec<(usize, Vec<Outcome>)> = Vec::new();
         for &batch in sizes {
             bench.conditions = Conditions { batch, empty_wait: Duration::from_millis(5), ..bench.conditions };
             let outcomes = bench.compare(&STAGES, cost)?;
+            if rows.is_empty() {
+                header(&outcomes);
+            }
             row(batch, &outcomes);
             for o in &outcomes {
                 report.line(&o.json("sweep", batch, cost))?;
             }
             noisy.extend(warnings(&outcomes).into_iter().map(|w| format!("batch {batch}: {w}")));
-            rows.push((batch, outcomes.iter().map(Outcome::median_rate).collect()));
+            rows.push((batch, outcomes));
         }
         println!();
         recommend(&rows, budget, &mut report, cost)?;
         report.plot(&format!("sweep-{}.svg", cost.name()), || {
             let series: Vec<_> = STAGES
                 .iter()
-                .enumerate()
-                .map(|(i, s)| {
-                    let values = rows.iter().map(|(_, r)| r.get(i).copied().unwrap_or(0.0) / 1e6).collect();
+                .map(|s| {
+                    let values = rows
+                        .iter()
+                        .map(|(_, r)| rates(r, s).map_or(0.0, |o| o.median_rate() / 1e6))
+                        .collect();
                     (s.name.to_owned(), values)
                 })
                 .collect();
@@ -81,6 +86,12 @@ fn faster<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Option<&'a Outcome
     outcomes.max_by(|a, b| a.median_rate().total_cmp(&b.median_rate()))
 }
 
+fn header(outcomes: &[Outcome]) {
+    print!("{:>7}", "batch");
+    outcomes.iter().for_each(|o| print!(" {:>24}", o.stage.name));
+    println!(" {:>12} {:>18} {:>18}", "estimate", "auto/best async", "auto/better own");
+}
+
 fn row(batch: usize, outcomes: &[Outcome]) {
     print!("{batch:>7}");
     outcomes.iter().for_each(|o| print!(" {:>24.2}", o.median_rate() / 1e6));
@@ -99,19 +110,18 @@ fn row(batch: usize, outcomes: &[Outcome]) {
 
 /// The smallest batch within 5 % of the best speed that fits the budgets.
 fn recommend(
-    rows: &[(usize, Vec<f64>)],
+    rows: &[(usize, Vec<Outcome>)],
     budget: &Budget,
     report: &mut Report,
     cost: Cost,
 ) -> Result<(), Failure> {
-    let auto = STAGES.len() - 1;
     // A batch waits until it is full and then passes; an edge holds eight of them on either side.
     let fits = |batch: usize, speed: f64| {
         let latency = 2.0 * batch as f64 / speed;
         let memory = batch as f64 * RECORD_BYTES * 20.0;
         latency <= budget.latency.as_secs_f64() && memory <= budget.memory as f64
     };
-    let of = |r: &(usize, Vec<f64>)| (r.0, r.1.get(auto).copied().unwrap_or(0.0));
+    let of = |r: &(usize, Vec<Outcome>)| (r.0, rates(&r.1, &AUTO).map_or(0.0, Outcome::median_rate));
     let candidates: Vec<(usize, f64)> = rows.iter().map(of).filter(|(b, s)| fits(*b, *s)).collect();
     let best = candidates.iter().map(|c| c.1).fold(0.0, f64::max);
     let within = format!("{:?} and {} MB", budget.latency, budget.memory / 1_000_000);
