@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-/// Where a stage's time went, in seconds. Busy, waiting and blocked add up to the stage's wall time when it has a thread of its own.
+/// Where a stage's time went, in seconds. When it has a thread of its own, a source's busy, waiting and blocked add up to the thread's
+/// wall time, and so do a sink's busy and waiting; a sink's blocked is the time that the processor waited for it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TimeStats {
     /// Doing its work.
     pub busy_s: f64,
     /// Waiting for input.
     pub waiting_s: f64,
-    /// Waiting for room downstream.
+    /// Waiting for room downstream; of a sink: the processor's wait for room before it.
     pub blocked_s: f64,
 }
 

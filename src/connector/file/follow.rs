@@ -198,10 +198,12 @@ impl FollowReader {
     /// Decodes what is in the buffer; tells whether `out` is full.
     fn decode(&mut self, i: usize, input: Input, out: &mut BatchBuilder) -> Result<bool, IoError> {
         let first = out.len();
+        let name: Option<Arc<str>> = self.tails.get(i).map(|t| t.path.to_string_lossy().into());
+        out.set_origin(name.clone());
         let full = self.buffer.decode(input, out).is_break();
-        let Some(tail) = self.tails.get(i) else { return Ok(full) };
+        let (Some(tail), Some(name)) = (self.tails.get(i), name) else { return Ok(full) };
         if self.wants_topic {
-            stamp_topic(&tail.path.to_string_lossy().into(), first, out);
+            stamp_topic(&name, first, out);
         }
         match self.buffer.failure() {
             Some(why) => Err(IoError::data(format!("{}: {why}", tail.input.name()))),
