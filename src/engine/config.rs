@@ -81,6 +81,9 @@ pub(super) fn on_error(word: &str) -> OnError {
 /// Checks one setting; the error lists the nearest names or what fits.
 pub(super) fn check_setting(name: &str, value: &str) -> Result<(), String> {
     match setting(name) {
+        Some(spec) if spec.name == "mode" && value.trim().eq_ignore_ascii_case("transactional") => {
+            Err("mode = 'transactional' is not supported yet".into())
+        }
         Some(spec) => spec.parse(value).map(|_| ()).map_err(|e| e.message),
         None => {
             let near = crate::catalog::nearest(name, SETTINGS.iter().map(|s| s.name));

@@ -157,7 +157,11 @@ impl Script<'_> {
     fn take_errors(&mut self, errors: Vec<Diagnostic>) {
         for d in errors {
             let named = self.text.get(d.span.start..d.span.end).unwrap_or("").trim_matches('"');
-            if !(d.message.starts_with("there is no stream") && self.is_broken(named)) {
+            let follows = d.message.starts_with("there is no stream") && self.is_broken(named);
+            // A file that can't be opened is told once, not for each query that reads it.
+            let told = d.message.starts_with("can't open")
+                && self.diagnostics.iter().any(|o| o.message == d.message);
+            if !follows && !told {
                 self.diagnostics.push(d);
             }
         }

@@ -18,7 +18,7 @@ fn bad_orders(place: &Place, on_error: &str) {
 fn the_first_bad_record_fails_the_job_by_default() {
     let place = Place::new();
     bad_orders(&place, "");
-    place.run(&["run", "bad.sql"]).gives(1).says(&["source o", "line 2 (byte 75)", "malformed", "on_error"]);
+    place.run(&["run", "bad.sql"]).gives(1).says(&["source o", "orders_bad.jsonl:2 (byte 75)", "malformed", "on_error"]);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn bad_records_become_dead_letters() {
     place.run(&["run", "bad.sql"]).gives(0).says(&["9 rejected (9 dead letters)"]);
     let letters = objects(&place.get("dead.jsonl"));
     assert_eq!(letters.len(), 9);
-    assert_eq!(letters[0]["position"], "line 2 (byte 75)");
+    assert!(letters[0]["position"].as_str().unwrap().ends_with("orders_bad.jsonl:2 (byte 75)"));
     for key in ["job", "source", "stage", "code", "message", "raw", "headers", "time"] {
         assert!(letters.iter().all(|l| !l[key].is_null()), "{key}");
     }
@@ -101,6 +101,18 @@ fn a_wrong_option_is_shown_where_it_stands_and_once() {
 }
 
 #[test]
+fn a_missing_file_is_told_once() {
+    let place = Place::new();
+    place.put(
+        "m.sql",
+        "CREATE STREAM o WITH (connector = 'file', path = 'none.csv'); SELECT * FROM o;\nSELECT * FROM o;",
+    );
+    let ran = place.run(&["check", "m.sql"]).gives(2).says(&["m.sql:1:", "can't open 'none.csv'"]);
+    assert_eq!(ran.err.matches("can't open").count(), 1, "{}", ran.err);
+    place.run(&["sql", "SET mode = 'transactional'; SELECT 1"]).is_usage(&["not supported yet"]);
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let place = Place::new();
     place.put(
@@ -156,7 +168,7 @@ fn a_line_that_is_too_long_is_one_bad_record() {
     assert_eq!(place.run(&["sql", sql]).gives(0).out, "{\"a\":1}\n{\"a\":3}\n");
     place.run(&["sql", "SELECT a FROM read_json('long.jsonl', sample_rows = '1')"]).gives(1).says(&[
         "long.jsonl",
-        "line 2 (byte 8)",
+        "long.jsonl:2 (byte 8)",
         "max_record_bytes (1048576)",
         "too_large",
     ]);
@@ -173,8 +185,8 @@ fn odd_lines_and_their_neighbours() {
     assert!(ran.err.contains("must be a JSON object") && !ran.err.contains("inferred"), "{}", ran.err);
     place.put("odd.csv", "a,b\n1,2\n3\n4,5,6\n\"x\ny\",7\n\"unclosed,8\n");
     place.run(&["sql", "SELECT * FROM 'odd.csv'"]).gives(1).says(&[
-        "line 3 (byte 8)",
-        "2 are expected",
+        "odd.csv:3 (byte 8)",
+        "1 field where 2 are expected",
         "ragged",
     ]);
     let skipped = place.run(&["sql", "SELECT b FROM read_csv('odd.csv', on_error = 'skip')"]).gives(0);

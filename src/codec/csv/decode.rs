@@ -368,7 +368,10 @@ impl CsvDecoder {
         if (spans.len() < self.width && !ragged.pad) || (spans.len() > self.width && !ragged.truncate) {
             return Err(RecordError::new(
                 ErrorCode::RaggedRow,
-                format!("{} fields where {} are expected; see ragged", spans.len(), self.width),
+                match spans.len() {
+                    1 => format!("1 field where {} are expected; see ragged", self.width),
+                    n => format!("{n} fields where {} are expected; see ragged", self.width),
+                },
             ));
         }
         let slots = out.recycled_record();
