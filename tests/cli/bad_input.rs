@@ -18,7 +18,12 @@ fn bad_orders(place: &Place, on_error: &str) {
 fn the_first_bad_record_fails_the_job_by_default() {
     let place = Place::new();
     bad_orders(&place, "");
-    place.run(&["run", "bad.sql"]).gives(1).says(&["source o", "orders_bad.jsonl:2 (byte 75)", "malformed", "on_error"]);
+    place.run(&["run", "bad.sql"]).gives(1).says(&[
+        "source o",
+        "orders_bad.jsonl:2 (byte 75)",
+        "malformed",
+        "on_error",
+    ]);
 }
 
 #[test]
