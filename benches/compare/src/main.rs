@@ -77,6 +77,9 @@ enum Command {
     Journey {
         #[command(flatten)]
         common: Common,
+        /// Also prints the report's way of counting beside the true one, over the same run.
+        #[arg(long)]
+        report_method: bool,
     },
     /// Batch sizes × executions × cheap and costly stages, and which batch size to take.
     Sweep {
@@ -135,7 +138,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Journey { common } => journey::run(&common),
+        Command::Journey { common, report_method } => journey::run(&common, report_method),
         Command::Sweep { common, sizes, cost, latency_budget, memory_budget } => {
             let costs = cost.map_or(vec![Cost::Cheap, Cost::Costly], |c| vec![c]);
             match Duration::try_from_secs_f64(latency_budget / 1e3) {

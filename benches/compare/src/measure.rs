@@ -305,3 +305,18 @@ pub fn warnings(outcomes: &[Outcome]) -> Vec<String> {
         noisy.join(", ")
     )]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_paired_ratios() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        let (ratio, bound) = paired_ratio(&[2.0, 4.0, 6.0], &[1.0, 2.0, 3.0]);
+        assert!((ratio - 2.0).abs() < 1e-9 && (bound - 2.0).abs() < 1e-9);
+        let (_, bound) = paired_ratio(&[2.0, 4.0, 9.0], &[1.0, 2.0, 3.0]);
+        assert!(bound < 2.2 && bound > 1.5);
+    }
+}
