@@ -5,8 +5,8 @@ use std::fmt;
 /// A place in one partition of a source: opaque to all but the reader that made it.
 ///
 /// Ordered within a partition: a later position compares greater (readers encode their numbers
-/// big-endian). `display` is for people and never parsed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// big-endian). The printable form is for people: it is never parsed and never compared.
+#[derive(Clone, Debug, Default)]
 pub struct Position {
     bytes: Vec<u8>,
     display: String,
@@ -24,6 +24,23 @@ impl Position {
     /// Whether this is the position of a reader that has not read anything or cannot say.
     pub fn is_start(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+impl PartialEq for Position {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+impl Eq for Position {}
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.bytes.cmp(&other.bytes)
     }
 }
 
