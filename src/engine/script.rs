@@ -478,7 +478,7 @@ pub(super) fn scans(plan: &LogicalPlan, names: &mut Vec<String>) {
 /// Finds the sources and sinks of a plan.
 fn assemble(
     engine: &Engine,
-    plan: JobPlan,
+    mut plan: JobPlan,
     mut config: JobConfig,
     settings: &Options,
     span: Span,
@@ -506,7 +506,11 @@ fn assemble(
         });
     }
     let mut sinks = Vec::new();
-    for sink in &plan.sinks {
+    for sink in &mut plan.sinks {
+        if let Some(declared) = relations.sink_schema(&sink.relation) {
+            // Same columns as the query's, which was cast to them; NOT NULL is declared here only.
+            sink.schema = declared;
+        }
         if sink.relation.is_empty() {
             sinks.push(PendingSink::Rows);
             continue;

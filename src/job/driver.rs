@@ -645,8 +645,8 @@ impl Driver {
 
     /// Begins, continues or completes an epoch.
     fn commit_if_due(&mut self) -> Result<(), JobError> {
-        let now = self.config.clock.monotonic();
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let now = self.config.clock.monotonic();
         if keeping.commits.is_due(now) {
             self.begin_epoch(now);
         }
@@ -940,6 +940,10 @@ impl Driver {
     /// Lets the autopilot look at the costs, and carries out what it decides.
     fn steer(&mut self) -> Result<(), JobError> {
         let Some(pilot) = &mut self.autopilot else { return Ok(()) };
+        // Small batches would pay more for looking at the clock than for their records.
+        if !self.batches.is_multiple_of(8) {
+            return Ok(());
+        }
         let now = self.started.elapsed();
         if !pilot.is_due(now) || !self.keeping.as_ref().is_none_or(|k| k.commits.is_idle()) {
             return Ok(());

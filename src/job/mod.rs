@@ -15,6 +15,7 @@ mod edge;
 mod error;
 mod handle;
 mod message;
+mod not_null;
 mod open;
 mod placement;
 mod policy;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::commit::Commits;
 use super::core::{Core, Inlet, NodeSlot};
 use super::driver::{Driver, Keeping, Parts};
+use super::not_null;
 use super::policy::ErrorBudget;
 use super::shared::Shared;
 use super::sink_stage::SinkStage;
@@ -178,8 +179,11 @@ fn open_sinks(
             Some(position) => SinkStart::Resume(position.clone()),
             None => SinkStart::Fresh,
         };
-        let writer =
-            part.sink.open(schema, &start).map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
+        let writer = part
+            .sink
+            .open(schema.clone(), &start)
+            .map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
+        let writer = not_null::guard(writer, &schema);
         stages.push(SinkStage::new(part.name.clone(), writer, &spec.config, on_error, budget.clone()));
     }
     let letter_box = spec.dead_letters.as_ref().map(|_| spec.sinks.len());
