@@ -1,0 +1,274 @@
+//! The driver and its commits: barriers, durable sinks, the checkpoint, the end of the job, the ledger.
+
+use super::*;
+
+impl Driver {
+    pub(super) fn commits_idle(&self) -> bool {
+        self.keeping.as_ref().is_none_or(|k| k.commits.is_idle())
+    }
+
+    /// Begins, continues or completes an epoch.
+    pub(super) fn commit_if_due(&mut self) -> Result<(), JobError> {
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let now = self.config.clock.monotonic();
+        if keeping.commits.is_due(now) {
+            self.begin_epoch(now);
+        }
+        self.align_sources_that_are_here();
+        if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
+            self.check_ledger_under_way()?;
+            let operators = self.snapshot_operators()?;
+            if let Some(keeping) = &mut self.keeping {
+                (keeping.operators, keeping.letters_asked) = (operators, false);
+            }
+            self.sync_sinks(epoch)?;
+        }
+        self.take_events()?;
+        self.sync_letter_box()?;
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        if let Some(epoch) = keeping.commits.take_complete() {
+            self.save(epoch.number, &epoch.sources, &epoch.sinks, false)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_epoch(&mut self, now: Duration) {
+        let positions: Vec<_> = self
+            .inflows
+            .iter()
+            .map(|s| match &s.place {
+                _ if s.ended.is_some() => s.ended.clone(),
+                SourcePlace::Here(stage) => Some(stage.position()),
+                // What its thread has read ahead waits in its edge: nothing of it has been processed, and its barrier
+                // could not arrive before the other sources end.
+                _ if self.waits_for_others(s) => Some(s.start.clone()),
+                _ => None,
+            })
+            .collect();
+        let open: Vec<bool> = positions.iter().map(Option::is_none).collect();
+        let Some(keeping) = &mut self.keeping else { return };
+        let epoch = keeping.commits.begin(positions, now);
+        for (inflow, open) in self.inflows.iter().zip(open) {
+            if let (SourcePlace::Away(thread), true) = (&inflow.place, open) {
+                let _ = thread.control.send(Control::Barrier(epoch));
+            }
+        }
+    }
+
+    /// A source whose thread came home before it saw the barrier stands behind what was processed.
+    pub(super) fn align_sources_that_are_here(&mut self) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let epoch = keeping.commits.epoch();
+        for (i, inflow) in self.inflows.iter().enumerate() {
+            if let SourcePlace::Here(stage) = &inflow.place
+                && keeping.commits.awaits(i)
+            {
+                keeping.commits.arrived(i, epoch, stage.position());
+            }
+        }
+    }
+
+    /// The part of the ledger that can be checked while other threads work.
+    pub(super) fn check_ledger_under_way(&self) -> Result<(), JobError> {
+        let ledger = self.ledger();
+        let inline = self.inflows.iter().all(|s| matches!(s.place, SourcePlace::Here(_)))
+            && self.outflows.iter().all(|s| matches!(s.place, SinkPlace::Here(_)));
+        if inline { ledger.check() } else { ledger.check_processor() }.map_err(JobError::Ledger)
+    }
+
+    pub(super) fn snapshot_operators(&self) -> Result<Vec<(String, Vec<u8>)>, JobError> {
+        let mut core = self.core.lock();
+        core.lock_acquisitions += 1;
+        let mut operators = Vec::with_capacity(core.nodes.len());
+        for node in &core.nodes {
+            let mut state = crate::state::StateWriter::new();
+            node.operator.snapshot(&mut state).map_err(|e| JobError::State(e.to_string()))?;
+            operators.push((node.name.clone(), state.into_bytes()));
+        }
+        Ok(operators)
+    }
+
+    /// The dead letter queue comes last, when all letters of the epoch have been posted.
+    pub(super) fn sync_letter_box(&mut self) -> Result<(), JobError> {
+        let (Some(k), Some(keeping)) = (self.letter_box, &mut self.keeping) else { return Ok(()) };
+        if keeping.letters_asked || !keeping.commits.awaits_only(k) {
+            return Ok(());
+        }
+        keeping.letters_asked = true;
+        let epoch = keeping.commits.epoch();
+        self.sync_sink(k, epoch)?;
+        let letters = std::mem::take(&mut self.later_letters);
+        self.post_now(letters)
+    }
+
+    pub(super) fn sync_sinks(&mut self, epoch: u64) -> Result<(), JobError> {
+        for k in 0..self.outflows.len() {
+            if Some(k) != self.letter_box {
+                self.sync_sink(k, epoch)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_sink(&mut self, k: usize, epoch: u64) -> Result<(), JobError> {
+        let Some(outflow) = self.outflows.get_mut(k) else { return Ok(()) };
+        outflow.at_barrier = outflow.counters.sent.get();
+        let SinkPlace::Here(stage) = &mut outflow.place else {
+            return self.send(k, Message::Barrier { epoch, position: Position::default(), count: 0 });
+        };
+        let position = stage.sync()?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.commits.durable(k, epoch, position);
+        }
+        Ok(())
+    }
+
+    /// Before the first record: a job that fails before its first commit goes on from here, so that its files are cut
+    /// back, also those that it appends to.
+    pub(in crate::job) fn commit_start(&mut self) -> Result<(), JobError> {
+        let mut sinks = Vec::with_capacity(self.outflows.len());
+        for outflow in &mut self.outflows {
+            sinks.push(match &mut outflow.place {
+                SinkPlace::Here(stage) => stage.sync()?,
+                _ => Position::default(),
+            });
+        }
+        let sources: Vec<Position> = self.inflows.iter().map(|s| s.start.clone()).collect();
+        let operators = self.snapshot_operators()?;
+        self.write_checkpoint(0, &sources, &sinks, operators, false)
+    }
+
+    pub(super) fn write_checkpoint(
+        &self,
+        epoch: u64,
+        sources: &[Position],
+        sinks: &[Position],
+        operators: Vec<(String, Vec<u8>)>,
+        finished: bool,
+    ) -> Result<(), JobError> {
+        let Some(keeping) = &self.keeping else { return Ok(()) };
+        let names = |list: Vec<&str>, positions: &[Position]| {
+            list.into_iter().map(str::to_owned).zip(positions.iter().cloned()).collect()
+        };
+        let checkpoint = Checkpoint {
+            job: self.config.name.clone(),
+            plan: keeping.plan,
+            engine: env!("CARGO_PKG_VERSION").into(),
+            epoch,
+            finished,
+            sources: names(self.inflows.iter().map(|s| s.name.as_str()).collect(), sources),
+            sinks: names(self.outflows.iter().map(|s| s.name.as_str()).collect(), sinks),
+            operators,
+        };
+        keeping.dir.save(&checkpoint).map_err(|e| JobError::State(e.to_string()))
+    }
+
+    /// The commit point, then the sources' own commits.
+    pub(super) fn save(
+        &mut self,
+        epoch: u64,
+        sources: &[Position],
+        sinks: &[Position],
+        finished: bool,
+    ) -> Result<(), JobError> {
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let operators = std::mem::take(&mut keeping.operators);
+        self.write_checkpoint(epoch, sources, sinks, operators, finished)?;
+        self.shared.commits.add(1);
+        self.shared.live.lock().positions = sources.iter().map(ToString::to_string).collect();
+        for (inflow, position) in self.inflows.iter_mut().zip(sources) {
+            match &mut inflow.place {
+                SourcePlace::Here(stage) => stage.commit(position),
+                SourcePlace::Away(thread) => {
+                    let _ = thread.control.send(Control::Commit(position.clone()));
+                }
+                SourcePlace::Nowhere => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything was read and processed: end the sinks, check the ledger, commit.
+    pub(super) fn finish(&mut self) -> Result<(), JobError> {
+        let order: Vec<usize> =
+            (0..self.outflows.len()).filter(|k| Some(*k) != self.letter_box).chain(self.letter_box).collect();
+        // A sink that is to go on after a restart gets no footer.
+        let whole = self.natural_end || self.keeping.is_none();
+        let mut positions = vec![Position::default(); self.outflows.len()];
+        for k in order {
+            self.drain_sink(k)?;
+            let Some(Outflow { place: SinkPlace::Here(stage), .. }) = self.outflows.get_mut(k) else {
+                continue;
+            };
+            if whole {
+                stage.finish()?;
+            }
+            if self.keeping.is_some()
+                && let Some(slot) = positions.get_mut(k)
+            {
+                *slot = stage.sync()?;
+            }
+            self.take_events()?;
+        }
+        self.ledger().check().map_err(JobError::Ledger)?;
+        if let Some(limit) = self.budget.verdict() {
+            return Err(JobError::Budget { limit, last: "see the dead letters or the log".into() });
+        }
+        if self.keeping.is_some() {
+            let sources: Vec<Position> =
+                self.inflows.iter().map(|s| s.ended.clone().unwrap_or_default()).collect();
+            let operators = self.snapshot_operators()?;
+            let epoch = self.keeping.as_ref().map_or(0, |k| k.commits.epoch() + 1);
+            if let Some(keeping) = &mut self.keeping {
+                keeping.operators = operators;
+            }
+            self.save(epoch, &sources, &positions, self.natural_end)?;
+        }
+        self.done = true;
+        Ok(())
+    }
+
+    /// The ledger now; it balances when nothing is in flight.
+    pub(in crate::job) fn ledger(&self) -> Ledger {
+        let core = self.core.lock();
+        Ledger {
+            sources: self
+                .inflows
+                .iter()
+                .enumerate()
+                .map(|(i, s)| SourceEntry {
+                    name: format!("source {}", s.name),
+                    decoded: s.counters.decoded.get(),
+                    forwarded: s.counters.forwarded.get(),
+                    unread: 0,
+                    rejected: s.counters.rejected.get(),
+                    dead_lettered: s.counters.dead_lettered.get(),
+                    skipped: s.counters.skipped.get(),
+                    arrived: core.inlets.get(i).map_or(0, |n| n.arrived),
+                })
+                .collect(),
+            nodes: core.entries(),
+            sinks: self
+                .outflows
+                .iter()
+                .enumerate()
+                .filter(|(k, _)| Some(*k) != self.letter_box)
+                .map(|(k, s)| SinkEntry {
+                    name: format!("sink {}", s.name),
+                    routed: core.routed.get(k).copied().unwrap_or(0),
+                    sent: s.counters.sent.get(),
+                    received: s.counters.received.get(),
+                    written: s.counters.written.get(),
+                    rejected: s.counters.rejected.get(),
+                    dead_lettered: s.counters.dead_lettered.get(),
+                    skipped: s.counters.skipped.get(),
+                })
+                .collect(),
+            letters_made: self.letters_made,
+            letters_written: self
+                .letter_box
+                .and_then(|k| self.outflows.get(k))
+                .map_or(0, |s| s.counters.written.get()),
+        }
+    }
+}

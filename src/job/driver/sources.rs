@@ -1,0 +1,171 @@
+//! The driver and its sources: where batches come from, here or from a thread.
+
+use super::*;
+
+impl Driver {
+    pub(super) fn take_from(&mut self, i: usize, wait: Duration) -> Result<Taken, JobError> {
+        let Some(inflow) = self.inflows.get_mut(i) else { return Ok(Taken::Nothing(None)) };
+        match &mut inflow.place {
+            SourcePlace::Here(stage) => {
+                let start = Instant::now();
+                let counters = stage.counters.clone();
+                let polled = counting_copies(&counters.deep_copies, || stage.poll(wait, || true))?;
+                let letters: Vec<_> = stage.letters.drain(..).collect();
+                let spent = start.elapsed();
+                match polled {
+                    Polled::Batch(batch) => {
+                        counters.times.busy.add_time(spent);
+                        counters.forwarded.add(batch.len() as u64);
+                        self.post(letters)?;
+                        self.process(i, batch)?;
+                        Ok(Taken::Something)
+                    }
+                    Polled::Idle(until) => {
+                        counters.times.waiting.add_time(spent);
+                        let worked = !letters.is_empty();
+                        self.post(letters)?;
+                        Ok(if worked { Taken::Something } else { Taken::Nothing(until) })
+                    }
+                    Polled::End => {
+                        counters.times.busy.add_time(spent);
+                        let position = stage.position();
+                        self.post(letters)?;
+                        self.source_ended(i, position)?;
+                        Ok(Taken::Something)
+                    }
+                }
+            }
+            SourcePlace::Away(thread) => {
+                let received = match thread.edge.try_recv() {
+                    Ok(None) if !wait.is_zero() => thread.edge.recv(wait),
+                    received => received,
+                };
+                match received {
+                    Ok(Some(message)) => self.take_message(i, message),
+                    Ok(None) => Ok(Taken::Nothing(None)),
+                    Err(Closed) => Err(self.source_died(i)),
+                }
+            }
+            SourcePlace::Nowhere => Ok(Taken::Nothing(None)),
+        }
+    }
+
+    pub(super) fn take_message(&mut self, i: usize, message: Message) -> Result<Taken, JobError> {
+        match message {
+            Message::Parcel(Parcel::Own(batch)) => self.process(i, batch)?,
+            Message::Parcel(Parcel::Shared(_)) => {}
+            Message::Letters(letters) => self.post(letters)?,
+            Message::Barrier { epoch, position, count } => {
+                self.check_arrived(i, count)?;
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.commits.arrived(i, epoch, position);
+                }
+            }
+            Message::End { position } => {
+                self.bring_source_home(i)?;
+                self.source_ended(i, position)?;
+            }
+            Message::Detach => self.bring_source_home(i)?,
+        }
+        Ok(Taken::Something)
+    }
+
+    /// Everything that a reader's thread sent before its barrier must have arrived.
+    pub(super) fn check_arrived(&self, i: usize, sent: u64) -> Result<(), JobError> {
+        let arrived = self.core.lock().inlets.get(i).map_or(0, |s| s.arrived);
+        let name = self.inflows.get(i).map_or("", |s| s.name.as_str());
+        expect_equal(&format!("source {name}"), "forwarded = arrived at the processor", sent, arrived)
+            .map_err(JobError::Ledger)
+    }
+
+    /// Joins a reader thread that said `End` or `Detach`.
+    pub(super) fn bring_source_home(&mut self, i: usize) -> Result<(), JobError> {
+        let Some(inflow) = self.inflows.get_mut(i) else { return Ok(()) };
+        if let SourcePlace::Away(thread) = std::mem::replace(&mut inflow.place, SourcePlace::Nowhere) {
+            let mut stage = thread.thread.join()?;
+            if inflow.stopping {
+                // It may have left before it heard of the stop.
+                stage.stop();
+            }
+            inflow.place = SourcePlace::Here(Box::new(stage));
+        }
+        Ok(())
+    }
+
+    /// The edge closed without `End`: the thread's own reason is the error.
+    pub(super) fn source_died(&mut self, i: usize) -> JobError {
+        match self.bring_source_home(i) {
+            Err(e) => e,
+            Ok(()) => JobError::Aborted,
+        }
+    }
+
+    pub(super) fn source_ended(&mut self, i: usize, position: Position) -> Result<(), JobError> {
+        let Some(inflow) = self.inflows.get_mut(i) else { return Ok(()) };
+        if inflow.ended.is_some() {
+            return Ok(());
+        }
+        if inflow.stopping && !self.core.lock().inlets.get(i).is_some_and(|s| s.done) {
+            self.natural_end = false;
+        }
+        inflow.ended = Some(position.clone());
+        if let Some(keeping) = &mut self.keeping
+            && !keeping.commits.is_idle()
+        {
+            let epoch = keeping.commits.epoch();
+            keeping.commits.arrived(i, epoch, position);
+        }
+        let mut core = self.core.lock();
+        core.lock_acquisitions += 1;
+        core.end(i)?;
+        std::mem::swap(&mut core.outbox, &mut self.outbox);
+        let letters = std::mem::take(&mut core.letters);
+        drop(core);
+        self.post(letters)?;
+        self.deliver()
+    }
+
+    /// Runs one batch through the operators – the one place where the engine lock is taken per batch – and delivers the results.
+    pub(super) fn process(&mut self, i: usize, batch: Batch) -> Result<(), JobError> {
+        let start = Instant::now();
+        self.records += batch.len() as u64;
+        self.batches += 1;
+        let mut core = self.core.lock();
+        core.push(i, batch)?;
+        std::mem::swap(&mut core.outbox, &mut self.outbox);
+        let letters = if core.letters.is_empty() { Vec::new() } else { std::mem::take(&mut core.letters) };
+        let done = core.inlets.get(i).is_some_and(|s| s.done);
+        drop(core);
+        self.shared.process.add_time(start.elapsed());
+        if done {
+            self.stop_sources_that_are_done();
+        }
+        self.post(letters)?;
+        self.deliver()
+    }
+
+    pub(super) fn stop_sources_that_are_done(&mut self) {
+        let done: Vec<bool> = self.core.lock().inlets.iter().map(|s| s.done).collect();
+        for (i, done) in done.into_iter().enumerate() {
+            if done {
+                self.stop_source(i);
+            }
+        }
+    }
+
+    pub(super) fn stop_source(&mut self, i: usize) {
+        let Some(inflow) = self.inflows.get_mut(i) else { return };
+        if inflow.stopping {
+            return;
+        }
+        inflow.stopping = true;
+        match &mut inflow.place {
+            SourcePlace::Here(stage) => stage.stop(),
+            SourcePlace::Away(thread) => {
+                // A thread that is gone already has ended.
+                let _ = thread.control.send(Control::Stop);
+            }
+            SourcePlace::Nowhere => {}
+        }
+    }
+}
