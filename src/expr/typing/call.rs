@@ -57,7 +57,7 @@ fn rounded(call: Expr, digits: Option<i64>) -> Typed {
         return cast_to(call, &DataType::Decimal { precision: whole + wanted, scale: wanted });
     }
     // One digit more: rounding 9.9 gives 10.
-    let precision = (whole + 1 + wanted).min(MAX_PRECISION).max(1);
+    let precision = (whole + 1 + wanted).clamp(1, MAX_PRECISION);
     match call {
         Expr::Call { function, args, .. } if wanted < scale => {
             bounded(Expr::Call { function, args, data_type: DataType::Decimal { precision, scale: wanted } })
