@@ -15,7 +15,7 @@ pub(super) fn clashes(
     dlq: Option<&str>,
 ) -> Vec<Diagnostic> {
     let mut read: Vec<(String, PathBuf)> = Vec::new();
-    let mut dead: Vec<PathBuf> = dlq.filter(|d| !d.is_empty()).and_then(|d| target(d)).into_iter().collect();
+    let mut dead: Vec<PathBuf> = dlq.filter(|d| !d.is_empty()).and_then(target).into_iter().collect();
     for (_, plan, _) in queries {
         let mut names = Vec::new();
         scans(plan, &mut names);

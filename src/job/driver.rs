@@ -296,7 +296,6 @@ impl Driver {
             std::thread::park_timeout(wait);
         }
     }
-
 }
 
 /// What came from a source.
