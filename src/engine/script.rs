@@ -406,9 +406,33 @@ impl Script<'_> {
             let span = outputs.first().map_or(Span::default(), |o| o.span);
             let plans = outputs.into_iter().map(|o| (o.sink, optimize(o.plan))).collect();
             let config = job_config(&settings, &job);
-            jobs.push(assemble(self.engine, lower(plans), config, &settings, span)?);
+            let job = assemble(self.engine, lower(plans), config, &settings, span)?;
+            refuse_shared_letters(&jobs, &job, span)?;
+            jobs.push(job);
         }
         Ok(Prepared::new(jobs, self.answers))
+    }
+}
+
+/// Two jobs that keep state can't share a dead letter file: on resume each would cut off the other's letters.
+fn refuse_shared_letters(
+    jobs: &[prepared::PendingJob],
+    job: &prepared::PendingJob,
+    span: Span,
+) -> Result<(), Failure> {
+    let files =
+        |j: &prepared::PendingJob| j.dead_letters.as_ref().map(|d| d.sink.files()).unwrap_or_default();
+    let mine = files(job);
+    let other = jobs.iter().find(|j| files(j).iter().any(|f| mine.contains(f)));
+    match other.filter(|_| job.config.state.is_some()) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!(
+                "jobs {} and {} keep state and would share a dead letter file; give each source its own dlq",
+                other.config.name, job.config.name
+            );
+            Err(Failure::Sql(vec![Diagnostic::new(message, span)]))
+        }
     }
 }
 
