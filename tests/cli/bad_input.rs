@@ -87,7 +87,7 @@ fn names_that_are_not_there() {
         ("DROP STREAM nowhere", &["nowhere"]),
     ];
     for (sql, parts) in cases {
-        place.run(&["sql", &from(sql)]).is_usage(parts);
+        place.run(&["sql", &from(sql)]).fails_as_usage(parts);
     }
 }
 
@@ -102,7 +102,7 @@ fn a_wrong_option_is_shown_where_it_stands_and_once() {
     // That `o` could not be declared is no second mistake.
     assert_eq!(ran.err.matches("o.sql:").count(), 1, "{}", ran.err);
     place.put("o.sql", text.replace("on_eror = 'skip'", "on_error = 'skipp'"));
-    place.run(&["check", "o.sql"]).is_usage(&["o.sql:4:3", "'skipp'", "skip, dlq"]);
+    place.run(&["check", "o.sql"]).fails_as_usage(&["o.sql:4:3", "'skipp'", "skip, dlq"]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_missing_file_is_told_once() {
     );
     let ran = place.run(&["check", "m.sql"]).gives(2).says(&["m.sql:1:", "can't open 'none.csv'"]);
     assert_eq!(ran.err.matches("can't open").count(), 1, "{}", ran.err);
-    place.run(&["sql", "SET mode = 'transactional'; SELECT 1"]).is_usage(&["not supported yet"]);
+    place.run(&["sql", "SET mode = 'transactional'; SELECT 1"]).fails_as_usage(&["not supported yet"]);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn files_that_are_no_files_of_rows() {
         ("SELECT * FROM 'no*.csv'", &["no*.csv"]),
     ];
     for (sql, parts) in cases {
-        place.run(&["sql", sql]).is_usage(parts);
+        place.run(&["sql", sql]).fails_as_usage(parts);
     }
     let declared =
         "CREATE STREAM e (a BIGINT) WITH (connector = 'file', path = 'empty.jsonl'); SELECT a FROM e";
@@ -161,8 +161,8 @@ fn places_that_can_not_be_written() {
     };
     sink("path = 'no/x.jsonl'").gives(1).says(&["sink t", "no/x.jsonl", "no directory 'no'"]);
     sink("path = 'dir', format = 'json'").gives(1).says(&["sink t", "dir", "directory"]);
-    sink("path = 'x.xyz'").is_usage(&["format"]);
-    sink("format = 'json'").is_usage(&["path"]);
+    sink("path = 'x.xyz'").fails_as_usage(&["format"]);
+    sink("format = 'json'").fails_as_usage(&["path"]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn limit_applies_to_the_query_whatever_it_holds() {
     let shown = place.run(&["sql", "SHOW SETTINGS", "--limit", "1"]).gives(0).out;
     assert!(shown.lines().count() > 10, "{shown}");
     // The places in errors are those of the text that was given.
-    place.run(&["sql", "SELECT nope", "--limit", "1"]).is_usage(&["query:1:8", "1 | SELECT nope\n"]);
+    place.run(&["sql", "SELECT nope", "--limit", "1"]).fails_as_usage(&["query:1:8", "1 | SELECT nope\n"]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn the_query_comes_from_stdin() {
     for args in [&["sql"][..], &["sql", "-"]] {
         assert_eq!(place.run_with_input(args, "SELECT 1 + 1 AS two;\n").gives(0).out, "{\"two\":2}\n");
     }
-    place.run(&["sql"]).is_usage(&["nothing to run"]);
+    place.run(&["sql"]).fails_as_usage(&["nothing to run"]);
 }
 
 #[test]

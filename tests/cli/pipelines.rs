@@ -35,9 +35,9 @@ fn variables_of_the_environment() {
     assert_eq!(place.get("other.jsonl").lines().count(), 1000);
     assert_eq!(place.get("big.csv").lines().count(), 1);
     place.put("v.sql", "SELECT 1 AS a\n, ${NOT_SET:?say which day} AS b");
-    place.run(&["run", "v.sql"]).is_usage(&["v.sql: line 2", "NOT_SET", "say which day"]);
+    place.run(&["run", "v.sql"]).fails_as_usage(&["v.sql: line 2", "NOT_SET", "say which day"]);
     place.put("v.sql", "SELECT ${NOT_SET} AS b");
-    place.run(&["check", "v.sql"]).is_usage(&["line 1", "NOT_SET", "is not set", ":-"]);
+    place.run(&["check", "v.sql"]).fails_as_usage(&["line 1", "NOT_SET", "is not set", ":-"]);
     place.put("v.sql", "SELECT '${A:-x}' AS b");
     assert_eq!(place.run_env(&["run", "v.sql", "-q"], &[("A", "y")]).gives(0).out, "{\"b\":\"y\"}\n");
 }
@@ -58,13 +58,15 @@ fn settings_from_the_text_the_flags_and_the_environment() {
     let text = "SET batch_rows = 14; SHOW SETTINGS";
     assert_eq!(value(&["run", "s.sql", "--set", "batch_rows=13"], &env, text), "14");
 
-    place.run(&["run", "s.sql", "--set", "bach_rows=1"]).is_usage(&["no setting 'bach_rows'", "batch_rows"]);
-    place.run(&["run", "s.sql", "--set", "batch_rows"]).is_usage(&["name=value"]);
-    place.run(&["run", "s.sql", "--set", "batch_rows=x"]).is_usage(&["'x'", "whole number"]);
-    place.run_env(&["run", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).is_usage(&["threads", "'x'"]);
-    place.run_env(&["check", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).is_usage(&["threads", "'x'"]);
+    place
+        .run(&["run", "s.sql", "--set", "bach_rows=1"])
+        .fails_as_usage(&["no setting 'bach_rows'", "batch_rows"]);
+    place.run(&["run", "s.sql", "--set", "batch_rows"]).fails_as_usage(&["name=value"]);
+    place.run(&["run", "s.sql", "--set", "batch_rows=x"]).fails_as_usage(&["'x'", "whole number"]);
+    place.run_env(&["run", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).fails_as_usage(&["threads", "'x'"]);
+    place.run_env(&["check", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).fails_as_usage(&["threads", "'x'"]);
     place.put("s.sql", "SET bach_rows = 1; SELECT 1");
-    place.run(&["run", "s.sql"]).is_usage(&["s.sql:1:", "bach_rows", "batch_rows"]);
+    place.run(&["run", "s.sql"]).fails_as_usage(&["s.sql:1:", "bach_rows", "batch_rows"]);
 }
 
 #[test]
@@ -85,8 +87,8 @@ fn check_gives_every_diagnostic_with_its_place() {
     for part in ["b.sql:1:8: ", "b.sql:2:8: ", "b.sql:3:1: ", "b.sql:4:13: ", "upper", "^"] {
         assert!(ran.err.contains(part), "{part} in {}", ran.err);
     }
-    place.run(&["run", "b.sql"]).is_usage(&["b.sql:4:13"]);
-    place.run(&["explain", "b.sql"]).is_usage(&["b.sql:4:13"]);
+    place.run(&["run", "b.sql"]).fails_as_usage(&["b.sql:4:13"]);
+    place.run(&["explain", "b.sql"]).fails_as_usage(&["b.sql:4:13"]);
 }
 
 #[test]
@@ -96,10 +98,10 @@ fn check_knows_what_only_a_job_knows() {
         "d.sql",
         format!("SELECT order_id FROM read_json('{}', on_error = 'dlq')", sample("orders.jsonl")),
     );
-    place.run(&["check", "d.sql"]).is_usage(&["dead letter queue", "dlq = 'bad.jsonl'"]);
+    place.run(&["check", "d.sql"]).fails_as_usage(&["dead letter queue", "dlq = 'bad.jsonl'"]);
     place.run(&["check", "d.sql", "--set", "dlq=bad.jsonl"]).gives(0);
     assert!(!place.path("bad.jsonl").exists());
-    place.run(&["check", "d.sql", "--set", "dlq=bad"]).is_usage(&["dlq = 'bad'", "path"]);
+    place.run(&["check", "d.sql", "--set", "dlq=bad"]).fails_as_usage(&["dlq = 'bad'", "path"]);
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn plans_in_every_stage_and_format() {
         let dot = place.run(&["explain", "two.sql", "--stage", stage, "--format", "dot"]).gives(0).out;
         assert!(dot.starts_with("digraph") && dot.trim_end().ends_with('}'), "{dot}");
     }
-    place.run(&["explain", "two.sql", "--stage", "phisical"]).is_usage(&["phisical", "physical"]);
+    place.run(&["explain", "two.sql", "--stage", "phisical"]).fails_as_usage(&["phisical", "physical"]);
     assert!(!place.path("ids.jsonl").exists());
 }
 
@@ -169,8 +171,8 @@ fn files_that_clash_are_refused_before_anything_is_written() {
     ];
     for (sql, message) in cases {
         place.put("c.sql", &sql);
-        place.run(&["check", "c.sql"]).is_usage(&[message]);
-        place.run(&["run", "c.sql"]).is_usage(&[message]);
+        place.run(&["check", "c.sql"]).fails_as_usage(&[message]);
+        place.run(&["run", "c.sql"]).fails_as_usage(&[message]);
         assert!(!dir.exists());
     }
     assert_eq!(place.get("in.jsonl"), "{\"a\":1}\n");
@@ -181,10 +183,10 @@ fn files_that_clash_are_refused_before_anything_is_written() {
 #[test]
 fn a_pipeline_that_can_not_be_read() {
     let place = Place::new();
-    place.run(&["run", "nope.sql"]).is_usage(&["nope.sql", "No such file"]);
-    place.run(&["run", "."]).is_usage(&["directory"]);
+    place.run(&["run", "nope.sql"]).fails_as_usage(&["nope.sql", "No such file"]);
+    place.run(&["run", "."]).fails_as_usage(&["directory"]);
     place.put("e.sql", "-- nothing\n");
-    place.run(&["run", "e.sql"]).is_usage(&["e.sql", "nothing to run"]);
+    place.run(&["run", "e.sql"]).fails_as_usage(&["e.sql", "nothing to run"]);
     place.put("e.sql", [b'S', 0xff]);
-    place.run(&["run", "e.sql"]).is_usage(&["e.sql", "UTF-8"]);
+    place.run(&["run", "e.sql"]).fails_as_usage(&["e.sql", "UTF-8"]);
 }

@@ -12,7 +12,7 @@ fn functions_with_signature_meaning_and_example() {
     assert!(count >= 120, "{count}");
     let one = place.run(&["functions", "UPPER"]).gives(0).out;
     assert!(one.starts_with("upper(") && one.contains('→'), "{one}");
-    place.run(&["functions", "uper"]).is_usage(&["no function 'uper'", "upper"]);
+    place.run(&["functions", "uper"]).fails_as_usage(&["no function 'uper'", "upper"]);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn connectors_with_their_options() {
     for option in ["path", "follow", "on_error", "format = 'csv'", "delimiter", "(required)"] {
         assert!(file.contains(option), "{option} in {file}");
     }
-    place.run(&["connectors", "fil"]).is_usage(&["no connector 'fil'", "file"]);
+    place.run(&["connectors", "fil"]).fails_as_usage(&["no connector 'fil'", "file"]);
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn generated_files_take_the_format_of_their_name() {
         place.run(&["generate", "clicks", "--rows", "2", "--format", "tsv"]).gives(0).out.lines().count(),
         3
     );
-    place.run(&["generate", "odrers"]).is_usage(&["error: 'preset' can't be 'odrers'", "orders"]);
+    place.run(&["generate", "odrers"]).fails_as_usage(&["error: 'preset' can't be 'odrers'", "orders"]);
     place
         .run(&["generate", "orders", "--format", "xml"])
-        .is_usage(&["error: there is no format 'xml'", "json"]);
+        .fails_as_usage(&["error: there is no format 'xml'", "json"]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn completion_scripts() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.run(&["completions", shell]).gives(0).out.contains("batch-rows"), "{shell}");
     }
-    place.run(&["completions", "tcsh"]).is_usage(&["tcsh", "bash"]);
+    place.run(&["completions", "tcsh"]).fails_as_usage(&["tcsh", "bash"]);
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn help_is_data_and_usage_errors_are_not() {
         assert_eq!(ran.err, "");
     }
     assert!(place.run(&["--version"]).gives(0).out.starts_with("millstream "));
-    place.run(&[]).is_usage(&["Usage"]);
-    place.run(&["sqll"]).is_usage(&["sqll", "similar", "sql"]);
-    place.run(&["sql", "SELECT 1", "--formt", "json"]).is_usage(&["--formt", "--format"]);
-    place.run(&["sql", "SELECT 1", "--format", "xml"]).is_usage(&["xml", "json"]);
-    place.run(&["run"]).is_usage(&["PIPELINE"]);
+    place.run(&[]).fails_as_usage(&["Usage"]);
+    place.run(&["sqll"]).fails_as_usage(&["sqll", "similar", "sql"]);
+    place.run(&["sql", "SELECT 1", "--formt", "json"]).fails_as_usage(&["--formt", "--format"]);
+    place.run(&["sql", "SELECT 1", "--format", "xml"]).fails_as_usage(&["xml", "json"]);
+    place.run(&["run"]).fails_as_usage(&["PIPELINE"]);
 }

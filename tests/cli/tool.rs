@@ -34,7 +34,7 @@ impl Ran {
     }
     /// A usage error: nothing on stdout, exit code 2.
     #[track_caller]
-    pub(crate) fn is_usage(self, parts: &[&str]) {
+    pub(crate) fn fails_as_usage(self, parts: &[&str]) {
         let ran = self.gives(2).says(parts);
         assert_eq!(ran.out, "");
     }
@@ -123,8 +123,8 @@ impl Running {
         let mut child = command.spawn().unwrap();
         // The command's copies of the pipes' ends go, so that only the child holds them.
         drop(command);
-        let out = child.stdout.take().map_or_else(|| pump(std::io::empty()), |p| pump(p));
-        let err = child.stderr.take().map_or_else(|| pump(std::io::empty()), |p| pump(p));
+        let out = child.stdout.take().map_or_else(|| pump(std::io::empty()), pump);
+        let err = child.stderr.take().map_or_else(|| pump(std::io::empty()), pump);
         Self { child, out, err, seen_out: String::new(), seen_err: String::new() }
     }
     /// Waits until stdout has given a line that holds `part`.

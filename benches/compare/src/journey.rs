@@ -282,7 +282,7 @@ mod tests {
         let bench = bench();
         let run = |i: usize| bench.run(STAGES[i], Cost::Cheap, 77 * 20).unwrap();
         let read: Vec<_> = (0..4)
-            .map(|i| run(i))
+            .map(run)
             .map(|s| (s.locks / s.batches, s.awaits.unwrap() / s.batches, s.deep_copies / s.batches))
             .collect();
         assert_eq!(read, [(79, 5, 3 * 77), (2, 5, 77), (2, 5, 0), (2, 4, 0)]);

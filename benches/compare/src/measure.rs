@@ -140,7 +140,7 @@ pub fn median(values: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let at = sorted.len() / 2;
     match (sorted.get(at), at.checked_sub(1).and_then(|b| sorted.get(b))) {
-        (Some(a), Some(b)) if sorted.len() % 2 == 0 => (a + b) / 2.0,
+        (Some(a), Some(b)) if sorted.len().is_multiple_of(2) => (a + b) / 2.0,
         (Some(a), _) => *a,
         _ => f64::NAN,
     }
