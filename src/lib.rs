@@ -1,4 +1,9 @@
 //! Streaming SQL for synchronous Rust: threads, bounded channels and shared records, no async runtime.
+//!
+//! Start at [`Engine`]: [`Engine::sql`] prepares a text, [`Prepared::start`] runs it on threads of its own,
+//! [`Prepared::stepping`] lets the caller drive it with its own clock. Records come and go through [`DataReader`] and
+//! [`DataWriter`]; [`connector::memory`] has ready-made ones for channels, vectors and iterators. For embedding, depend on the
+//! crate without default features: they are the command line and C code for compression.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -15,9 +15,10 @@ use crate::observe::{
 /// How a job is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Stop reading, finish what was read, flush, commit.
+    /// Stop reading, finish what was read, flush, commit. With a state directory the job may go on later from there: it
+    /// is marked finished only when its sources have ended.
     Drain,
-    /// As [`Drain`](Stop::Drain), but the job may go on later from its commit: it is not marked finished.
+    /// The same as [`Drain`](Stop::Drain) as long as no operator holds rows back; names the intention.
     Checkpoint,
     /// End at once, commit nothing.
     Abort,
