@@ -395,6 +395,7 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
                     home: 0,
                     now: 0,
                     done: false,
+                    watermark: None,
                 };
                 if n % 2 == 0 {
                     operator.process(InputId(n), batch, &mut out);

@@ -22,6 +22,7 @@
 //! - AND, OR, CASE and COALESCE evaluate left to right and only what is needed, also when constants are folded;
 //! - expressions are at most 200 levels deep; regular expressions are those of the `regex` crate (no back references).
 
+mod aggregate;
 mod bound;
 mod display;
 mod fold;
@@ -34,6 +35,9 @@ pub mod typing;
 mod value;
 mod walk;
 
+pub use aggregate::{
+    Accumulator, AggregateCall, AggregateFunction, AggregateInput, AggregateProgram, AggregateState, Retraction, SortKey,
+};
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
 pub use fold::fold;
 pub use function::{Arity, EvalContext, EvalFn, FunctionRegistry, FunctionSpec, ReturnType, Volatility};

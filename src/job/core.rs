@@ -35,6 +35,9 @@ pub(super) struct NodeSlot {
     counters: OperatorCounters,
     home: u16,
     open_inputs: usize,
+    /// The watermark of each input, and the one handed on: the least of them.
+    watermarks: Vec<i64>,
+    watermark: i64,
     done: bool,
     routed: u64,
     emitted: u64,
@@ -59,6 +62,8 @@ impl NodeSlot {
             counters: OperatorCounters::default(),
             home,
             open_inputs: inputs,
+            watermarks: vec![i64::MIN; inputs],
+            watermark: i64::MIN,
             done: false,
             routed: 0,
             emitted: 0,
@@ -192,14 +197,52 @@ impl Core {
     fn end_of(&mut self, of: InputRef) -> Result<(), JobError> {
         for target in self.targets(of).to_vec() {
             let Target::Node { node, input } = target else { continue };
+            self.raise(node, input, i64::MAX)?;
             self.run(node, |op, out| op.on_end(InputId(input), out))?;
             let Some(slot) = self.nodes.get_mut(node) else { continue };
             slot.open_inputs = slot.open_inputs.saturating_sub(1);
             if slot.open_inputs == 0 {
                 self.end_of(InputRef::Node(node))?;
+            } else {
+                self.hand_on(node)?;
             }
         }
         Ok(())
+    }
+
+    /// The watermark of what `of` delivers rose.
+    fn advance(&mut self, of: InputRef, micros: i64) -> Result<(), JobError> {
+        for at in 0..self.targets(of).len() {
+            if let Some(&Target::Node { node, input }) = self.targets(of).get(at) {
+                self.raise(node, input, micros)?;
+                self.hand_on(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells an operator that the watermark of an input rose; it never goes back.
+    fn raise(&mut self, node: usize, input: usize, micros: i64) -> Result<(), JobError> {
+        let Some(known) = self.nodes.get_mut(node).and_then(|s| s.watermarks.get_mut(input)) else {
+            return Ok(());
+        };
+        if micros <= *known {
+            return Ok(());
+        }
+        *known = micros;
+        self.run(node, |op, out| op.on_watermark(InputId(input), micros, out))
+    }
+
+    /// Hands on the least watermark of an operator's inputs if it rose. The end (+∞) travels with `end_of`, behind what
+    /// operators emit when their last input ends.
+    fn hand_on(&mut self, node: usize) -> Result<(), JobError> {
+        let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
+        let least = slot.watermarks.iter().copied().min().unwrap_or(i64::MIN);
+        if least <= slot.watermark || least == i64::MAX {
+            return Ok(());
+        }
+        slot.watermark = least;
+        self.advance(InputRef::Node(node), least)
     }
 
     fn route(&mut self, from: InputRef, mut batch: Batch) -> Result<(), JobError> {
@@ -272,8 +315,10 @@ impl Core {
             home: slot.home,
             now: self.now,
             done: false,
+            watermark: None,
         };
         work(&mut *slot.operator, &mut out);
+        let watermark = out.watermark;
         if out.done && !slot.done {
             slot.done = true;
             self.spread_done();
@@ -290,7 +335,10 @@ impl Core {
         if let Some(slot) = self.nodes.get_mut(node) {
             (slot.batches, slot.rejects) = (batches, rejects);
         }
-        Ok(())
+        match watermark {
+            Some(micros) => self.advance(InputRef::Node(node), micros),
+            None => Ok(()),
+        }
     }
 
     /// A node whose every user is done is done; so is a source.

@@ -40,8 +40,10 @@ pub struct OperatorCounters {
     pub fanned_out: u64,
     /// Records that a WHERE dropped.
     pub filtered: u64,
-    /// Records that ended here on purpose (past LIMIT, an empty array under UNNEST).
+    /// Records that ended here on purpose (taken into state, past LIMIT, an empty array under UNNEST).
     pub absorbed: u64,
+    /// Records that came behind the watermark and counted in no window.
+    pub late: u64,
     /// Records handed to the error policy.
     pub rejected: u64,
 }
@@ -74,6 +76,8 @@ pub struct Output<'a> {
     pub now: i64,
     /// Set by an operator that needs no more input (LIMIT reached).
     pub done: bool,
+    /// Set by an operator that makes the watermark of a stream: handed on behind what it emits.
+    pub watermark: Option<i64>,
 }
 
 impl Output<'_> {
@@ -97,9 +101,15 @@ pub trait Operator: Send {
         self.process(input, copy, out);
     }
 
-    /// The watermark of an input rose to `micros`. The processor forwards it afterwards.
+    /// The watermark of an input rose to `micros`; `i64::MAX` when the input has ended. Afterwards the processor forwards the
+    /// least watermark of all inputs, behind what this call emits.
     fn on_watermark(&mut self, input: InputId, micros: i64, out: &mut Output<'_>) {
         let _ = (input, micros, out);
+    }
+
+    /// When [`on_timer`](Self::on_timer) is to be called, µs on the job's clock; asked after each call of another method.
+    fn next_timer(&self) -> Option<i64> {
+        None
     }
 
     /// A time asked for has come. Stateless operators have none.

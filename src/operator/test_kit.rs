@@ -46,6 +46,7 @@ impl Bench {
             home: 0,
             now: 0,
             done: self.done,
+            watermark: None,
         };
         work(&mut out);
         self.done = out.done;

@@ -7,6 +7,7 @@ mod logical;
 mod lower;
 mod physical;
 mod rules;
+mod stateful;
 pub(crate) mod walk;
 
 pub use explain::{ExplainFormat, ExplainStage, explain};
@@ -17,3 +18,7 @@ pub use physical::{
     SourceSpec, UnnestSpec,
 };
 pub use rules::optimize;
+pub use stateful::{
+    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec, WatermarkSpec, WindowKind,
+    WindowSpec, WindowTableSpec,
+};

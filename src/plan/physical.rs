@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::expr::{Expr, SystemColumn};
+use super::{
+    AggregateSpec, OverFunction, OverSpec, SortSpec, TopNSpec, WatermarkSpec, WindowSpec, WindowTableSpec,
+};
+use crate::expr::{AggregateCall, Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
 
 /// What feeds a node or a sink.
@@ -85,6 +88,40 @@ pub enum OperatorSpec {
         /// Shape of the output.
         schema: Arc<Schema>,
     },
+    /// WATERMARK FOR.
+    Watermark(WatermarkSpec),
+    /// GROUP BY, windows, DISTINCT.
+    Aggregate(Box<AggregateSpec>),
+    /// TUMBLE, HOP, CUMULATE in FROM, where no GROUP BY takes them up.
+    WindowTable(WindowTableSpec),
+    /// Calls OVER.
+    Over(Box<OverSpec>),
+    /// ROW_NUMBER() <= n, ORDER BY … LIMIT.
+    TopN(TopNSpec),
+    /// ORDER BY.
+    Sort(SortSpec),
+}
+
+/// The expressions of an aggregate call.
+fn call_exprs(call: &AggregateCall) -> impl Iterator<Item = &Expr> {
+    call.args.iter().chain(&call.filter).chain(call.order_by.iter().map(|k| &k.expr))
+}
+
+/// The expressions of a call OVER.
+fn over_exprs(function: &OverFunction) -> Vec<&Expr> {
+    match function {
+        OverFunction::Aggregate(call) => call_exprs(call).collect(),
+        OverFunction::RowNumber
+        | OverFunction::Rank
+        | OverFunction::DenseRank
+        | OverFunction::PercentRank
+        | OverFunction::CumeDist => Vec::new(),
+        OverFunction::Ntile(e) | OverFunction::FirstValue(e) | OverFunction::LastValue(e) => vec![e],
+        OverFunction::Lag { expr, offset, default } | OverFunction::Lead { expr, offset, default } => {
+            [expr, offset].into_iter().chain(default).collect()
+        }
+        OverFunction::NthValue { expr, n } => vec![expr, n],
+    }
 }
 
 impl OperatorSpec {
@@ -99,16 +136,32 @@ impl OperatorSpec {
             OperatorSpec::Unnest(_) => "unnest",
             OperatorSpec::Limit(_) => "limit",
             OperatorSpec::Union { .. } => "union",
+            OperatorSpec::Watermark(_) => "watermark",
+            OperatorSpec::Aggregate(spec) if spec.calls.is_empty() && spec.window.is_none() => "distinct",
+            OperatorSpec::Aggregate(_) => "aggregate",
+            OperatorSpec::WindowTable(_) => "window",
+            OperatorSpec::Over(_) => "over",
+            OperatorSpec::TopN(_) => "top_n",
+            OperatorSpec::Sort(_) => "sort",
         }
     }
 
     /// What it keeps between batches, for how long, how much at most: the contract that the running operator gives.
     pub fn state(&self) -> &'static str {
         match self {
-            OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) | OperatorSpec::Union { .. } => {
-                "stateless"
-            }
+            OperatorSpec::FilterProject(_)
+            | OperatorSpec::Unnest(_)
+            | OperatorSpec::Union { .. }
+            | OperatorSpec::WindowTable(_) => "stateless",
             OperatorSpec::Limit(_) => "rows still to skip and to pass, for the job's life, 24 bytes",
+            OperatorSpec::Watermark(_) => "one watermark for each partition, for the job's life, 32 bytes each",
+            OperatorSpec::Aggregate(spec) => match &spec.window {
+                Some(_) => "groups of open windows, until the watermark closes them",
+                None => "one entry for each group, for the job's life, unbounded",
+            },
+            OperatorSpec::Over(_) => "rows of each partition that a frame may still reach",
+            OperatorSpec::TopN(_) => "the first rows of each partition, for the job's life",
+            OperatorSpec::Sort(_) => "all rows, until the end of the input, unbounded",
         }
     }
 
@@ -124,6 +177,20 @@ impl OperatorSpec {
             }
             OperatorSpec::Unnest(spec) => vec![&spec.expr],
             OperatorSpec::Limit(_) | OperatorSpec::Union { .. } => Vec::new(),
+            OperatorSpec::Watermark(spec) => vec![&spec.time, &spec.watermark],
+            OperatorSpec::Aggregate(spec) => {
+                let window = spec.window.iter().map(|w: &WindowSpec| &w.time);
+                spec.keys.iter().chain(window).chain(spec.calls.iter().flat_map(call_exprs)).collect()
+            }
+            OperatorSpec::WindowTable(spec) => vec![&spec.window.time],
+            OperatorSpec::Over(spec) => {
+                let keys = spec.order_by.iter().map(|k| &k.expr);
+                spec.partition_by.iter().chain(keys).chain(spec.calls.iter().flat_map(over_exprs)).collect()
+            }
+            OperatorSpec::TopN(spec) => {
+                spec.partition_by.iter().chain(spec.order_by.iter().map(|k| &k.expr)).collect()
+            }
+            OperatorSpec::Sort(spec) => spec.order_by.iter().map(|k| &k.expr).collect(),
         }
     }
 }
@@ -172,6 +239,12 @@ impl JobPlan {
                     OperatorSpec::FilterProject(spec) => Some(&spec.schema),
                     OperatorSpec::Unnest(spec) => Some(&spec.schema),
                     OperatorSpec::Union { schema } => Some(schema),
+                    OperatorSpec::Watermark(spec) => Some(&spec.schema),
+                    OperatorSpec::Aggregate(spec) => Some(&spec.schema),
+                    OperatorSpec::WindowTable(spec) => Some(&spec.schema),
+                    OperatorSpec::Over(spec) => Some(&spec.schema),
+                    OperatorSpec::TopN(spec) => Some(&spec.schema),
+                    OperatorSpec::Sort(spec) => Some(&spec.schema),
                     OperatorSpec::Limit(_) => match node.inputs.first()? {
                         // Inputs are earlier nodes, so this ends.
                         InputRef::Node(n) if *n >= i => None,

@@ -43,6 +43,9 @@ struct Envelope {
 const NO_TIME: i64 = i64::MIN;
 const NO_OFFSET: i64 = -1;
 
+// With the two counts of its `Arc` a record is a cache line and a half.
+const _: () = assert!(size_of::<StreamRecord>() == 80);
+
 /// One row and its metadata.
 ///
 /// The storage of a record outlives its content: when a spent batch is recycled, a reader
@@ -57,9 +60,11 @@ pub struct StreamRecord {
     /// contended reference counts.
     other_schema: Option<Arc<Schema>>,
     /// At least `schema.len()` slots; those beyond keep their buffers for the next round.
-    slots: Vec<FieldValue>,
+    slots: Box<[FieldValue]>,
     timestamp: i64,
     event_time: i64,
+    /// The watermark of the stream just before this record: rows are judged late one by one, never per batch.
+    watermark: i64,
     offset: i64,
     partition: i32,
     kind: RowKind,
@@ -82,9 +87,10 @@ impl Clone for StreamRecord {
         Self {
             schema: self.schema.clone(),
             other_schema: None,
-            slots: self.values().to_vec(),
+            slots: self.values().into(),
             timestamp: self.timestamp,
             event_time: self.event_time,
+            watermark: self.watermark,
             offset: self.offset,
             partition: self.partition,
             kind: self.kind,
@@ -96,13 +102,14 @@ impl Clone for StreamRecord {
 impl StreamRecord {
     /// A record of that shape with all values NULL.
     pub fn new(schema: Arc<Schema>) -> Self {
-        let slots = vec![FieldValue::Null; schema.len()];
+        let slots = vec![FieldValue::Null; schema.len()].into_boxed_slice();
         Self {
             schema,
             other_schema: None,
             slots,
             timestamp: NO_TIME,
             event_time: NO_TIME,
+            watermark: NO_TIME,
             offset: NO_OFFSET,
             partition: 0,
             kind: RowKind::Insert,
@@ -164,7 +171,9 @@ impl StreamRecord {
             other => *other = Some(std::mem::replace(&mut self.schema, schema.clone())),
         }
         if self.slots.len() < self.schema.len() {
-            self.slots.resize(self.schema.len(), FieldValue::Null);
+            let mut slots = std::mem::take(&mut self.slots).into_vec();
+            slots.resize(self.schema.len(), FieldValue::Null);
+            self.slots = slots.into_boxed_slice();
         }
     }
 
@@ -175,6 +184,7 @@ impl StreamRecord {
         self.reshape(schema);
         self.timestamp = NO_TIME;
         self.event_time = NO_TIME;
+        self.watermark = NO_TIME;
         self.offset = NO_OFFSET;
         self.partition = 0;
         self.kind = RowKind::Insert;
@@ -190,10 +200,11 @@ impl StreamRecord {
         self.values_mut().fill(FieldValue::Null);
     }
 
-    /// Copies offset, partition, times, kind, topic, key and headers from `other`.
+    /// Copies offset, partition, times, watermark, kind, topic, key and headers from `other`.
     pub fn copy_metadata(&mut self, other: &StreamRecord) {
         self.timestamp = other.timestamp;
         self.event_time = other.event_time;
+        self.watermark = other.watermark;
         self.offset = other.offset;
         self.partition = other.partition;
         self.kind = other.kind;
@@ -219,6 +230,17 @@ impl StreamRecord {
     /// Sets [`event_time`](Self::event_time).
     pub fn set_event_time(&mut self, micros: Option<i64>) {
         self.event_time = micros.unwrap_or(NO_TIME);
+    }
+    /// The watermark of the stream just before this record, µs since the Unix epoch; `i64::MIN` before the first one and
+    /// in streams that declare none.
+    #[inline]
+    pub fn watermark(&self) -> i64 {
+        self.watermark
+    }
+    /// Sets [`watermark`](Self::watermark).
+    #[inline]
+    pub fn set_watermark(&mut self, micros: i64) {
+        self.watermark = micros;
     }
     /// Where the record stood in its partition: byte offset of its first byte in a file, offset
     /// in a Kafka partition, count in other sources.
@@ -284,7 +306,7 @@ impl StreamRecord {
     pub fn footprint(&self) -> usize {
         size_of::<Self>()
             + 16
-            + self.slots.capacity() * size_of::<FieldValue>()
+            + self.slots.len() * size_of::<FieldValue>()
             + self.slots.iter().map(FieldValue::heap_bytes).sum::<usize>()
             + self.envelope.as_ref().map_or(0, |e| size_of::<Envelope>() + e.headers.heap_bytes())
     }
@@ -344,10 +366,12 @@ mod tests {
         r.set_topic(Some("t".into()));
         r.set_offset(Some(7));
         r.set_event_time(Some(1));
+        r.set_watermark(1);
         r.set_kind(RowKind::Delete);
         r.recycle(&schema);
         r.clear_values();
         assert_eq!(r, StreamRecord::new(schema));
         assert!(r.topic().is_none() && r.offset().is_none() && r.event_time().is_none());
+        assert_eq!(r.watermark(), i64::MIN);
     }
 }

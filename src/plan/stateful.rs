@@ -1,0 +1,219 @@
+//! Operators that keep state, as data: watermarks, groups, windows, OVER, top-N, sorting.
+//!
+//! Durations are µs, times µs since the Unix epoch. Expressions refer to the operator's input.
+
+use std::sync::Arc;
+
+use crate::expr::{AggregateCall, Expr, SortKey};
+use crate::record::Schema;
+
+/// Sets event time and watermark of each record of a stream that declares WATERMARK FOR.
+///
+/// The watermark is the maximum of `watermark` over the records so far, for each partition, and the minimum over
+/// partitions; each record carries the one that held just before it
+/// ([`StreamRecord::watermark`](crate::record::StreamRecord::watermark)), so that lateness does not depend on
+/// batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatermarkSpec {
+    /// The event time, a TIMESTAMP; NULL leaves the record without one and the watermark alone.
+    pub time: Expr,
+    /// The expression of WATERMARK FOR … AS, a TIMESTAMP.
+    pub watermark: Expr,
+    /// A record whose event time is further ahead of the clock is rejected and does not move the watermark.
+    pub max_future_skew: Option<i64>,
+    /// A partition that is silent for so long (by the job's clock) is left out of the minimum.
+    pub idle_timeout: Option<i64>,
+    /// Shape of the output: that of the input.
+    pub schema: Arc<Schema>,
+}
+
+/// How records are assigned to windows. Windows are `[start, end)`, aligned to the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// One window per record.
+    Tumble {
+        /// Length.
+        size: i64,
+    },
+    /// Every window of length `size` that begins at a multiple of `slide` and holds the record.
+    Hop {
+        /// Distance of the starts.
+        slide: i64,
+        /// Length; need not be a multiple of `slide`, may be smaller.
+        size: i64,
+    },
+    /// Windows that begin at multiples of `size` and end after each `step`, until `size` is reached.
+    Cumulate {
+        /// Growth; divides `size`.
+        step: i64,
+        /// Greatest length.
+        size: i64,
+    },
+    /// Per key: records less than `gap` apart belong together; the window ends `gap` after its last record.
+    Session {
+        /// Least distance between two sessions.
+        gap: i64,
+    },
+}
+
+/// What happens to records that are behind the watermark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// A window fires once, at end + lateness; later records are counted.
+    #[default]
+    Drop,
+    /// The same, and later records go to the dead letter queue.
+    DeadLetter,
+    /// A window fires at its end, then corrections follow until end + lateness.
+    Update,
+}
+
+/// The window of an aggregation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowSpec {
+    /// How records are assigned.
+    pub kind: WindowKind,
+    /// The time of a record, a TIMESTAMP; NULL is a record error.
+    pub time: Expr,
+    /// Allowed lateness.
+    pub lateness: i64,
+    /// What happens beyond.
+    pub late: LatePolicy,
+    /// Whether the input has a watermark. Without one all windows fire at the end of the (bounded) input.
+    pub has_watermark: bool,
+}
+
+/// When results are emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Once, when they are final.
+    Final,
+    /// Each touched group when a batch is done.
+    Changes,
+    /// Each touched group after each record (`emit_every = 'record'`).
+    EveryChange,
+}
+
+/// GROUP BY, with or without a window; SELECT DISTINCT, which has no calls.
+///
+/// Output columns: keys, `window_start` and `window_end` if there is a window, results of the calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AggregateSpec {
+    /// Grouping expressions; none = one global group, which exists without rows too (not in windows).
+    pub keys: Vec<Expr>,
+    /// GROUPING SETS: for each set, which keys count (the others are NULL in the output). Empty = one set of all keys.
+    pub grouping_sets: Vec<Vec<usize>>,
+    /// The window.
+    pub window: Option<WindowSpec>,
+    /// Calls.
+    pub calls: Vec<AggregateCall>,
+    /// When results are emitted.
+    pub emit: Emit,
+    /// Whether the input may hold update-before and delete rows.
+    pub retracts: bool,
+    /// Shape of the output.
+    pub schema: Arc<Schema>,
+}
+
+/// Adds `window_start` and `window_end` to each record, once for each window that it belongs to. Not for sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowTableSpec {
+    /// The window.
+    pub window: WindowSpec,
+    /// Input columns, then the two.
+    pub schema: Arc<Schema>,
+}
+
+/// One end of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameBound {
+    /// UNBOUNDED PRECEDING.
+    UnboundedPreceding,
+    /// n PRECEDING: rows, or for RANGE units of the ORDER BY key (µs for times).
+    Preceding(i64),
+    /// CURRENT ROW (for RANGE with its peers).
+    CurrentRow,
+    /// n FOLLOWING.
+    Following(i64),
+    /// UNBOUNDED FOLLOWING.
+    UnboundedFollowing,
+}
+
+/// Which rows a call OVER sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// ROWS; else RANGE.
+    pub rows: bool,
+    /// First row.
+    pub start: FrameBound,
+    /// Last row.
+    pub end: FrameBound,
+}
+
+/// A function called OVER.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum OverFunction {
+    Aggregate(AggregateCall),
+    RowNumber,
+    Rank,
+    DenseRank,
+    PercentRank,
+    CumeDist,
+    Ntile(Expr),
+    Lag { expr: Expr, offset: Expr, default: Option<Expr> },
+    Lead { expr: Expr, offset: Expr, default: Option<Expr> },
+    FirstValue(Expr),
+    LastValue(Expr),
+    NthValue { expr: Expr, n: Expr },
+}
+
+/// Calls that share one window definition. Output: the input's columns, then one for each call; one row a row.
+///
+/// Where the first ORDER BY key is the event time and the frame does not look ahead, rows are emitted in time order as
+/// the watermark passes them (`streaming`); else the input is bounded, and rows are emitted at its end, in input order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OverSpec {
+    /// PARTITION BY.
+    pub partition_by: Vec<Expr>,
+    /// ORDER BY.
+    pub order_by: Vec<SortKey>,
+    /// Frame.
+    pub frame: Frame,
+    /// Calls.
+    pub calls: Vec<OverFunction>,
+    /// Whether rows are emitted as the watermark passes them.
+    pub streaming: bool,
+    /// Shape of the output.
+    pub schema: Arc<Schema>,
+}
+
+/// The first rows by rank: `ROW_NUMBER() OVER (…) <= n`, or ORDER BY … LIMIT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopNSpec {
+    /// PARTITION BY; none = over everything.
+    pub partition_by: Vec<Expr>,
+    /// ORDER BY; ties by arrival.
+    pub order_by: Vec<SortKey>,
+    /// Ranks kept: `offset + 1 ..= offset + limit`.
+    pub limit: u64,
+    /// Ranks left out at the top.
+    pub offset: u64,
+    /// Whether the rank (BIGINT, from 1) is the last output column.
+    pub with_rank: bool,
+    /// When results are emitted; `Final` = at the end of the bounded input, sorted by partition's first arrival and rank.
+    pub emit: Emit,
+    /// Whether the input may hold update-before and delete rows.
+    pub retracts: bool,
+    /// Shape of the output.
+    pub schema: Arc<Schema>,
+}
+
+/// ORDER BY without LIMIT over bounded input: all rows at the end. Ties keep their order of arrival.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SortSpec {
+    /// ORDER BY.
+    pub order_by: Vec<SortKey>,
+    /// Shape of the output: that of the input.
+    pub schema: Arc<Schema>,
+}
