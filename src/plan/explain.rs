@@ -351,6 +351,9 @@ fn operator_text(operator: &OperatorSpec, input: Option<&Schema>) -> Vec<(&'stat
         OperatorSpec::Unnest(spec) => unnest_text(&spec.expr, spec.outer, spec.with_ordinality),
         OperatorSpec::Limit(spec) => limit_text(spec.count, spec.offset),
         OperatorSpec::Union { .. } => Vec::new(),
-        other => vec![("reads", none_or(other.exprs().iter().map(|e| e.to_string()).collect::<Vec<_>>().join(", ")))],
+        other => vec![(
+            "reads",
+            none_or(other.exprs().iter().map(|e| e.to_string()).collect::<Vec<_>>().join(", ")),
+        )],
     }
 }

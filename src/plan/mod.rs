@@ -19,6 +19,6 @@ pub use physical::{
 };
 pub use rules::optimize;
 pub use stateful::{
-    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec, WatermarkSpec, WindowKind,
-    WindowSpec, WindowTableSpec,
+    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec,
+    WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
 };

@@ -154,7 +154,9 @@ impl OperatorSpec {
             | OperatorSpec::Union { .. }
             | OperatorSpec::WindowTable(_) => "stateless",
             OperatorSpec::Limit(_) => "rows still to skip and to pass, for the job's life, 24 bytes",
-            OperatorSpec::Watermark(_) => "one watermark for each partition, for the job's life, 32 bytes each",
+            OperatorSpec::Watermark(_) => {
+                "one watermark for each partition, for the job's life, 32 bytes each"
+            }
             OperatorSpec::Aggregate(spec) => match &spec.window {
                 Some(_) => "groups of open windows, until the watermark closes them",
                 None => "one entry for each group, for the job's life, unbounded",

@@ -27,7 +27,12 @@ impl AggregateProgram {
     pub fn compile(call: &AggregateCall, retracts: bool) -> Self {
         Self {
             call: call.clone(),
-            args: call.args.iter().chain(call.order_by.iter().map(|k| &k.expr)).map(Program::compile).collect(),
+            args: call
+                .args
+                .iter()
+                .chain(call.order_by.iter().map(|k| &k.expr))
+                .map(Program::compile)
+                .collect(),
             filter: call.filter.as_ref().map(Program::compile),
             keeps_values: retracts,
         }
@@ -43,11 +48,7 @@ impl AggregateProgram {
     ///
     /// # Errors
     /// The record's error; no accumulator has changed.
-    pub fn evaluate<'a>(
-        &'a self,
-        ctx: &EvalContext<'a>,
-        into: &mut AggregateInput<'a>,
-    ) -> EvalResult<()> {
+    pub fn evaluate<'a>(&'a self, ctx: &EvalContext<'a>, into: &mut AggregateInput<'a>) -> EvalResult<()> {
         into.args.clear();
         into.counts = match &self.filter {
             None => true,
