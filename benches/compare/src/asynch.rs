@@ -179,6 +179,7 @@ impl Operators {
             workers: &self.workers,
             now: 0,
             done: false,
+            watermark: None,
         };
         operator.process(InputId(0), batch, &mut out);
         match rejects.pop() {
