@@ -106,6 +106,8 @@ pub struct JobConfig {
     pub shutdown_deadline: Duration,
     /// The only source of time.
     pub clock: Clock,
+    /// What the spans of the statistics and of `auto` are measured with: the system's clock, if a test does not move one by hand.
+    pub stopwatch: Clock,
 }
 
 impl Default for JobConfig {
@@ -134,6 +136,7 @@ impl Default for JobConfig {
             stall_warning: Duration::from_secs(10),
             shutdown_deadline: Duration::from_secs(10),
             clock: Clock::System,
+            stopwatch: Clock::System,
         }
     }
 }

@@ -106,7 +106,6 @@ pub(super) struct Core {
     on_error: OnError,
     budget: Arc<ErrorBudget>,
     tracer: Option<Tracer>,
-    clock: crate::record::Clock,
     now: i64,
     /// The source whose records are being processed.
     source: usize,
@@ -136,18 +135,17 @@ impl Core {
             on_error: config.on_error,
             budget,
             tracer: Tracer::for_mode(config.trace),
-            clock: config.clock.clone(),
             now: 0,
             source: 0,
         }
     }
 
-    /// Runs a batch of a source through everything that it feeds.
-    pub(super) fn push(&mut self, source: usize, batch: Batch) -> Result<(), JobError> {
+    /// Runs a batch of a source through everything that it feeds. `now`: wall time, µs since the Unix epoch.
+    pub(super) fn push(&mut self, source: usize, batch: Batch, now: i64) -> Result<(), JobError> {
         let copies = crate::record::deep_copies_on_this_thread();
         self.lock_acquisitions += 1;
         self.batches += 1;
-        self.now = self.clock.now_micros();
+        self.now = now;
         self.source = source;
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
@@ -181,8 +179,8 @@ impl Core {
     }
 
     /// A source has ended: its nodes emit what they hold back.
-    pub(super) fn end(&mut self, source: usize) -> Result<(), JobError> {
-        self.now = self.clock.now_micros();
+    pub(super) fn end(&mut self, source: usize, now: i64) -> Result<(), JobError> {
+        self.now = now;
         self.source = source;
         self.end_of(InputRef::Source(source))
     }

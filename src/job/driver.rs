@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::commit::Commits;
 use super::core::Core;
 use super::edge::{Closed, TICK};
+use super::laps::Laps;
 use super::message::{Message, Parcel};
 use super::placement::{Autopilot, Costs, Placement};
 use super::policy::ErrorBudget;
@@ -23,7 +24,7 @@ use super::{DeadLetter, JobConfig, JobError, dead_letter_schema};
 use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
-use crate::record::{Batch, Pools, Position, Schema};
+use crate::record::{Batch, Clock, Pools, Position, Schema};
 use crate::state::{Checkpoint, StateDir};
 
 /// What one round did.
@@ -103,7 +104,8 @@ pub(super) struct Driver {
     base: Costs,
     records: u64,
     batches: u64,
-    started: Instant,
+    laps: Laps,
+    wall: WallClock,
     outbox: Vec<(usize, Parcel)>,
     turn: usize,
     natural_end: bool,
@@ -180,7 +182,8 @@ impl Driver {
             base: Costs::default(),
             records: 0,
             batches: 0,
-            started: Instant::now(),
+            laps: Laps::start(config.stopwatch.clone(), shared.account("ms-process")),
+            wall: WallClock::default(),
             outbox: Vec::new(),
             turn: 0,
             natural_end: true,
@@ -198,9 +201,41 @@ impl Driver {
 
     /// Lets measurements decide from now on.
     pub(super) fn use_autopilot(&mut self) {
-        let now = self.started.elapsed();
+        let now = self.elapsed();
         self.autopilot =
             Some(Autopilot::new(self.inflows.len(), self.outflows.len(), self.config.threads, now));
+    }
+
+    /// The thread that will call [`round`](Self::round) is ready.
+    pub(super) fn begin(&mut self) {
+        self.laps.restart();
+    }
+
+    /// The caller did something else since the last round.
+    pub(super) fn resume(&mut self) {
+        self.laps.idle();
+    }
+
+    /// The time, as of the last boundary between two stages.
+    pub(super) fn now(&self) -> Instant {
+        self.laps.now()
+    }
+
+    /// The same since the job's start.
+    fn elapsed(&self) -> Duration {
+        self.laps.now().saturating_duration_since(self.shared.started)
+    }
+
+    /// Sleeps. `until`: to a set time, not for input.
+    pub(super) fn nap(&mut self, how_long: Duration, until: bool) {
+        std::thread::park_timeout(how_long);
+        if self.sinks_paused().is_some() {
+            self.laps.blocked();
+        } else if until {
+            self.laps.idle();
+        } else {
+            self.laps.waited();
+        }
     }
 
     /// One round. `wait` bounds the time to wait for input; zero never waits.
@@ -278,7 +313,7 @@ impl Driver {
     }
 
     /// Waits until a source on a thread has something, at most `wait`.
-    fn wait_for_any(&self, wait: Duration) {
+    fn wait_for_any(&mut self, wait: Duration) {
         let mut select = Select::new();
         let mut waiting = 0;
         for inflow in &self.inflows {
@@ -295,6 +330,30 @@ impl Driver {
         } else {
             std::thread::park_timeout(wait);
         }
+        self.laps.waited();
+    }
+}
+
+/// Wall time once a round without a look at the clock: the span since a look at most a second ago is added to it.
+#[derive(Debug, Default)]
+struct WallClock {
+    base: Option<(Instant, i64)>,
+}
+
+impl WallClock {
+    fn at(&mut self, now: Instant, config: &JobConfig) -> i64 {
+        if !matches!((&config.clock, &config.stopwatch), (Clock::System, Clock::System)) {
+            return config.clock.now_micros();
+        }
+        if let Some((at, micros)) = self.base {
+            let since = now.saturating_duration_since(at);
+            if since < Duration::from_secs(1) {
+                return micros + since.as_micros() as i64;
+            }
+        }
+        let micros = config.clock.now_micros();
+        self.base = Some((now, micros));
+        micros
     }
 }
 

@@ -61,15 +61,15 @@ pub(super) fn edge(batches: usize, bytes: usize) -> (EdgeSender, EdgeReceiver) {
 }
 
 impl EdgeSender {
-    /// Sends, waiting for room. Returns how long it had to wait. `tick` is called about every [`TICK`] of waiting with the
+    /// Sends, waiting for room. Returns whether it had to wait. `tick` is called about every [`TICK`] of waiting with the
     /// time waited so far; `false` gives up.
     pub(super) fn send(
         &self,
         message: Message,
         mut tick: impl FnMut(Duration) -> bool,
-    ) -> Result<Duration, Closed> {
+    ) -> Result<bool, Closed> {
         let bytes = message.bytes();
-        let mut waited = Duration::ZERO;
+        let mut waited = None;
         if bytes > 0 && !self.credits.fits(bytes) {
             let start = Instant::now();
             while !self.credits.wait(bytes) {
@@ -77,22 +77,22 @@ impl EdgeSender {
                     return Err(Closed);
                 }
             }
-            waited = start.elapsed();
+            waited = Some(start);
         }
         self.credits.used.fetch_add(bytes, Ordering::AcqRel);
         let mut message = match self.channel.try_send(message) {
-            Ok(()) => return Ok(waited),
+            Ok(()) => return Ok(waited.is_some()),
             Err(crossbeam_channel::TrySendError::Disconnected(_)) => return Err(Closed),
             Err(crossbeam_channel::TrySendError::Full(m)) => m,
         };
-        let start = Instant::now();
+        let start = waited.unwrap_or_else(Instant::now);
         loop {
             message = match self.channel.send_timeout(message, TICK) {
-                Ok(()) => return Ok(waited + start.elapsed()),
+                Ok(()) => return Ok(true),
                 Err(SendTimeoutError::Disconnected(_)) => return Err(Closed),
                 Err(SendTimeoutError::Timeout(m)) => m,
             };
-            if !tick(waited + start.elapsed()) {
+            if !tick(start.elapsed()) {
                 return Err(Closed);
             }
         }

@@ -50,7 +50,7 @@ impl std::fmt::Debug for JobHandle {
 /// If the job can't run as asked, or a source or sink can't be opened.
 pub fn start(spec: JobSpec) -> Result<JobHandle, JobError> {
     spec.check()?;
-    let shared = Arc::new(Shared::new(spec.config.name.clone()));
+    let shared = Arc::new(Shared::new(&spec.config));
     let state = lock_state(&spec.config)?;
     let mode = match open(&spec, &shared, state.as_ref())? {
         Opened::Finished => {
@@ -81,7 +81,7 @@ pub fn stepping(mut spec: JobSpec, now: i64) -> Result<JobHandle, JobError> {
     let clock = Clock::virtual_at(now);
     spec.config.clock = clock.clone();
     spec.config.execution = Execution::Inline;
-    let shared = Arc::new(Shared::new(spec.config.name.clone()));
+    let shared = Arc::new(Shared::new(&spec.config));
     let state = lock_state(&spec.config)?;
     let mode = match open(&spec, &shared, state.as_ref())? {
         Opened::Finished => {
@@ -112,6 +112,7 @@ impl JobHandle {
             Mode::Ended(result) => result.take().unwrap_or(Ok(())).map(|()| Step::Done),
             Mode::Step(driver, clock) => {
                 clock.advance_to(now);
+                driver.resume();
                 let round = catch_unwind(AssertUnwindSafe(|| driver.round(Duration::ZERO)));
                 match settle(round) {
                     Ok(Round::Worked) => Ok(Step::Worked),
@@ -132,7 +133,7 @@ impl JobHandle {
     fn end(&mut self, state: &'static str) {
         let mut view = self.shared.live.lock();
         view.state = state;
-        view.wall = Some(self.shared.started.elapsed());
+        view.wall = Some(self.shared.elapsed());
         drop(view);
         self.mode = Mode::Ended(None);
     }
@@ -272,7 +273,7 @@ fn supervise(
 fn finished(shared: &Shared, state: &'static str) {
     let mut view = shared.live.lock();
     view.state = state;
-    view.wall = Some(shared.started.elapsed());
+    view.wall = Some(shared.elapsed());
 }
 
 /// The processor thread's loop.
@@ -284,18 +285,19 @@ fn run(spec: &JobSpec, driver: &mut Driver) -> Result<(), JobError> {
     }
     let clock = spec.config.clock.clone();
     let mut nap = Duration::from_micros(20);
+    driver.begin();
     loop {
-        let before = std::time::Instant::now();
+        let before = driver.now();
         match settle(catch_unwind(AssertUnwindSafe(|| driver.round(TICK / 5))))? {
             Round::Worked => nap = Duration::from_micros(20),
             Round::Done => return Ok(()),
             Round::Idle(Some(until)) => {
                 let left = until.saturating_sub(clock.monotonic());
-                std::thread::park_timeout(left.min(TICK / 5));
+                driver.nap(left.min(TICK / 5), true);
             }
             // A reader that returned at once although it might have waited is asked ever more rarely.
-            Round::Idle(None) if before.elapsed() < Duration::from_micros(100) => {
-                std::thread::park_timeout(nap);
+            Round::Idle(None) if driver.now() - before < Duration::from_micros(100) => {
+                driver.nap(nap, false);
                 nap = (nap * 2).min(Duration::from_millis(5));
             }
             Round::Idle(None) => {}

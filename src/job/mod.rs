@@ -14,6 +14,7 @@ mod driver;
 mod edge;
 mod error;
 mod handle;
+mod laps;
 mod message;
 mod not_null;
 mod open;
@@ -26,6 +27,8 @@ mod spec;
 mod stage_thread;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod times_tests;
 mod topology;
 mod trace;
 

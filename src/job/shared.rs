@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::JobConfig;
 use super::core::Core;
 use crate::observe::{
     Counter, JobStats, PlacementDecision, SinkCounters, SinkStats, SourceCounters, SourceStats, StageTimes,
-    TimeStats,
+    ThreadStats, ThreadTimes, TimeStats,
 };
+use crate::record::Clock;
 
 /// How a job is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(super) struct Shared {
     cancelled: AtomicBool,
     /// Threads of this job that were found alive after the deadline.
     pub(super) live: Mutex<JobView>,
+    /// What spans are measured with.
+    pub(super) stopwatch: Clock,
     pub(super) process: Counter,
     pub(super) commits: Counter,
     pub(super) restarts: Counter,
@@ -48,6 +52,7 @@ pub(super) struct JobView {
     pub(super) core: Option<Arc<Mutex<Core>>>,
     pub(super) sources: Vec<(String, Arc<SourceCounters>)>,
     pub(super) sinks: Vec<(String, Arc<SinkCounters>)>,
+    pub(super) threads: Vec<Arc<ThreadTimes>>,
     pub(super) letters_written: Option<Arc<SinkCounters>>,
     pub(super) state: &'static str,
     pub(super) execution: String,
@@ -57,10 +62,11 @@ pub(super) struct JobView {
 }
 
 impl Shared {
-    pub(super) fn new(name: String) -> Self {
+    pub(super) fn new(config: &JobConfig) -> Self {
         Self {
-            name,
-            started: Instant::now(),
+            name: config.name.clone(),
+            started: config.stopwatch.instant(),
+            stopwatch: config.stopwatch.clone(),
             stop: AtomicU8::new(RUNNING),
             cancelled: AtomicBool::new(false),
             live: Mutex::new(JobView { state: "running", ..JobView::default() }),
@@ -102,6 +108,22 @@ impl Shared {
         }
     }
 
+    /// Time since the job's start.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.stopwatch.instant().saturating_duration_since(self.started)
+    }
+
+    /// The account of a thread; one that comes again goes on with what it has.
+    pub(super) fn account(&self, name: &str) -> Arc<ThreadTimes> {
+        let mut view = self.live.lock();
+        if let Some(known) = view.threads.iter().find(|t| t.name == name) {
+            return known.clone();
+        }
+        let made = Arc::new(ThreadTimes { name: name.to_owned(), ..ThreadTimes::default() });
+        view.threads.push(made.clone());
+        made
+    }
+
     /// Takes the engine lock once, for as long as copying a few counters takes.
     pub(super) fn stats(&self) -> JobStats {
         let view = self.live.lock();
@@ -109,7 +131,7 @@ impl Shared {
             job: self.name.clone(),
             state: view.state.into(),
             execution: view.execution.clone(),
-            wall_s: view.wall.unwrap_or_else(|| self.started.elapsed()).as_secs_f64(),
+            wall_s: view.wall.unwrap_or_else(|| self.elapsed()).as_secs_f64(),
             process_s: seconds(&self.process),
             commits: self.commits.get(),
             restarts: self.restarts.get(),
@@ -147,10 +169,13 @@ impl Shared {
                 batches: c.batches.get(),
                 rejected: c.rejected.get(),
                 retries: c.retries.get(),
+                backpressure_s: seconds(&c.backpressure),
                 max_latency_ms: c.max_latency.get() as f64 / 1e6,
                 time: times(&c.times),
             });
         }
+        let now = self.stopwatch.instant();
+        stats.threads = view.threads.iter().map(|t| of_thread(t, now)).collect();
         stats.dead_letters = view.letters_written.as_ref().map_or(0, |c| c.written.get());
         if let Some(core) = &view.core {
             let core = core.lock();
@@ -171,6 +196,18 @@ fn seconds(c: &Counter) -> f64 {
 
 fn times(t: &StageTimes) -> TimeStats {
     TimeStats { busy_s: seconds(&t.busy), waiting_s: seconds(&t.waiting), blocked_s: seconds(&t.blocked) }
+}
+
+fn of_thread(t: &ThreadTimes, now: Instant) -> ThreadStats {
+    let running = t.since.lock().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+    ThreadStats {
+        name: t.name.clone(),
+        wall_s: seconds(&t.wall) + running.as_secs_f64(),
+        busy_s: seconds(&t.busy),
+        waiting_s: seconds(&t.waiting),
+        blocked_s: seconds(&t.blocked),
+        idle_s: seconds(&t.idle),
+    }
 }
 
 /// Peak resident memory of this process, from the kernel (`VmHWM`).

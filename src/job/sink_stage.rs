@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::laps::Laps;
 use super::message::Parcel;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
-use super::source_stage::{counting_copies, pseudo_random};
+use super::source_stage::pseudo_random;
 use super::{DeadLetter, JobConfig, JobError, OnError};
 use crate::io::{DataWriter, IoErrorKind};
 use crate::observe::{SinkCounters, expect_equal};
-use crate::record::{Batch, Clock, Pools, Position, StreamRecord};
+use crate::record::{Batch, Clock, Pools, Position, StreamRecord, deep_copies_on_this_thread};
 
 /// An open sink with everything that belongs to it. Moves between threads at batch boundaries.
 pub(super) struct SinkStage {
@@ -82,7 +83,7 @@ impl SinkStage {
     }
 
     /// Writes what was offered. `Some(until)`: the sink asked for a pause until that time on the clock's monotonic scale.
-    pub(super) fn advance(&mut self, pools: &Pools) -> Result<Option<Duration>, JobError> {
+    pub(super) fn advance(&mut self, pools: &Pools, laps: &mut Laps) -> Result<Option<Duration>, JobError> {
         while let Some(parcel) = self.inbox.pop_front() {
             if let Some(until) = self.not_before
                 && self.clock.monotonic() < until
@@ -90,13 +91,19 @@ impl SinkStage {
                 self.inbox.push_front(parcel);
                 return Ok(Some(until));
             }
-            let counters = self.counters.clone();
-            if let Some(until) = counting_copies(&counters.deep_copies, || self.write(parcel.records()))? {
+            let copies = deep_copies_on_this_thread();
+            let until = self.write(parcel.records())?;
+            let made = deep_copies_on_this_thread() - copies;
+            if made > 0 {
+                self.counters.deep_copies.add(made);
+            }
+            laps.busy(&self.counters.times.busy);
+            if let Some(until) = until {
                 self.inbox.push_front(parcel);
                 self.not_before = Some(until);
                 return Ok(Some(until));
             }
-            self.wrote(parcel.batch());
+            self.wrote(parcel.batch(), laps.now());
             match parcel {
                 Parcel::Own(batch) => pools.give(batch),
                 Parcel::Shared(batch) => pools.give_shared(batch),
@@ -105,12 +112,11 @@ impl SinkStage {
         Ok(None)
     }
 
-    fn wrote(&mut self, batch: &Batch) {
+    fn wrote(&mut self, batch: &Batch, now: Instant) {
         (self.taken, self.retry, self.not_before) = (0, None, None);
         self.counters.batches.add(1);
         self.counters.bytes.add(batch.bytes() as u64);
         let Some(born) = batch.born() else { return };
-        let now = Instant::now();
         self.unflushed.get_or_insert(now);
         self.last_latency = now.saturating_duration_since(born);
         let latency = self.last_latency.as_nanos() as u64;
@@ -207,10 +213,14 @@ impl SinkStage {
         Ok(())
     }
 
-    /// Flushes if something has been buffered for `linger`, or at once.
-    pub(super) fn flush_if_due(&mut self, at_once: bool) -> Result<(), JobError> {
+    /// Flushes if something has been buffered for `linger`.
+    pub(super) fn flush_if_due(&mut self, laps: &mut Laps) -> Result<(), JobError> {
         match self.unflushed {
-            Some(since) if at_once || since.elapsed() >= self.linger => self.flush(),
+            Some(since) if laps.now().saturating_duration_since(since) >= self.linger => {
+                self.flush()?;
+                laps.busy(&self.counters.times.busy);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -233,9 +233,6 @@ impl SourceStage {
         self.held = None;
         let mut batch = self.builder.take(Batch::default());
         batch.set_home(self.home);
-        if batch.born().is_none() {
-            batch.set_born(Some(Instant::now()));
-        }
         let c = &self.counters;
         c.decoded.add(batch.len() as u64);
         c.bytes.add(batch.bytes() as u64);

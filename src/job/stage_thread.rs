@@ -9,16 +9,18 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::edge::{EdgeReceiver, EdgeSender, TICK, edge};
 use super::message::{Message, Parcel};
+use super::laps::Laps;
 use super::shared::Shared;
 use super::sink_stage::SinkStage;
 use super::source_stage::{Polled, SourceStage, counting_copies};
 use super::{DeadLetter, JobConfig, JobError};
+use crate::observe::ThreadTimes;
 use crate::record::{Pools, Position};
 
 /// What the processor tells a reader thread. Not in band: it flows upward.
@@ -107,8 +109,9 @@ pub(super) fn spawn_source(
     let (tx, rx) = edge(config.channel_batches, config.channel_bytes);
     let (control, commands) = unbounded();
     let shared = shared.clone();
-    let thread =
-        StageThread::spawn(format!("ms-read-{index}"), move || read_loop(stage, &tx, &commands, &shared))?;
+    let name = format!("ms-read-{index}");
+    let account = shared.account(&name);
+    let thread = StageThread::spawn(name, move || read_loop(stage, &tx, &commands, &shared, account))?;
     Ok(SourceThread { edge: rx, control, thread })
 }
 
@@ -117,11 +120,12 @@ fn read_loop(
     tx: &EdgeSender,
     commands: &Receiver<Control>,
     shared: &Shared,
+    account: Arc<ThreadTimes>,
 ) -> Result<SourceStage, JobError> {
     let go_on = |_: Duration| !shared.is_cancelled();
     let counters = stage.counters.clone();
     let times = &counters.times;
-    let mut lap = Instant::now();
+    let mut laps = Laps::start(shared.stopwatch.clone(), account);
     let mut nap = Duration::from_micros(50);
     while !shared.is_cancelled() {
         while let Ok(command) = commands.try_recv() {
@@ -140,6 +144,7 @@ fn read_loop(
                 }
             }
         }
+        let before = laps.now();
         let polled = counting_copies(&counters.deep_copies, || stage.poll(TICK / 5, || tx.is_idle()))?;
         if !stage.letters.is_empty() {
             let letters = stage.letters.drain(..).collect();
@@ -147,21 +152,22 @@ fn read_loop(
                 return Ok(stage);
             }
         }
-        let now = Instant::now();
         match polled {
-            Polled::Batch(batch) => {
-                times.busy.add_time(now - lap);
+            Polled::Batch(mut batch) => {
+                laps.busy(&times.busy);
+                batch.set_born(batch.born().or(Some(laps.now())));
                 counters.forwarded.add(batch.len() as u64);
                 match tx.send(Message::Parcel(Parcel::Own(batch)), go_on) {
-                    Ok(waited) => times.blocked.add_time(waited),
+                    Ok(true) => times.blocked.add_time(laps.blocked()),
+                    Ok(false) => {}
                     Err(_) => return Ok(stage),
                 }
                 nap = Duration::from_micros(50);
-                lap = if counters.times.blocked.get() > 0 { Instant::now() } else { now };
             }
             Polled::Idle(until) => {
                 // A reader that honours `max_wait` has waited already; one that does not is asked ever more rarely.
-                let quick = now - lap < Duration::from_micros(100);
+                times.waiting.add_time(laps.waited());
+                let quick = laps.now() - before < Duration::from_micros(100);
                 let wait = match until {
                     Some(_) => Duration::from_millis(1),
                     None if quick => nap,
@@ -174,12 +180,12 @@ fn read_loop(
                 {
                     return Ok(stage);
                 }
-                let end = Instant::now();
-                times.waiting.add_time(end - lap);
-                lap = end;
+                if !wait.is_zero() {
+                    times.waiting.add_time(if until.is_some() { laps.idle() } else { laps.waited() });
+                }
             }
             Polled::End => {
-                times.busy.add_time(now - lap);
+                laps.busy(&times.busy);
                 let _ = tx.send(Message::End { position: stage.position() }, go_on);
                 return Ok(stage);
             }
@@ -223,8 +229,10 @@ pub(super) fn spawn_sink(
 ) -> Result<SinkThread, JobError> {
     let (tx, rx) = edge(config.channel_batches, config.channel_bytes);
     let (shared, pools, events) = (shared.clone(), pools.clone(), events.clone());
-    let thread = StageThread::spawn(format!("ms-write-{index}"), move || {
-        write_loop(index, stage, &rx, &shared, &pools, &events)
+    let name = format!("ms-write-{index}");
+    let account = shared.account(&name);
+    let thread = StageThread::spawn(name, move || {
+        write_loop(index, stage, &rx, &shared, &pools, &events, account)
     })?;
     Ok(SinkThread { edge: tx, thread })
 }
@@ -236,33 +244,33 @@ fn write_loop(
     shared: &Shared,
     pools: &Pools,
     events: &Sender<SinkEvent>,
+    account: Arc<ThreadTimes>,
 ) -> Result<SinkStage, JobError> {
     let counters = stage.counters.clone();
     let times = &counters.times;
-    let mut lap = Instant::now();
+    let mut laps = Laps::start(shared.stopwatch.clone(), account);
     while !shared.is_cancelled() {
         let wait = if stage.has_unflushed() { stage.linger() } else { TICK };
         let received = match rx.try_recv() {
             Ok(None) => {
                 let received = rx.recv(wait);
-                let now = Instant::now();
-                times.waiting.add_time(now - lap);
-                lap = now;
+                times.waiting.add_time(laps.waited());
                 received
             }
             received => received,
         };
         match received {
             Err(_) => return Ok(stage),
-            Ok(None) => stage.flush_if_due(false)?,
+            Ok(None) => stage.flush_if_due(&mut laps)?,
             Ok(Some(Message::Parcel(parcel))) => {
                 let rows = parcel.batch().len();
                 stage.offer(parcel);
-                while let Some(until) = stage.advance(pools)? {
+                while let Some(until) = stage.advance(pools, &mut laps)? {
                     if shared.is_cancelled() {
                         return Ok(stage);
                     }
                     stage.pause(until);
+                    times.blocked.add_time(laps.blocked());
                 }
                 if !stage.letters.is_empty() {
                     let _ = events.send(SinkEvent::Letters {
@@ -276,20 +284,18 @@ fn write_loop(
             }
             Ok(Some(Message::Barrier { epoch, .. })) => {
                 let position = stage.sync()?;
+                laps.busy(&times.busy);
                 let received = counters.received.get();
                 let _ = events.send(SinkEvent::Durable { sink: index, epoch, position, received });
             }
             Ok(Some(Message::End { .. })) => {
                 stage.finish()?;
-                times.busy.add_time(lap.elapsed());
+                laps.busy(&times.busy);
                 return Ok(stage);
             }
             Ok(Some(Message::Detach)) => return Ok(stage),
             Ok(Some(Message::Letters(_))) => {}
         }
-        let now = Instant::now();
-        times.busy.add_time(now - lap);
-        lap = now;
     }
     Ok(stage)
 }

@@ -1,7 +1,9 @@
 //! Counters with one writer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A counter that one thread writes at a time and any thread reads.
 #[derive(Debug, Default)]
@@ -30,15 +32,35 @@ impl Counter {
     }
 }
 
-/// Where a stage's time goes. All in nanoseconds; together they are its wall time.
+/// Where a stage's time goes, in nanoseconds, on whichever thread it is. While it has a thread of its own, together they are the
+/// thread's wall time.
 #[derive(Debug, Default)]
 pub struct StageTimes {
     /// Doing its work.
     pub busy: Counter,
     /// Waiting for input (inside the reader, or on the edge before it).
     pub waiting: Counter,
-    /// Waiting for room on the edge behind it.
+    /// A source: waiting for room on the edge behind it. A sink: waiting before it asks its target again.
     pub blocked: Counter,
+}
+
+/// Where a thread's time goes, in nanoseconds: the four add up to its wall time.
+#[derive(Debug, Default)]
+pub struct ThreadTimes {
+    /// The thread's name.
+    pub name: String,
+    /// Doing the work of the stages that are on it, hand-overs included.
+    pub busy: Counter,
+    /// Waiting for input.
+    pub waiting: Counter,
+    /// Waiting for what is downstream: room on an edge, a sink that asked for a pause or that finishes its work.
+    pub blocked: Counter,
+    /// Nothing to do before a set time, or outside of the engine (a stepping job between two steps).
+    pub idle: Counter,
+    /// From its start to its end, measured on its own; a thread that came and went has the sum.
+    pub wall: Counter,
+    /// Since when it has been running, if it is.
+    pub since: Mutex<Option<Instant>>,
 }
 
 /// What a source stage counts, each at its own site.
@@ -95,6 +117,8 @@ pub struct SinkCounters {
     pub retries: Counter,
     /// Longest time from a batch's first record read to the batch written, ns.
     pub max_latency: Counter,
+    /// How long the processor waited for room on the edge before it, ns (the processor's counter).
+    pub backpressure: Counter,
     /// Where the time goes.
     pub times: StageTimes,
 }

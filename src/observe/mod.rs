@@ -6,6 +6,6 @@ mod counters;
 mod ledger;
 mod stats;
 
-pub use counters::{Counter, SinkCounters, SourceCounters, StageTimes};
+pub use counters::{Counter, SinkCounters, SourceCounters, StageTimes, ThreadTimes};
 pub use ledger::{Ledger, LedgerError, NodeEntry, SinkEntry, SourceEntry, expect_equal};
-pub use stats::{JobStats, NodeStats, PlacementDecision, SinkStats, SourceStats, TimeStats};
+pub use stats::{JobStats, NodeStats, PlacementDecision, SinkStats, SourceStats, ThreadStats, TimeStats};

@@ -2,16 +2,32 @@
 
 use serde::Serialize;
 
-/// Where a stage's time went, in seconds. When it has a thread of its own, a source's busy, waiting and blocked add up to the thread's
-/// wall time, and so do a sink's busy and waiting; a sink's blocked is the time that the processor waited for it.
+/// Where a stage's time went, in seconds, on whichever thread it was. The threads' own accounts are in [`ThreadStats`].
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TimeStats {
     /// Doing its work.
     pub busy_s: f64,
     /// Waiting for input.
     pub waiting_s: f64,
-    /// Waiting for room downstream; of a sink: the processor's wait for room before it.
+    /// A source: waiting for room downstream. A sink: waiting before it asks its target again.
     pub blocked_s: f64,
+}
+
+/// Where a thread's time went, in seconds: busy, waiting, blocked and idle add up to its wall time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ThreadStats {
+    /// `ms-process`, `ms-read-0`, …
+    pub name: String,
+    /// From its start to its end, measured on its own.
+    pub wall_s: f64,
+    /// Doing the work of the stages that were on it, hand-overs included.
+    pub busy_s: f64,
+    /// Waiting for input.
+    pub waiting_s: f64,
+    /// Waiting for what is downstream.
+    pub blocked_s: f64,
+    /// Nothing to do before a set time; of a stepping job, the time between two steps.
+    pub idle_s: f64,
 }
 
 /// A source's figures.
@@ -54,6 +70,8 @@ pub struct SinkStats {
     pub rejected: u64,
     pub retries: u64,
     pub max_latency_ms: f64,
+    /// How long the processor waited for room before this sink.
+    pub backpressure_s: f64,
     pub time: TimeStats,
 }
 
@@ -113,6 +131,8 @@ pub struct JobStats {
     pub operators: Vec<NodeStats>,
     /// Per sink.
     pub sinks: Vec<SinkStats>,
+    /// Per thread that ran or runs stages of the job; a running one as of its last batch.
+    pub threads: Vec<ThreadStats>,
     /// What `auto` decided, and why.
     pub decisions: Vec<PlacementDecision>,
 }

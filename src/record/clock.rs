@@ -38,15 +38,25 @@ impl Clock {
             hand.fetch_max(micros, Ordering::AcqRel);
         }
     }
+    /// The same scale as [`monotonic`](Self::monotonic), as an instant: for measuring spans at the cost of one look at the clock.
+    pub fn instant(&self) -> Instant {
+        match self {
+            Clock::System => Instant::now(),
+            Clock::Virtual(_) => origin() + self.monotonic(),
+        }
+    }
     /// A point on a scale that only moves forward, for measuring spans: the distance from a
     /// fixed origin. With a virtual clock, its hand.
     pub fn monotonic(&self) -> Duration {
         match self {
-            Clock::System => {
-                static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-                ORIGIN.get_or_init(Instant::now).elapsed()
-            }
+            Clock::System => origin().elapsed(),
             Clock::Virtual(hand) => Duration::from_micros(hand.load(Ordering::Acquire).max(0) as u64),
         }
     }
+}
+
+/// Where the monotonic scale begins.
+fn origin() -> Instant {
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
 }

@@ -70,11 +70,10 @@ impl Sample {
     fn of_job(stats: &JobStats) -> Self {
         let mut threads: Vec<(String, TimeStats)> =
             stats.sources.iter().map(|s| (format!("source {}", s.name), s.time.clone())).collect();
-        // What a sink counts as blocked is the processor's wait for room in front of it.
-        let blocked_s = stats.sinks.iter().map(|s| s.time.blocked_s).sum();
+        let blocked_s = stats.sinks.iter().map(|s| s.backpressure_s).sum();
         threads.push(("processor".into(), TimeStats { busy_s: stats.process_s, blocked_s, waiting_s: 0.0 }));
         for s in &stats.sinks {
-            threads.push((format!("sink {}", s.name), TimeStats { blocked_s: 0.0, ..s.time.clone() }));
+            threads.push((format!("sink {}", s.name), s.time.clone()));
         }
         Self {
             batches: stats.batches,

@@ -94,7 +94,7 @@ fn rig(leak: Leak, threads: bool) -> Rig {
         sinks: vec![part("out")],
         dead_letters: Some(part("letters")),
     };
-    let shared = Arc::new(Shared::new("leaky".into()));
+    let shared = Arc::new(Shared::new(&spec.config));
     let state = lock_state(&spec.config).unwrap().unwrap();
     let Opened::Ready(mut driver) = open(&spec, &shared, Some(&state)).unwrap() else { panic!() };
     driver.core.lock().nodes[0].operator = Box::new(Leaky(leak));
@@ -155,7 +155,7 @@ fn processed(rig: &mut Rig) {
     let SourcePlace::Here(stage) = &mut rig.driver.inflows[0].place else { panic!() };
     let Ok(Polled::Batch(batch)) = stage.poll(Duration::ZERO, || true) else { panic!() };
     stage.counters.forwarded.add(batch.len() as u64);
-    rig.driver.core.lock().push(0, batch).unwrap();
+    rig.driver.core.lock().push(0, batch, 0).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ impl Driver {
         if !self.batches.is_multiple_of(8) {
             return Ok(());
         }
-        let now = self.started.elapsed();
+        let now = self.laps.now().saturating_duration_since(self.shared.started);
         if !pilot.is_due(now) || !self.keeping.as_ref().is_none_or(|k| k.commits.is_idle()) {
             return Ok(());
         }
@@ -49,7 +49,7 @@ impl Driver {
             });
         }
         self.place(&placement)?;
-        let now = self.started.elapsed();
+        let now = self.elapsed();
         if let Some(pilot) = &mut self.autopilot {
             pilot.restart(now);
         }
@@ -120,12 +120,14 @@ impl Driver {
                 left.push((thread.name, Box::new(move || thread.handle.is_finished())));
             }
         }
+        self.laps.handed_over();
         loop {
             left.retain(|(_, finished)| !finished());
             if left.is_empty() || Instant::now() >= deadline {
                 return left.into_iter().map(|(name, _)| name).collect();
             }
             std::thread::park_timeout(Duration::from_millis(1));
+            self.laps.idle();
         }
     }
 }

@@ -41,7 +41,9 @@ impl Driver {
         });
         match sent {
             Ok(waited) => {
-                outflow.counters.times.blocked.add_time(waited);
+                if waited {
+                    outflow.counters.backpressure.add_time(self.laps.blocked());
+                }
                 Ok(())
             }
             Err(Closed) if self.shared.is_cancelled() => Err(JobError::Aborted),
@@ -56,7 +58,9 @@ impl Driver {
         let Some(outflow) = self.outflows.get_mut(k) else { return Ok(()) };
         if let SinkPlace::Away(thread) = std::mem::replace(&mut outflow.place, SinkPlace::Nowhere) {
             drop(thread.edge);
-            outflow.place = SinkPlace::Here(Box::new(thread.thread.join()?));
+            let stage = thread.thread.join()?;
+            self.laps.blocked();
+            outflow.place = SinkPlace::Here(Box::new(stage));
         }
         Ok(())
     }
@@ -65,9 +69,7 @@ impl Driver {
     pub(super) fn advance_sink(&mut self, k: usize) -> Result<Option<Duration>, JobError> {
         let Some(outflow) = self.outflows.get_mut(k) else { return Ok(None) };
         let SinkPlace::Here(stage) = &mut outflow.place else { return Ok(None) };
-        let start = Instant::now();
-        let until = stage.advance(&self.pools)?;
-        outflow.counters.times.busy.add_time(start.elapsed());
+        let until = stage.advance(&self.pools, &mut self.laps)?;
         if stage.reports_latency {
             let latency = stage.last_latency;
             self.learn(usize::MAX, latency);
@@ -106,9 +108,7 @@ impl Driver {
     pub(super) fn flush_idle_sinks(&mut self) -> Result<(), JobError> {
         for outflow in &mut self.outflows {
             if let SinkPlace::Here(stage) = &mut outflow.place {
-                let start = Instant::now();
-                stage.flush_if_due(false)?;
-                outflow.counters.times.busy.add_time(start.elapsed());
+                stage.flush_if_due(&mut self.laps)?;
             }
         }
         Ok(())
@@ -175,7 +175,7 @@ impl Driver {
         let mut batch = Batch::new(records);
         batch.set_home(u16::MAX);
         batch.set_bytes(batch.footprint());
-        batch.set_born(Some(Instant::now()));
+        batch.set_born(Some(self.laps.now()));
         self.deliver_one(k, Parcel::Own(batch))
     }
 
@@ -204,6 +204,7 @@ impl Driver {
             }
             let left = until.saturating_sub(self.config.clock.monotonic());
             std::thread::park_timeout(left.min(TICK));
+            self.laps.blocked();
         }
         Ok(())
     }

@@ -5,29 +5,28 @@ use super::*;
 impl Driver {
     pub(super) fn take_from(&mut self, i: usize, wait: Duration) -> Result<Taken, JobError> {
         let Some(inflow) = self.inflows.get_mut(i) else { return Ok(Taken::Nothing(None)) };
+        let counters = &inflow.counters;
         match &mut inflow.place {
             SourcePlace::Here(stage) => {
-                let start = Instant::now();
-                let counters = stage.counters.clone();
                 let polled = counting_copies(&counters.deep_copies, || stage.poll(wait, || true))?;
                 let letters: Vec<_> = stage.letters.drain(..).collect();
-                let spent = start.elapsed();
                 match polled {
-                    Polled::Batch(batch) => {
-                        counters.times.busy.add_time(spent);
+                    Polled::Batch(mut batch) => {
+                        self.laps.busy(&counters.times.busy);
+                        batch.set_born(batch.born().or(Some(self.laps.now())));
                         counters.forwarded.add(batch.len() as u64);
                         self.post(letters)?;
                         self.process(i, batch)?;
                         Ok(Taken::Something)
                     }
                     Polled::Idle(until) => {
-                        counters.times.waiting.add_time(spent);
+                        counters.times.waiting.add_time(self.laps.waited());
                         let worked = !letters.is_empty();
                         self.post(letters)?;
                         Ok(if worked { Taken::Something } else { Taken::Nothing(until) })
                     }
                     Polled::End => {
-                        counters.times.busy.add_time(spent);
+                        self.laps.busy(&counters.times.busy);
                         let position = stage.position();
                         self.post(letters)?;
                         self.source_ended(i, position)?;
@@ -37,7 +36,11 @@ impl Driver {
             }
             SourcePlace::Away(thread) => {
                 let received = match thread.edge.try_recv() {
-                    Ok(None) if !wait.is_zero() => thread.edge.recv(wait),
+                    Ok(None) if !wait.is_zero() => {
+                        let received = thread.edge.recv(wait);
+                        self.laps.waited();
+                        received
+                    }
                     received => received,
                 };
                 match received {
@@ -52,7 +55,10 @@ impl Driver {
 
     pub(super) fn take_message(&mut self, i: usize, message: Message) -> Result<Taken, JobError> {
         match message {
-            Message::Parcel(Parcel::Own(batch)) => self.process(i, batch)?,
+            Message::Parcel(Parcel::Own(batch)) => {
+                self.laps.handed_over();
+                self.process(i, batch)?;
+            }
             Message::Parcel(Parcel::Shared(_)) => {}
             Message::Letters(letters) => self.post(letters)?,
             Message::Barrier { epoch, position, count } => {
@@ -83,6 +89,7 @@ impl Driver {
         let Some(inflow) = self.inflows.get_mut(i) else { return Ok(()) };
         if let SourcePlace::Away(thread) = std::mem::replace(&mut inflow.place, SourcePlace::Nowhere) {
             let mut stage = thread.thread.join()?;
+            self.laps.waited();
             if inflow.stopping {
                 // It may have left before it heard of the stop.
                 stage.stop();
@@ -115,9 +122,10 @@ impl Driver {
             let epoch = keeping.commits.epoch();
             keeping.commits.arrived(i, epoch, position);
         }
+        let now = self.wall.at(self.laps.now(), &self.config);
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
-        core.end(i)?;
+        core.end(i, now)?;
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = std::mem::take(&mut core.letters);
         drop(core);
@@ -125,18 +133,18 @@ impl Driver {
         self.deliver()
     }
 
-    /// Runs one batch through the operators – the one place where the engine lock is taken per batch – and delivers the results.
+    /// Runs one batch, which has just been read or received, through the operators – the one place where the engine lock is taken per batch – and delivers the results.
     pub(super) fn process(&mut self, i: usize, batch: Batch) -> Result<(), JobError> {
-        let start = Instant::now();
+        let now = self.wall.at(self.laps.now(), &self.config);
         self.records += batch.len() as u64;
         self.batches += 1;
         let mut core = self.core.lock();
-        core.push(i, batch)?;
+        core.push(i, batch, now)?;
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = if core.letters.is_empty() { Vec::new() } else { std::mem::take(&mut core.letters) };
         let done = core.inlets.get(i).is_some_and(|s| s.done);
         drop(core);
-        self.shared.process.add_time(start.elapsed());
+        self.laps.busy(&self.shared.process);
         if done {
             self.stop_sources_that_are_done();
         }

@@ -1,0 +1,158 @@
+//! Every thread accounts for all of its time, in every execution mode, on a stopwatch that only the doors move.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::io::{Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Read, Scan, SinkStart};
+use crate::observe::{JobStats, ThreadStats};
+use crate::plan::{InputRef, JobPlan, SinkSpec, SourceSpec};
+use crate::record::{BatchBuilder, Clock, DataType, Schema, StreamRecord};
+
+const MS: Duration = Duration::from_millis(1);
+const BATCHES: u32 = 50;
+const ROWS: usize = 10;
+
+/// Takes `work` for a batch, and `pause` for the one time when it has nothing yet.
+#[derive(Clone)]
+struct Door {
+    stopwatch: Clock,
+    work: Duration,
+    pause: Duration,
+    calls: u32,
+}
+
+impl Door {
+    fn schema() -> Arc<Schema> {
+        Schema::of([("n", DataType::BigInt)])
+    }
+}
+
+impl DataSource for Door {
+    fn schema(&self) -> Arc<Schema> {
+        Self::schema()
+    }
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Bounded
+    }
+    fn open(&self, _: &Scan) -> Result<Box<dyn DataReader>, IoError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl DataReader for Door {
+    fn schema(&self) -> Arc<Schema> {
+        Self::schema()
+    }
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Bounded
+    }
+    fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
+        self.calls += 1;
+        if self.calls == 1 {
+            self.stopwatch.advance(self.pause);
+            return Ok(Read::Idle);
+        }
+        if self.calls > BATCHES + 1 {
+            return Ok(Read::End);
+        }
+        self.stopwatch.advance(self.work);
+        for n in 0..ROWS {
+            out.record().set(0, n as i64);
+        }
+        Ok(Read::More)
+    }
+}
+
+impl DataSink for Door {
+    fn open(&self, _: Arc<Schema>, _: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl DataWriter for Door {
+    fn write(&mut self, _: &[Arc<StreamRecord>]) -> Result<(), IoError> {
+        self.stopwatch.advance(self.work);
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+}
+
+fn run(execution: Execution, read: Duration, pause: Duration, write: Duration) -> JobStats {
+    let stopwatch = Clock::virtual_at(1_000_000);
+    let door = |work, pause| Door { stopwatch: stopwatch.clone(), work, pause, calls: 0 };
+    let config = JobConfig {
+        name: "times".into(),
+        execution,
+        threads: 3,
+        batch_rows: ROWS,
+        channel_batches: 1,
+        stopwatch: stopwatch.clone(),
+        ..JobConfig::default()
+    };
+    let schema = Door::schema();
+    let source = SourceSpec { relation: "in".into(), schema: schema.clone(), system: vec![], values: None };
+    let sink = SinkSpec { relation: "out".into(), inputs: vec![InputRef::Source(0)], schema };
+    let spec = JobSpec {
+        config,
+        plan: JobPlan { sources: vec![source], nodes: vec![], sinks: vec![sink] },
+        sources: vec![SourcePart { name: "in".into(), source: Arc::new(door(read, pause)), on_error: None }],
+        sinks: vec![SinkPart { name: "out".into(), sink: Arc::new(door(write, Duration::ZERO)) }],
+        dead_letters: None,
+    };
+    let stats = start(spec).unwrap().wait().unwrap();
+    assert_eq!(stats.records_out, u64::from(BATCHES) * ROWS as u64);
+    for t in &stats.threads {
+        let sum = t.busy_s + t.waiting_s + t.blocked_s + t.idle_s;
+        assert!((sum - t.wall_s).abs() <= 0.02 * t.wall_s, "{t:?}");
+    }
+    let wall = thread(&stats, "ms-process").wall_s;
+    assert!((wall - stats.wall_s).abs() <= 0.02 * stats.wall_s, "{wall} of {}", stats.wall_s);
+    stats
+}
+
+fn thread<'a>(stats: &'a JobStats, name: &str) -> &'a ThreadStats {
+    stats.threads.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("no {name}: {:?}", stats.threads))
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-6
+}
+
+#[test]
+fn inline_every_millisecond_has_its_owner() {
+    let stats = run(Execution::Inline, MS * 3, MS * 40, MS * 5);
+    let [only] = stats.threads.as_slice() else { panic!("{:?}", stats.threads) };
+    let n = f64::from(BATCHES);
+    assert!(near(stats.sources[0].time.busy_s, n * 0.003), "{:?}", stats.sources);
+    assert!(near(stats.sources[0].time.waiting_s, 0.040), "{:?}", stats.sources);
+    assert!(near(stats.sinks[0].time.busy_s, n * 0.005), "{:?}", stats.sinks);
+    assert!(near(only.busy_s, n * 0.008) && near(only.waiting_s, 0.040), "{only:?}");
+    assert!(near(only.wall_s, n * 0.008 + 0.040) && near(stats.wall_s, only.wall_s), "{only:?}");
+    assert!(near(stats.process_s, 0.0) && near(stats.sinks[0].backpressure_s, 0.0));
+}
+
+#[test]
+fn each_stage_on_its_thread_accounts_for_its_wall_time() {
+    let stats = run(Execution::Threads, Duration::ZERO, MS * 40, MS * 5);
+    let (reader, writer) = (thread(&stats, "ms-read-0"), thread(&stats, "ms-write-0"));
+    // Nobody else moves the stopwatch: what the writer takes is what the others wait for.
+    assert!(near(stats.sinks[0].time.busy_s, f64::from(BATCHES) * 0.005), "{:?}", stats.sinks);
+    assert!(writer.busy_s >= stats.sinks[0].time.busy_s, "{writer:?}");
+    let process = thread(&stats, "ms-process");
+    assert!(process.blocked_s >= stats.sinks[0].backpressure_s && process.waiting_s > 0.0, "{process:?}");
+    assert!(stats.sinks[0].backpressure_s > 0.0, "{:?}", stats.sinks);
+    assert!(reader.blocked_s > 0.0 && stats.sources[0].time.waiting_s >= 0.040, "{reader:?}");
+}
+
+#[test]
+fn auto_keeps_one_account_per_thread_while_stages_move() {
+    let stats = run(Execution::Auto, MS * 3, MS * 40, MS * 5);
+    assert!(!stats.decisions.is_empty());
+    assert!(stats.threads.len() >= 2, "{:?}", stats.threads);
+    let mut names: Vec<_> = stats.threads.iter().map(|t| &t.name).collect();
+    names.dedup();
+    assert_eq!(names.len(), stats.threads.len());
+}
