@@ -14,8 +14,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::edge::{EdgeReceiver, EdgeSender, TICK, edge};
-use super::message::{Message, Parcel};
 use super::laps::Laps;
+use super::message::{Message, Parcel};
 use super::shared::Shared;
 use super::sink_stage::SinkStage;
 use super::source_stage::{Polled, SourceStage, counting_copies};
@@ -231,9 +231,8 @@ pub(super) fn spawn_sink(
     let (shared, pools, events) = (shared.clone(), pools.clone(), events.clone());
     let name = format!("ms-write-{index}");
     let account = shared.account(&name);
-    let thread = StageThread::spawn(name, move || {
-        write_loop(index, stage, &rx, &shared, &pools, &events, account)
-    })?;
+    let thread =
+        StageThread::spawn(name, move || write_loop(index, stage, &rx, &shared, &pools, &events, account))?;
     Ok(SinkThread { edge: tx, thread })
 }
 
