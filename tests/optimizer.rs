@@ -396,6 +396,7 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
                     now: 0,
                     done: false,
                     watermark: None,
+                    fatal: None,
                 };
                 if n % 2 == 0 {
                     operator.process(InputId(n), batch, &mut out);

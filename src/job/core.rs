@@ -18,7 +18,7 @@ use super::{DeadLetter, Execution, JobConfig, JobError, OnError};
 use crate::observe::{NodeEntry, NodeStats};
 use crate::operator::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::plan::InputRef;
-use crate::record::{Batch, Pools};
+use crate::record::{Batch, ErrorCode, Pools, RecordError, StreamRecord};
 
 /// Who takes what a source or node gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub(super) struct NodeSlot {
     emitted: u64,
     dead_lettered: u64,
     skipped: u64,
+    late_letters: u64,
+    /// When the operator wants to be called, µs on the job's clock.
+    timer: Option<i64>,
     batches: Vec<Batch>,
     rejects: Vec<Rejected>,
 }
@@ -55,6 +58,7 @@ impl NodeSlot {
         inputs: usize,
         home: u16,
     ) -> Self {
+        let timer = operator.next_timer();
         Self {
             name,
             operator,
@@ -69,6 +73,8 @@ impl NodeSlot {
             emitted: 0,
             dead_lettered: 0,
             skipped: 0,
+            late_letters: 0,
+            timer,
             batches: Vec::new(),
             rejects: Vec::new(),
         }
@@ -146,6 +152,10 @@ impl Core {
         self.lock_acquisitions += 1;
         self.batches += 1;
         self.now = now;
+        // What was due before these records comes first.
+        if self.next_timer().is_some_and(|t| t <= now) {
+            self.fire_timers(now)?;
+        }
         self.source = source;
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
@@ -314,9 +324,14 @@ impl Core {
             now: self.now,
             done: false,
             watermark: None,
+            fatal: None,
         };
         work(&mut *slot.operator, &mut out);
         let watermark = out.watermark;
+        slot.timer = slot.operator.next_timer();
+        if let Some(why) = out.fatal {
+            return Err(JobError::Operator { operator: slot.name.clone(), why });
+        }
         if out.done && !slot.done {
             slot.done = true;
             self.spread_done();
@@ -367,6 +382,11 @@ impl Core {
         let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
         let stage = format!("operator {}", slot.name);
         let Rejected { record, error } = rejected;
+        if error.code == ErrorCode::Late {
+            slot.late_letters += 1;
+            self.letter(&record, &stage, error);
+            return Ok(());
+        }
         if let Some(limit) = self.budget.reject() {
             return Err(JobError::Budget { limit, last: error.to_string() });
         }
@@ -378,9 +398,7 @@ impl Core {
             }
             Decision::DeadLetter => {
                 slot.dead_lettered += 1;
-                let mut letter = DeadLetter::of_record(&record, &stage, error, self.now);
-                letter.source = self.inlets.get(self.source).map_or_else(String::new, |i| i.name.clone());
-                self.letters.push(letter);
+                self.letter(&record, &stage, error);
                 Ok(())
             }
             Decision::Retry(_) | Decision::Fail => Err(JobError::Record {
@@ -392,6 +410,29 @@ impl Core {
                     .into(),
             }),
         }
+    }
+
+    fn letter(&mut self, record: &StreamRecord, stage: &str, error: RecordError) {
+        let mut letter = DeadLetter::of_record(record, stage, error, self.now);
+        letter.source = self.inlets.get(self.source).map_or_else(String::new, |i| i.name.clone());
+        self.letters.push(letter);
+    }
+
+    /// When the first operator wants to be called, µs on the job's clock.
+    pub(super) fn next_timer(&self) -> Option<i64> {
+        self.nodes.iter().filter(|n| n.open_inputs > 0).filter_map(|n| n.timer).min()
+    }
+
+    /// Calls the operators whose time has come, in the order of the plan.
+    pub(super) fn fire_timers(&mut self, now: i64) -> Result<(), JobError> {
+        self.now = now;
+        for node in 0..self.nodes.len() {
+            let due = |s: &NodeSlot| s.open_inputs > 0 && s.timer.is_some_and(|t| t <= now);
+            if self.nodes.get(node).is_some_and(due) {
+                self.run(node, |op, out| op.on_timer(now, out))?;
+            }
+        }
+        Ok(())
     }
 
     /// The operators' lines of the ledger.
@@ -406,9 +447,12 @@ impl Core {
                 fanned_out: n.counters.fanned_out,
                 filtered: n.counters.filtered,
                 absorbed: n.counters.absorbed,
+                late: n.counters.late,
                 rejected: n.counters.rejected,
                 dead_lettered: n.dead_lettered,
                 skipped: n.skipped,
+                late_letters: n.late_letters,
+                produced: n.counters.produced,
                 emitted: n.emitted,
             })
             .collect()
@@ -424,6 +468,8 @@ impl Core {
                 output: n.emitted,
                 filtered: n.counters.filtered,
                 absorbed: n.counters.absorbed,
+                late: n.counters.late,
+                produced: n.counters.produced,
                 rejected: n.counters.rejected,
             })
             .collect()

@@ -108,6 +108,8 @@ pub(super) struct Driver {
     wall: WallClock,
     outbox: Vec<(usize, Parcel)>,
     turn: usize,
+    /// When the first operator wants to be called, µs on the job's clock.
+    timer: Option<i64>,
     natural_end: bool,
     done: bool,
 }
@@ -150,6 +152,7 @@ impl Driver {
                 at_barrier: 0,
             })
             .collect();
+        let timer = parts.core.next_timer();
         let core = Arc::new(Mutex::new(parts.core));
         let mut view = shared.live.lock();
         view.core = Some(core.clone());
@@ -186,6 +189,7 @@ impl Driver {
             wall: WallClock::default(),
             outbox: Vec::new(),
             turn: 0,
+            timer,
             natural_end: true,
             done: false,
         }
@@ -251,8 +255,11 @@ impl Driver {
         if let Some(until) = self.advance_sinks()? {
             return Ok(Round::Idle(Some(until)));
         }
-        let mut worked = false;
-        let mut until: Option<Duration> = None;
+        let mut worked = self.fire_timers()?;
+        let timer = self.time_to_timer();
+        // Input that does not come must not hold a timer up.
+        let wait = timer.map_or(wait, |left| wait.min(left));
+        let mut until = timer.map(|left| self.config.clock.monotonic() + left);
         let count = self.inflows.len();
         let active = (0..count).filter(|&i| self.may_read(i)).count();
         let alone = if active == 1 { wait } else { Duration::ZERO };
@@ -304,6 +311,12 @@ impl Driver {
     fn waits_for_others(&self, inflow: &Inflow) -> bool {
         let unfinished = |&p: &usize| self.inflows.get(p).is_some_and(|s| s.bounded && s.ended.is_none());
         inflow.bounded && inflow.after.iter().any(unfinished)
+    }
+
+    /// How long it is until the first operator wants to be called.
+    fn time_to_timer(&self) -> Option<Duration> {
+        let left = self.timer?.saturating_sub(self.config.clock.now_micros());
+        Some(Duration::from_micros(left.max(0) as u64))
     }
 
     fn obey_stop(&mut self) {

@@ -40,6 +40,13 @@ pub enum JobError {
         /// Stage.
         stage: String,
     },
+    /// An operator can't go on, e.g. beyond `state_max_bytes`.
+    Operator {
+        /// Its id.
+        operator: String,
+        /// Why.
+        why: String,
+    },
     /// A thread of the job panicked.
     Panic {
         /// Thread name.
@@ -95,6 +102,7 @@ impl fmt::Display for JobError {
             }
             JobError::Io { stage, error } => write!(f, "{stage}: {error}"),
             JobError::BrokenPipe { stage } => write!(f, "{stage}: the reader of the pipe is gone"),
+            JobError::Operator { operator, why } => write!(f, "operator {operator}: {why}"),
             JobError::Panic { thread, message } => write!(f, "thread {thread} panicked: {message}"),
             JobError::Ledger(e) => write!(f, "{e}"),
             JobError::State(e) | JobError::Locked(e) | JobError::Config(e) => f.write_str(e),

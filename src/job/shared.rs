@@ -185,6 +185,7 @@ impl Shared {
             stats.operators = core.node_stats();
         }
         stats.filtered = stats.operators.iter().map(|n| n.filtered).sum();
+        stats.late = stats.operators.iter().map(|n| n.late).sum();
         stats.rejected += stats.operators.iter().map(|n| n.rejected).sum::<u64>();
         stats
     }

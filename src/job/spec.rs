@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{JobConfig, JobError, OnError};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns};
-use crate::plan::{InputRef, JobPlan, SourceSpec, SystemColumn};
+use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn};
 use crate::record::Clock;
 
 /// A source with its own policies.
@@ -59,6 +59,19 @@ impl JobSpec {
             });
             return Err(JobError::Config(format!(
                 "{who} needs a dead letter queue: add dlq = 'bad.jsonl' (or SET dlq = …)"
+            )));
+        }
+        let late = self.plan.nodes.iter().find(|n| match &n.operator {
+            OperatorSpec::Aggregate(spec) => {
+                spec.window.as_ref().is_some_and(|w| w.late == LatePolicy::DeadLetter)
+            }
+            OperatorSpec::WindowTable(spec) => spec.window.late == LatePolicy::DeadLetter,
+            _ => false,
+        });
+        if let Some(node) = late.filter(|_| self.dead_letters.is_none()) {
+            return Err(JobError::Config(format!(
+                "operator {}: late = 'dlq' needs a dead letter queue: add dlq = 'bad.jsonl' (or SET dlq = …)",
+                node.id
             )));
         }
         if self.config.state.is_some()

@@ -1,7 +1,7 @@
 //! The loss ledger: every record is accounted for at every stage.
 //!
-//! `in = forwarded + filtered + absorbed + rejected` for each operator, and what one stage sent is what the next one
-//! received. Every term comes from a counter at its own site; none is the difference of two others.
+//! `in = forwarded + filtered + absorbed + late + rejected` and `emitted = forwarded + fanned out + produced` for each
+//! operator, and what one stage sent is what the next one received. Every term comes from a counter at its own site; none is the difference of two others.
 
 use std::fmt;
 
@@ -32,9 +32,15 @@ pub struct NodeEntry {
     pub fanned_out: u64,
     pub filtered: u64,
     pub absorbed: u64,
+    /// Records behind the watermark that counted in no window.
+    pub late: u64,
     pub rejected: u64,
     pub dead_lettered: u64,
     pub skipped: u64,
+    /// Late records that became dead letters.
+    pub late_letters: u64,
+    /// Records made from state: by a window that fires.
+    pub produced: u64,
     /// Records in the batches that it emitted.
     pub emitted: u64,
 }
@@ -130,7 +136,7 @@ impl Ledger {
             equal(&s.name, "rejected = dead letters + skipped", s.rejected, s.dead_lettered + s.skipped)?;
         }
         let made = self.sources.iter().map(|s| s.dead_lettered).sum::<u64>()
-            + self.nodes.iter().map(|n| n.dead_lettered).sum::<u64>()
+            + self.nodes.iter().map(|n| n.dead_lettered + n.late_letters).sum::<u64>()
             + self.sinks.iter().map(|s| s.dead_lettered).sum::<u64>();
         equal("the dead letter queue", "records sent there = letters made", made, self.letters_made)?;
         equal(
@@ -146,11 +152,14 @@ fn check_node(n: &NodeEntry) -> Result<(), LedgerError> {
     let equal = |equation, left, right| expect_equal(&n.name, equation, left, right);
     equal("routed to it = taken in", n.routed, n.input)?;
     equal(
-        "in = forwarded + filtered + absorbed + rejected",
+        "in = forwarded + filtered + absorbed + late + rejected",
         n.input,
-        n.forwarded + n.filtered + n.absorbed + n.rejected,
+        n.forwarded + n.filtered + n.absorbed + n.late + n.rejected,
     )?;
-    equal("emitted = forwarded + fanned out", n.emitted, n.forwarded + n.fanned_out)?;
+    equal("emitted = forwarded + fanned out + produced", n.emitted, n.forwarded + n.fanned_out + n.produced)?;
+    if n.late_letters > 0 {
+        equal("late = dead letters of late rows", n.late, n.late_letters)?;
+    }
     equal("rejected = dead letters + skipped", n.rejected, n.dead_lettered + n.skipped)
 }
 
@@ -177,24 +186,27 @@ mod tests {
                 forwarded: 50,
                 fanned_out: 7,
                 filtered: 30,
-                absorbed: 6,
+                absorbed: 4,
+                late: 2,
                 rejected: 4,
                 dead_lettered: 4,
                 skipped: 0,
-                emitted: 57,
+                late_letters: 2,
+                produced: 3,
+                emitted: 60,
             }],
             sinks: vec![SinkEntry {
                 name: "out".into(),
-                routed: 57,
-                sent: 57,
-                received: 57,
-                written: 55,
+                routed: 60,
+                sent: 60,
+                received: 60,
+                written: 58,
                 rejected: 2,
                 dead_lettered: 1,
                 skipped: 1,
             }],
-            letters_made: 8,
-            letters_written: 8,
+            letters_made: 10,
+            letters_written: 10,
         }
     }
 
@@ -213,6 +225,9 @@ mod tests {
             ("node forwarded", |l| l.nodes[0].forwarded -= 1),
             ("filtered", |l| l.nodes[0].filtered -= 1),
             ("absorbed", |l| l.nodes[0].absorbed -= 1),
+            ("late", |l| l.nodes[0].late -= 1),
+            ("late letter", |l| l.nodes[0].late_letters -= 1),
+            ("produced", |l| l.nodes[0].produced -= 1),
             ("node rejected", |l| l.nodes[0].rejected -= 1),
             ("emitted", |l| l.nodes[0].emitted -= 1),
             ("routed to sink", |l| l.sinks[0].routed += 1),

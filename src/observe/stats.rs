@@ -57,6 +57,8 @@ pub struct NodeStats {
     pub output: u64,
     pub filtered: u64,
     pub absorbed: u64,
+    pub late: u64,
+    pub produced: u64,
     pub rejected: u64,
 }
 

@@ -14,7 +14,8 @@ mod workers;
 
 use std::sync::Arc;
 
-use crate::record::{Batch, Pools, RecordError, StreamRecord};
+use crate::plan::LatePolicy;
+use crate::record::{Batch, ErrorCode, Pools, RecordError, StreamRecord};
 
 pub use build::build;
 pub use filter_project::FilterProjectOp;
@@ -42,6 +43,8 @@ pub struct OperatorCounters {
     pub filtered: u64,
     /// Records that ended here on purpose (taken into state, past LIMIT, an empty array under UNNEST).
     pub absorbed: u64,
+    /// Records emitted from state, not for a record taken in: what a window that fires emits.
+    pub produced: u64,
     /// Records that came behind the watermark and counted in no window.
     pub late: u64,
     /// Records handed to the error policy.
@@ -62,7 +65,7 @@ pub struct Rejected {
 pub struct Output<'a> {
     /// Batches to be handed on, in order.
     pub batches: &'a mut Vec<Batch>,
-    /// Records for the error policy.
+    /// Records for the error policy, and late ones for the dead letter queue ([`late`](Self::late)).
     pub rejects: &'a mut Vec<Rejected>,
     /// The operator's counters.
     pub counters: &'a mut OperatorCounters,
@@ -78,12 +81,24 @@ pub struct Output<'a> {
     pub done: bool,
     /// Set by an operator that makes the watermark of a stream: handed on behind what it emits.
     pub watermark: Option<i64>,
+    /// Set by an operator that can't go on, e.g. beyond `state_max_bytes`: the job fails with this sentence.
+    pub fatal: Option<String>,
 }
 
 impl Output<'_> {
     /// Hands a batch on; an empty one goes straight back to its pool.
     pub fn emit(&mut self, batch: Batch) {
         if batch.is_empty() { self.pools.give(batch) } else { self.batches.push(batch) }
+    }
+
+    /// Counts a record as late; under `late = 'dlq'` it becomes a dead letter, whatever `on_error` says.
+    pub fn late(&mut self, record: &Arc<StreamRecord>, policy: LatePolicy) {
+        self.counters.late += 1;
+        if policy == LatePolicy::DeadLetter {
+            let behind = "it came behind the watermark and counts in no window";
+            let error = RecordError::new(ErrorCode::Late, behind);
+            self.rejects.push(Rejected { record: record.clone(), error });
+        }
     }
 }
 

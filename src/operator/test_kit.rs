@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
-use crate::record::{Batch, DataType, Pool, Pools, Schema, StreamRecord};
+use crate::record::{Batch, DataType, ErrorCode, Pool, Pools, Schema, StreamRecord};
 
 /// A batch of one BIGINT column `n`.
 pub(super) fn numbers(values: &[i64]) -> Batch {
@@ -19,6 +19,11 @@ pub(super) struct Bench {
     pub(super) rejects: Vec<Rejected>,
     pub(super) counters: OperatorCounters,
     pub(super) done: bool,
+    /// Each watermark that the operator handed on.
+    pub(super) watermarks: Vec<i64>,
+    pub(super) fatal: Option<String>,
+    /// What the job's clock shows.
+    pub(super) now: i64,
     pub(super) workers: Workers,
     pools: Pools,
 }
@@ -31,6 +36,9 @@ impl Bench {
             rejects: Vec::new(),
             counters: OperatorCounters::default(),
             done: false,
+            watermarks: Vec::new(),
+            fatal: None,
+            now: 0,
             workers: Workers::default(),
             pools,
         }
@@ -44,12 +52,15 @@ impl Bench {
             counters: &mut self.counters,
             pools: &self.pools,
             home: 0,
-            now: 0,
+            now: self.now,
             done: self.done,
             watermark: None,
+            fatal: None,
         };
         work(&mut out);
         self.done = out.done;
+        self.fatal = out.fatal.or(self.fatal.take());
+        self.watermarks.extend(out.watermark);
     }
 
     pub(super) fn process(&mut self, op: &mut dyn Operator, batch: Batch) {
@@ -62,6 +73,24 @@ impl Bench {
 
     pub(super) fn process_shared(&mut self, op: &mut dyn Operator, batch: &Batch) {
         self.run(|out| op.process_shared(InputId(0), batch, out));
+    }
+
+    pub(super) fn watermark(&mut self, op: &mut dyn Operator, input: InputId, micros: i64) {
+        self.run(|out| op.on_watermark(input, micros, out));
+    }
+
+    /// The end of the only input.
+    pub(super) fn end(&mut self, op: &mut dyn Operator) {
+        self.run(|out| op.on_watermark(InputId(0), i64::MAX, out));
+        self.run(|out| op.on_end(InputId(0), out));
+    }
+
+    /// Moves the clock; the operator's timers that are due come first.
+    pub(super) fn advance_clock(&mut self, op: &mut dyn Operator, now: i64) {
+        self.now = now;
+        if op.next_timer().is_some_and(|t| t <= now) {
+            self.run(|out| op.on_timer(now, out));
+        }
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = &Arc<StreamRecord>> {
@@ -77,11 +106,14 @@ impl Bench {
         self.batches.drain(..).for_each(|b| self.pools.give(b));
     }
 
-    /// `in = forwarded + filtered + absorbed + rejected`, and what came out is what was counted.
+    /// `in = forwarded + filtered + absorbed + late + rejected`, and what came out is what was counted.
     pub(super) fn check_ledger(&self) {
         let c = &self.counters;
-        assert_eq!(c.input, c.forwarded + c.filtered + c.absorbed + c.rejected);
-        assert_eq!(self.records().count() as u64, c.forwarded + c.fanned_out);
-        assert_eq!(self.rejects.len() as u64, c.rejected);
+        assert_eq!(c.input, c.forwarded + c.filtered + c.absorbed + c.late + c.rejected);
+        assert_eq!(self.records().count() as u64, c.forwarded + c.fanned_out + c.produced);
+        let (late, rejected): (Vec<_>, Vec<_>) =
+            self.rejects.iter().partition(|r| r.error.code == ErrorCode::Late);
+        assert_eq!(rejected.len() as u64, c.rejected);
+        assert!(late.is_empty() || late.len() as u64 == c.late);
     }
 }

@@ -36,6 +36,10 @@ pub enum ErrorCode {
     Panic,
     /// A sink refused the record.
     SinkRejected,
+    /// Behind the watermark, in no window (`late = 'dlq'`).
+    Late,
+    /// An event time further ahead of the clock than `max_future_skew`.
+    FutureTime,
 }
 
 impl ErrorCode {
@@ -56,6 +60,8 @@ impl ErrorCode {
             ErrorCode::InvalidArgument => "invalid_argument",
             ErrorCode::Panic => "panic",
             ErrorCode::SinkRejected => "sink_rejected",
+            ErrorCode::Late => "late",
+            ErrorCode::FutureTime => "future_time",
         }
     }
 }

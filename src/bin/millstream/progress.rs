@@ -129,6 +129,9 @@ pub(crate) fn summary(stats: &JobStats) -> String {
     if stats.filtered > 0 {
         parts.push(format!("{} filtered out", HumanCount(stats.filtered)));
     }
+    if stats.late > 0 {
+        parts.push(format!("{} late", HumanCount(stats.late)));
+    }
     parts.push(format!("{} written", HumanCount(stats.records_out)));
     if stats.rejected > 0 {
         let letters = match stats.dead_letters {

@@ -10,7 +10,7 @@ use crate::job::{JobSpec, OnError, SinkPart, SourcePart};
 use crate::operator::{
     InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter,
 };
-use crate::plan::{InputRef, JobPlan, LimitSpec, NodeSpec, OperatorSpec, SinkSpec, SourceSpec};
+use crate::plan::{InputRef, JobPlan, LatePolicy, LimitSpec, NodeSpec, OperatorSpec, SinkSpec, SourceSpec};
 use crate::record::{DataType, ErrorCode, RecordError, StreamRecord};
 
 /// Where an operator loses the last record of each batch.
@@ -22,15 +22,29 @@ enum Leak {
     Output,
     /// It says that it rejected it, to nobody.
     Reject,
+    /// It drops it as late without counting it.
+    Late,
+    /// It counts the last two as late and hands on one of them.
+    LateLetter,
+    /// It emits it once more, from nowhere.
+    Produced,
     /// It is sound, and rejects one properly.
     None,
+    /// It is sound, and finds one late.
+    SoundLate,
 }
 
 struct Leaky(Leak);
 
 impl Operator for Leaky {
     fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
-        let n = batch.len();
+        let mut n = batch.len();
+        if self.0 == Leak::LateLetter {
+            out.counters.input += 1;
+            out.counters.late += 1;
+            batch.truncate(n - 1);
+            n -= 1;
+        }
         let last = batch.records().last().cloned();
         batch.truncate(n - 1);
         let lost = n as u64;
@@ -38,6 +52,16 @@ impl Operator for Leaky {
         out.counters.forwarded += if self.0 == Leak::Output { lost } else { lost - 1 };
         if matches!(self.0, Leak::Reject | Leak::None) {
             out.counters.rejected += 1;
+        }
+        match &last {
+            Some(record) if matches!(self.0, Leak::SoundLate | Leak::LateLetter) => {
+                out.late(record, LatePolicy::DeadLetter);
+            }
+            Some(record) if self.0 == Leak::Produced => {
+                batch.push(record.clone());
+                out.counters.absorbed += 1;
+            }
+            _ => {}
         }
         if self.0 == Leak::None
             && let Some(record) = last
@@ -130,12 +154,14 @@ impl Rig {
 fn a_sound_job_balances() {
     rig(Leak::None, false).run().unwrap();
     rig(Leak::None, true).run().unwrap();
+    rig(Leak::SoundLate, false).run().unwrap();
+    rig(Leak::SoundLate, true).run().unwrap();
 }
 
 #[test]
 fn an_operator_that_loses_a_record_is_named() {
     for threads in [false, true] {
-        for leak in [Leak::Input, Leak::Output, Leak::Reject] {
+        for leak in [Leak::Input, Leak::Output, Leak::Reject, Leak::Late, Leak::LateLetter, Leak::Produced] {
             rig(leak, threads).expect_loss(&format!("{leak:?}"), "operator out/0.leaky");
         }
     }

@@ -126,6 +126,7 @@ impl Driver {
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
         core.end(i, now)?;
+        self.timer = core.next_timer();
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = std::mem::take(&mut core.letters);
         drop(core);
@@ -143,6 +144,7 @@ impl Driver {
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = if core.letters.is_empty() { Vec::new() } else { std::mem::take(&mut core.letters) };
         let done = core.inlets.get(i).is_some_and(|s| s.done);
+        self.timer = core.next_timer();
         drop(core);
         self.laps.busy(&self.shared.process);
         if done {
@@ -150,6 +152,25 @@ impl Driver {
         }
         self.post(letters)?;
         self.deliver()
+    }
+
+    /// Calls the operators whose time has come. Says whether there was one.
+    pub(super) fn fire_timers(&mut self) -> Result<bool, JobError> {
+        let Some(due) = self.timer else { return Ok(false) };
+        let now = self.config.clock.now_micros();
+        if now < due {
+            return Ok(false);
+        }
+        let mut core = self.core.lock();
+        core.lock_acquisitions += 1;
+        core.fire_timers(now)?;
+        self.timer = core.next_timer();
+        std::mem::swap(&mut core.outbox, &mut self.outbox);
+        let letters = std::mem::take(&mut core.letters);
+        drop(core);
+        self.post(letters)?;
+        self.deliver()?;
+        Ok(true)
     }
 
     pub(super) fn stop_sources_that_are_done(&mut self) {
