@@ -12,7 +12,8 @@ use millstream::io::faulty::{Fault, Script};
 use millstream::observe::JobStats;
 use millstream::{DataType, Engine, Error, FieldValue, Schema, Stop, StreamRecord};
 use support::{
-    MODES, TestSink, TestSource, alone, engine_threads, expect_no_threads, file_source, until, within,
+    MODES, TestSink, TestSource, alone, engine_threads, expect_no_threads, file_sink, file_source, until,
+    within,
 };
 
 fn engine(mode: &str, settings: &[(&str, &str)]) -> Engine {
@@ -259,4 +260,180 @@ fn a_stalled_sink_holds_up_its_source_within_bounds_and_an_abort_gets_through() 
     let error = within(60, "abort", move || job.wait()).unwrap_err();
     assert!(error.to_string().contains("aborted"), "{error}");
     expect_no_threads("abort");
+}
+
+#[test]
+fn a_thread_that_stays_in_foreign_code_is_abandoned_by_name_and_nothing_is_committed() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in.jsonl"), dir.path().join("out.jsonl"));
+    let text: String = (0..500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    std::fs::write(&input, &text).unwrap();
+    let job = |sink: &TestSink| {
+        let state = dir.path().join("state");
+        let settings =
+            [("state", state.to_str().unwrap()), ("channel_batches", "100"), ("shutdown_deadline", "10ms")];
+        let engine = engine("threads", &settings);
+        engine.register_source("src", TestSource::new(file_source(&input))).unwrap();
+        engine.register_sink("out", sink.clone()).unwrap();
+        engine.sql("INSERT INTO out SELECT n FROM src").unwrap().start()
+    };
+    let sink = TestSink::new(file_sink(&output));
+    sink.stalled.store(true, Ordering::SeqCst);
+    // While it is working, and while the driver already waits for its end.
+    for end_of_input in [false, true] {
+        let running = job(&sink).unwrap();
+        if end_of_input {
+            until("everything is read", || running.stats().records_in == 500);
+        }
+        until("the writer is inside", || sink.inside.load(Ordering::SeqCst));
+        running.stop(Stop::Abort);
+        let error = within(60, "abandon", move || running.wait()).unwrap_err();
+        assert_eq!(error.exit_code(), 4, "{error}");
+        assert!(error.to_string().contains("abandoned after the shutdown deadline: ms-write-0"), "{error}");
+        assert_eq!(engine_threads(), ["ms-write-0"]);
+        sink.stalled.store(false, Ordering::SeqCst);
+        expect_no_threads("released");
+        sink.stalled.store(true, Ordering::SeqCst);
+    }
+    sink.stalled.store(false, Ordering::SeqCst);
+    // Nothing was committed: the next start writes everything, once.
+    let stats = job(&sink).unwrap().wait().unwrap();
+    assert_eq!((stats.records_out, std::fs::read_to_string(&output).unwrap()), (500, text));
+}
+
+#[test]
+fn byte_credits_bound_what_waits_between_threads_and_the_wait_is_counted() {
+    const ROWS: i64 = 300;
+    const WIDE: usize = 10_000;
+    let _alone = alone();
+    // The rows that wait in both edges and in three hands, with edges of that many bytes.
+    for (channel_bytes, most) in
+        [("100KB", 2 * 10 + 3), ("20KB", 2 * 2 + 3), ("1KB", 2 + 3), ("1GB", ROWS as u64)]
+    {
+        let engine = engine(
+            "threads",
+            &[("batch_rows", "1"), ("channel_batches", "10000"), ("channel_bytes", channel_bytes)],
+        );
+        let schema = Schema::of([("n", DataType::BigInt), ("wide", DataType::Varchar)]);
+        let row =
+            |n: i64| StreamRecord::with_values(schema.clone(), [n.into(), "x".repeat(WIDE).as_str().into()]);
+        let source = MemorySource::from_vec(schema.clone(), (0..ROWS).map(row).collect()).unwrap();
+        engine.register_source("src", source).unwrap();
+        let (sink, rows) = MemorySink::new();
+        let sink = TestSink::new(Arc::new(sink));
+        sink.stalled.store(true, Ordering::SeqCst);
+        engine.register_sink("out", sink.clone()).unwrap();
+        let job = engine.sql("INSERT INTO out SELECT n, wide FROM src").unwrap().start().unwrap();
+        until(channel_bytes, || job.stats().records_in + 3 >= most);
+        for _ in 0..200 {
+            let given = job.stats().records_in;
+            assert!(given <= most, "{channel_bytes}: {given} rows are under way");
+            std::thread::yield_now();
+        }
+        sink.stalled.store(false, Ordering::SeqCst);
+        let stats = within(60, channel_bytes, move || job.wait()).unwrap();
+        let blocked = stats.sources[0].time.blocked_s;
+        assert_eq!(blocked > 0.0, channel_bytes != "1GB", "{channel_bytes}: {blocked}");
+        assert_eq!(firsts(&rows), (0..ROWS).collect::<Vec<_>>());
+    }
+    expect_no_threads("byte credits");
+}
+
+/// A job whose sink refuses the records of `refusals`: write call → record of its batch of eight.
+fn refusing(engine: &Engine, refusals: &[(u64, usize)]) -> Collected {
+    engine.register_source("src", numbers(40)).unwrap();
+    let (sink, rows) = MemorySink::new();
+    let script = Script::of(refusals.iter().map(|&(call, at)| (call, Fault::Reject(at))));
+    engine.register_sink("out", TestSink::new(Arc::new(sink)).scripted(script)).unwrap();
+    rows
+}
+
+#[test]
+fn a_record_that_the_sink_refuses_meets_the_policy() {
+    let _alone = alone();
+    // The first call gets 0..8 and refuses 3; the next one gets the rest of them, 4..8, the third 8..16 and refuses 8.
+    let refusals = [(0, 3), (2, 0)];
+    let without: Vec<i64> = (0..40).filter(|n| ![3, 8].contains(n)).collect();
+    for mode in MODES {
+        for policy in ["fail", "skip", "dlq", "retry"] {
+            let engine = engine(mode, &[("on_error", policy), ("dlq", "letters")]);
+            let (sink, letters) = MemorySink::new();
+            engine.register_sink("letters", sink).unwrap();
+            let rows = refusing(&engine, &refusals);
+            let result = run(engine, policy, "INSERT INTO out SELECT n FROM src");
+            let what = format!("{mode} {policy} {result:?}");
+            match (policy, result) {
+                ("fail", Err(e)) => {
+                    let text = e.to_string();
+                    assert_eq!((firsts(&rows), e.exit_code()), (vec![0, 1, 2], 1), "{what}");
+                    assert!(text.contains("sink out") && text.contains("scripted refusal"), "{text}");
+                    assert!(text.contains("offset 3") && text.contains("on_error = 'skip'"), "{text}");
+                }
+                // It takes the record when it is asked again.
+                ("retry", Ok(stats)) => {
+                    assert_eq!(firsts(&rows), (0..40).collect::<Vec<_>>(), "{what}");
+                    assert_eq!((stats.rejected, stats.sinks[0].retries), (0, 2), "{what}");
+                }
+                ("skip" | "dlq", Ok(stats)) => {
+                    assert_eq!(firsts(&rows), without, "{what}");
+                    assert_eq!((stats.rejected, stats.records_out), (2, 38), "{what}");
+                }
+                _ => panic!("{what}"),
+            }
+            let letters: Vec<_> = letters
+                .rows()
+                .iter()
+                .map(|l| {
+                    let text = |c| l.get(c).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+                    (text("stage"), text("code"), text("position"))
+                })
+                .collect();
+            let letter = |n: i64| ("sink out".to_owned(), "sink_rejected".to_owned(), format!("offset {n}"));
+            assert_eq!(letters, if policy == "dlq" { vec![letter(3), letter(8)] } else { vec![] }, "{what}");
+        }
+    }
+    expect_no_threads("refusals");
+}
+
+#[test]
+fn a_dead_letter_queue_that_fails_fails_the_job_with_its_reason_and_without_a_commit() {
+    let _alone = alone();
+    let cases = [
+        ("write", Script::of([(0, Fault::Fatal)]), "scripted fault in write 0"),
+        ("panic", Script::of([(1, Fault::Panic)]), "scripted panic"),
+        ("refusal", Script::of([(0, Fault::Reject(0))]), "scripted refusal"),
+        // Sync 0 comes before the first record.
+        ("sync", Script { sync_fails_at: Some(1), ..Script::default() }, "scripted fault in sync 1"),
+    ];
+    for mode in MODES {
+        for (what, script, reason) in &cases {
+            let place = tempfile::tempdir().unwrap();
+            let state = place.path().join("state");
+            let (out, bad) = (place.path().join("out.jsonl"), place.path().join("bad.jsonl"));
+            let job = |script: Script| {
+                let settings = [
+                    ("on_error", "dlq"),
+                    ("dlq", "letters"),
+                    ("state", state.to_str().unwrap()),
+                    ("job_name", "j"),
+                ];
+                let engine = engine(mode, &settings);
+                engine.register_source("src", numbers(100)).unwrap();
+                engine.register_sink("out", TestSink::new(file_sink(&out))).unwrap();
+                engine.register_sink("letters", TestSink::new(file_sink(&bad)).scripted(script)).unwrap();
+                run(engine, what, "INSERT INTO out SELECT 100 / (n % 5) AS q FROM src")
+            };
+            let error = job(script.clone()).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(reason), "{mode} {what}: {text}");
+            assert_eq!(error.exit_code(), 1);
+            // Nothing was committed, so a healthy queue gets every letter, and the sink every row, once.
+            let stats = job(Script::default()).unwrap();
+            let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count() as u64;
+            assert_eq!(lines(&out) + lines(&bad), 100, "{mode} {what}");
+            assert_eq!((stats.dead_letters, lines(&bad)), (stats.rejected, stats.rejected), "{mode} {what}");
+        }
+    }
+    expect_no_threads("dead letters");
 }

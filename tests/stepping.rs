@@ -1,4 +1,6 @@
-//! `step()` on the caller's own clock, time windows of batches, and trace context through a whole job.
+//! `step()` on the caller's own clock: time windows of batches, commits, and trace context through a whole job.
+
+mod support;
 
 use std::sync::Arc;
 
@@ -112,4 +114,34 @@ fn check_context(row: &Arc<StreamRecord>, parent: &str) {
     assert_ne!(context[36..52], parent[36..52], "a new parent id");
     assert_eq!(context[..36] == parent[..36], n % 2 == 0, "the trace of row {n}: {context}");
     assert_eq!(row.headers().get("tracestate"), (n % 2 == 0).then_some(&b"a=b"[..]));
+}
+
+#[test]
+fn a_job_without_news_writes_no_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.jsonl");
+    std::fs::write(&path, (0..10).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>()).unwrap();
+    let source = support::TestSource::new(support::file_source(&path)).limited(5);
+    let engine = Engine::new();
+    engine.register_source("src", source.clone()).unwrap();
+    engine
+        .register_sink("out", support::TestSink::new(support::file_sink(&dir.path().join("out.jsonl"))))
+        .unwrap();
+    engine.set("state", dir.path().join("state").to_str().unwrap()).unwrap();
+    let mut job = engine.sql("INSERT INTO out SELECT n FROM src").unwrap().stepping(START).unwrap();
+    let mut now = START;
+    let mut second = || {
+        now += 1_000_000;
+        for _ in 0..5 {
+            job.step(now).unwrap();
+        }
+        (job.stats().records_in, job.stats().commits)
+    };
+    let mut seen: Vec<_> = (0..6).map(|_| second()).collect();
+    seen.dedup();
+    assert_eq!(seen, [(5, 1)]);
+    source.clone().limited(8);
+    let mut seen: Vec<_> = (0..6).map(|_| second()).collect();
+    seen.dedup();
+    assert_eq!(seen, [(8, 2)]);
 }

@@ -130,6 +130,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "a sink that takes nothing for so long is named in the log",
     ),
     OptionSpec::new(
+        "drain_deadline",
+        OptionKind::Duration,
+        "25s",
+        "time that the command line gives a job to write what it has read after the first signal; then it aborts it",
+    ),
+    OptionSpec::new(
         "shutdown_deadline",
         OptionKind::Duration,
         "10s",

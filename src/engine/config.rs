@@ -62,6 +62,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("commit_interval", Duration(d)) => config.commit_interval = d,
         ("max_restarts", Int(n)) => config.max_restarts = u32::try_from(n).unwrap_or(u32::MAX),
         ("stall_warning", Duration(d)) => config.stall_warning = d,
+        ("drain_deadline", Duration(d)) => config.drain_deadline = d,
         ("shutdown_deadline", Duration(d)) => config.shutdown_deadline = d,
         // `job_name` and `dlq` are read by the engine itself, `mode` has one value.
         _ => {}

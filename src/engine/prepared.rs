@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::connector::memory::{ChannelSink, OnceSink, Rows};
 use crate::error::Error;
 use crate::io::{Boundedness, DataSink, DataWriter};
-use crate::job::{self, JobConfig, JobError, JobHandle, JobSpec, SinkPart, SourcePart, Step, Stop, Stopper};
+use crate::job::{self, JobConfig, JobHandle, JobSpec, SinkPart, SourcePart, Step, Stop, Stopper};
 use crate::observe::JobStats;
 use crate::plan::JobPlan;
 use crate::record::{DataType, FieldValue, Schema};
@@ -266,10 +266,6 @@ impl Job {
                 rows.for_each(drop);
             }
         }
-        match self.handle.wait() {
-            Ok(stats) => Ok(stats),
-            Err(JobError::BrokenPipe { stage }) => Err(Error::Job(JobError::BrokenPipe { stage })),
-            Err(e) => Err(e.into()),
-        }
+        Ok(self.handle.wait()?)
     }
 }

@@ -117,6 +117,24 @@ pub fn check_reader(open: &mut dyn FnMut() -> Box<dyn DataReader>) -> Verdict {
     check_seek(open)
 }
 
+/// All checks of a reader of a stream that can't be read again, such as a pipe. `open` gives a new reader of the same content.
+///
+/// # Errors
+/// The first violation.
+pub fn check_stream(open: &mut dyn FnMut() -> Box<dyn DataReader>) -> Verdict {
+    check_end(open().as_mut())?;
+    check_limits(open)?;
+    let mut reader = open();
+    read_all(reader.as_mut(), Limits::default())?;
+    if !reader.position().is_start() {
+        return Err(format!("it says that it stands at {}, but nobody can go back there", reader.position()));
+    }
+    match open().seek(&Position::new([1], "byte 1")) {
+        Ok(()) => Err("a seek into a stream that can't be read again succeeds".into()),
+        Err(_) => Ok(()),
+    }
+}
+
 /// After `End` there is only `End`.
 ///
 /// # Errors
@@ -173,12 +191,22 @@ pub fn check_positions(open: &mut dyn FnMut() -> Box<dyn DataReader>) -> Verdict
     }
 }
 
-/// From the position after each record a new reader gives exactly the rest.
+/// From the position after each batch a new reader gives exactly the rest.
 ///
 /// # Errors
 /// The violation.
 pub fn check_seek(open: &mut dyn FnMut() -> Box<dyn DataReader>) -> Verdict {
     let expected = read_all(open().as_mut(), Limits::default())?;
+    [Limits { rows: 1, bytes: 1 }, Limits { rows: 3, bytes: 1 << 20 }, Limits::default()]
+        .into_iter()
+        .try_for_each(|limits| check_seek_after(open, limits, &expected))
+}
+
+fn check_seek_after(
+    open: &mut dyn FnMut() -> Box<dyn DataReader>,
+    limits: Limits,
+    expected: &[Item],
+) -> Verdict {
     let mut reader = open();
     let mut given = 0;
     loop {
@@ -191,8 +219,7 @@ pub fn check_seek(open: &mut dyn FnMut() -> Box<dyn DataReader>) -> Verdict {
             expected.get(given..).unwrap_or(&[]),
             &format!("resumed at {position}, after {given} items"),
         )?;
-        let (read, items) =
-            read_batch(reader.as_mut(), Limits { rows: 1, bytes: 1 }).map_err(|e| e.to_string())?;
+        let (read, items) = read_batch(reader.as_mut(), limits).map_err(|e| e.to_string())?;
         given += items.len();
         if read == Read::End {
             return Ok(());

@@ -102,6 +102,8 @@ pub struct JobConfig {
     pub max_restarts: u32,
     /// A sink that takes no batch for so long is reported.
     pub stall_warning: Duration,
+    /// What a program gives a job to end by itself after it asked it to drain; the command line then aborts it.
+    pub drain_deadline: Duration,
     /// After a cancel, threads that do not end within this time are abandoned.
     pub shutdown_deadline: Duration,
     /// The only source of time.
@@ -134,6 +136,7 @@ impl Default for JobConfig {
             commit_interval: Duration::from_secs(1),
             max_restarts: 0,
             stall_warning: Duration::from_secs(10),
+            drain_deadline: Duration::from_secs(25),
             shutdown_deadline: Duration::from_secs(10),
             clock: Clock::System,
             stopwatch: Clock::System,

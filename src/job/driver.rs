@@ -80,6 +80,19 @@ pub(super) struct Keeping {
     pub(super) operators: Vec<(String, Vec<u8>)>,
     /// The dead letter queue, which comes last, was asked to make the epoch durable.
     pub(super) letters_asked: bool,
+    /// What had happened when the last epoch began.
+    pub(super) seen: Progress,
+}
+
+/// Says whether there is anything to commit: as long as it does not change, another checkpoint would say the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Records that left the sources.
+    forwarded: u64,
+    /// Records that the sources could not decode.
+    rejected: u64,
+    /// Sources that have ended.
+    ended: usize,
 }
 
 /// Everything that the processor's thread owns.

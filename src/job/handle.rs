@@ -53,10 +53,7 @@ pub fn start(spec: JobSpec) -> Result<JobHandle, JobError> {
     let shared = Arc::new(Shared::new(&spec.config));
     let state = lock_state(&spec.config)?;
     let mode = match open(&spec, &shared, state.as_ref())? {
-        Opened::Finished => {
-            already_finished(&shared);
-            Mode::Ended(Some(Ok(())))
-        }
+        Opened::Finished => Mode::Ended(Some(Ok(()))),
         Opened::Ready(driver) => {
             let for_thread = shared.clone();
             let handle = std::thread::Builder::new()
@@ -221,6 +218,14 @@ impl Stopper {
     pub fn stats(&self) -> JobStats {
         self.shared.stats()
     }
+    /// The setting `drain_deadline`: how long a program should wait after [`Stop::Drain`] before it aborts.
+    pub fn drain_deadline(&self) -> Duration {
+        self.shared.drain_deadline
+    }
+    /// The setting `shutdown_deadline`: how long the job's threads have to end after an abort.
+    pub fn shutdown_deadline(&self) -> Duration {
+        self.shared.shutdown_deadline
+    }
 }
 
 fn settle(round: Result<Result<Round, JobError>, Box<dyn std::any::Any + Send>>) -> Result<Round, JobError> {
@@ -263,9 +268,16 @@ fn supervise(
         shared.restarts.add(1);
         shared.clear_cancel();
         log::warn!("job {}: {error}; restart {restarts} from the last commit", shared.name);
-        driver = match open(spec, shared, state.as_ref())? {
-            Opened::Ready(driver) => *driver,
-            Opened::Finished => return Ok(()),
+        driver = match open(spec, shared, state.as_ref()) {
+            Ok(Opened::Ready(driver)) => *driver,
+            Ok(Opened::Finished) => {
+                finished(shared, "done");
+                return Ok(());
+            }
+            Err(e) => {
+                finished(shared, "failed");
+                return Err(e);
+            }
         };
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::commit::Commits;
 use super::core::{Core, Inlet, NodeSlot};
-use super::driver::{Driver, Keeping, Parts};
+use super::driver::{Driver, Keeping, Parts, Progress};
 use super::not_null;
 use super::policy::ErrorBudget;
 use super::shared::Shared;
@@ -71,6 +71,7 @@ pub(super) fn open(
         plan: spec.fingerprint(),
         operators: Vec::new(),
         letters_asked: false,
+        seen: Progress::default(),
     });
     let parts = Parts { sources, sinks, letter_box, core, pools, keeping, budget };
     let mut driver = Box::new(Driver::new(config, shared, parts));

@@ -35,9 +35,10 @@ const ABORT: u8 = 3;
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) started: Instant,
+    pub(super) drain_deadline: Duration,
+    pub(super) shutdown_deadline: Duration,
     stop: AtomicU8,
     cancelled: AtomicBool,
-    /// Threads of this job that were found alive after the deadline.
     pub(super) live: Mutex<JobView>,
     /// What spans are measured with.
     pub(super) stopwatch: Clock,
@@ -67,6 +68,8 @@ impl Shared {
             name: config.name.clone(),
             started: config.stopwatch.instant(),
             stopwatch: config.stopwatch.clone(),
+            drain_deadline: config.drain_deadline,
+            shutdown_deadline: config.shutdown_deadline,
             stop: AtomicU8::new(RUNNING),
             cancelled: AtomicBool::new(false),
             live: Mutex::new(JobView { state: "running", ..JobView::default() }),

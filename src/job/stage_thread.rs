@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::edge::{EdgeReceiver, EdgeSender, TICK, edge};
 use super::laps::Laps;
@@ -64,6 +64,8 @@ pub(super) struct SinkThread {
 pub(super) struct StageThread<S> {
     pub(super) name: String,
     pub(super) handle: JoinHandle<Result<S, JobError>>,
+    /// Carries nothing; disconnects when the thread's body is over.
+    over: Receiver<()>,
 }
 
 impl<S> StageThread<S> {
@@ -74,13 +76,27 @@ impl<S> StageThread<S> {
     where
         S: Send + 'static,
     {
+        let (alive, over) = bounded::<()>(0);
         let handle = std::thread::Builder::new()
             .name(name.clone())
-            .spawn(body)
+            .spawn(move || {
+                let _alive = alive;
+                body()
+            })
             .map_err(|e| JobError::Config(format!("can't start thread {name}: {e}")))?;
-        Ok(Self { name, handle })
+        Ok(Self { name, handle, over })
     }
-    /// Waits for the end of a thread that was told to end, and takes its stage back.
+    /// Waits for the end of a thread that was told to end; `false` if the job was cancelled before. The thread may be inside
+    /// foreign code that never returns.
+    pub(super) fn wait(&self, shared: &Shared) -> bool {
+        while self.over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            if shared.is_cancelled() {
+                return false;
+            }
+        }
+        true
+    }
+    /// Takes the stage of a thread that has ended back.
     pub(super) fn join(self) -> Result<S, JobError> {
         let name = self.name;
         self.handle.join().unwrap_or_else(|panic| {

@@ -166,6 +166,18 @@ fn places_that_can_not_be_written() {
 }
 
 #[test]
+fn a_full_disk_is_no_success() {
+    let place = Place::new();
+    place.put(
+        "full.sql",
+        "CREATE STREAM t WITH (connector = 'file', path = '/dev/full', format = 'json', mode = 'append');
+         INSERT INTO t SELECT 1 AS a;",
+    );
+    let ran = place.run(&["run", "full.sql"]).gives(1).says(&["sink t", "No space left on device"]);
+    assert!(ran.err.contains("full failed: 1 row read, at most 1 written"), "{}", ran.err);
+}
+
+#[test]
 fn a_line_that_is_too_long_is_one_bad_record() {
     let place = Place::new();
     place.put("long.jsonl", format!("{{\"a\":1}}\n{{\"a\":\"{}\"}}\n{{\"a\":3}}\n", "x".repeat(2_000_000)));

@@ -190,3 +190,23 @@ fn a_pipeline_that_can_not_be_read() {
     place.put("e.sql", [b'S', 0xff]);
     place.run(&["run", "e.sql"]).fails_as_usage(&["e.sql", "UTF-8"]);
 }
+
+#[test]
+fn what_conditions_drop_is_counted_per_condition() {
+    let place = Place::new();
+    place.put("in.jsonl", "{\"a\":1}\n{\"a\":2}\n");
+    let sql = |second: &str| {
+        format!(
+            "CREATE STREAM i (a BIGINT) WITH (connector = 'file', path = 'in.jsonl');
+             CREATE STREAM x WITH (connector = 'file', path = 'x.jsonl');
+             CREATE STREAM y WITH (connector = 'file', path = 'y.jsonl');
+             INSERT INTO x SELECT a FROM i WHERE a > 1; INSERT INTO y SELECT a FROM i{second};"
+        )
+    };
+    place.put("one.sql", sql("")).put("two.sql", sql(" WHERE a > 5"));
+    place.run(&["run", "one.sql"]).gives(0).says(&["one: 2 rows read, 1 filtered out, 3 written"]);
+    place
+        .run(&["run", "two.sql"])
+        .gives(0)
+        .says(&["two: 2 rows read, 3 filtered out by 2 conditions, 1 written"]);
+}

@@ -1,6 +1,8 @@
 //! Signals: the first one stops cleanly, the second at once.
 
-use super::tool::{Place, wait_until};
+use std::io::Read;
+
+use super::tool::{Place, Running, wait_until};
 
 /// A job that follows `in.jsonl`.
 fn following(place: &Place) {
@@ -28,24 +30,49 @@ fn the_first_signal_drains_and_exits_0() {
     }
 }
 
+/// A job whose sink takes nothing: a pipe that nobody reads can't be drained.
+fn writing_into_a_full_pipe(place: &Place, execution: &str, more: &[&str]) -> (Running, std::fs::File) {
+    let made = std::process::Command::new("mkfifo").arg(place.path("full")).status().unwrap();
+    assert!(made.success());
+    let mut both_ends = std::fs::OpenOptions::new().read(true).write(true).open(place.path("full")).unwrap();
+    place.put(
+        "g.sql",
+        "CREATE STREAM g WITH (connector = 'generator', preset = 'orders');
+         CREATE STREAM o WITH (connector = 'file', path = 'full', format = 'json');
+         INSERT INTO o SELECT * FROM g;",
+    );
+    let running = place.start(&[&["run", "g.sql", "--set", execution], more].concat());
+    // It runs when there is something in the pipe.
+    both_ends.read_exact(&mut [0]).unwrap();
+    (running, both_ends)
+}
+
+#[test]
+fn threads_that_do_not_end_in_time_are_abandoned_by_name() {
+    let deadlines = ["--set", "drain_deadline=20ms", "--set", "shutdown_deadline=20ms"];
+    for (execution, name) in [("threads", "ms-write-0"), ("inline", "ms-process")] {
+        let place = Place::new();
+        let settings = format!("execution={execution}");
+        let more = if execution == "threads" {
+            [&deadlines[..], &["--state", "s"]].concat()
+        } else {
+            deadlines.to_vec()
+        };
+        let (running, _pipe) = writing_into_a_full_pipe(&place, &settings, &more);
+        running.signal("TERM");
+        running.finish().gives(4).says(&[
+            "drain_deadline of 20ms",
+            "abandoned after the shutdown deadline",
+            name,
+        ]);
+    }
+}
+
 #[test]
 fn the_second_signal_ends_at_once() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let place = Place::new();
-        // A sink that takes nothing: a pipe that nobody reads can't be drained.
-        let made = std::process::Command::new("mkfifo").arg(place.path("full")).status().unwrap();
-        assert!(made.success());
-        let both_ends = std::fs::OpenOptions::new().read(true).write(true).open(place.path("full")).unwrap();
-        place.put(
-            "g.sql",
-            "CREATE STREAM g WITH (connector = 'generator', preset = 'orders');
-             CREATE STREAM o WITH (connector = 'file', path = 'full', format = 'json');
-             INSERT INTO o SELECT * FROM g;",
-        );
-        let mut running = place.start(&["run", "g.sql", "--set", "execution=threads"]);
-        // It runs when there is something in the pipe.
-        use std::io::Read;
-        (&both_ends).read_exact(&mut [0]).unwrap();
+        let (mut running, _pipe) = writing_into_a_full_pipe(&place, "execution=threads", &[]);
         running.signal(signal);
         running.wait_for_message("stopping");
         running.signal(signal);

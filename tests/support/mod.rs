@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -173,7 +173,9 @@ pub struct TestSink {
     pub syncs: Arc<AtomicU64>,
     pub scripts: Arc<Mutex<VecDeque<Script>>>,
     /// The writer waits while this is set.
-    pub stalled: Arc<std::sync::atomic::AtomicBool>,
+    pub stalled: Arc<AtomicBool>,
+    /// The writer waits now.
+    pub inside: Arc<AtomicBool>,
 }
 
 impl TestSink {
@@ -184,6 +186,7 @@ impl TestSink {
             syncs: Arc::default(),
             scripts: Arc::default(),
             stalled: Arc::default(),
+            inside: Arc::default(),
         }
     }
     pub fn scripted(self, script: Script) -> Self {
@@ -214,8 +217,10 @@ struct Counting {
 impl DataWriter for Counting {
     fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
         while self.sink.stalled.load(Ordering::SeqCst) {
+            self.sink.inside.store(true, Ordering::SeqCst);
             std::thread::yield_now();
         }
+        self.sink.inside.store(false, Ordering::SeqCst);
         self.inner.write(batch)?;
         self.sink.taken.fetch_add(batch.len() as u64, Ordering::SeqCst);
         Ok(())

@@ -127,12 +127,19 @@ pub(crate) fn summary(stats: &JobStats) -> String {
     let seconds = stats.wall_s.max(1e-9);
     let mut parts = vec![format!("{} read", count(stats.records_in, "row"))];
     if stats.filtered > 0 {
-        parts.push(format!("{} filtered out", HumanCount(stats.filtered)));
+        // A record may be dropped in several branches: then the sum says nothing about records.
+        let by = match stats.operators.iter().filter(|o| o.filtered > 0).count() {
+            0 | 1 => String::new(),
+            n => format!(" by {n} conditions"),
+        };
+        parts.push(format!("{} filtered out{by}", HumanCount(stats.filtered)));
     }
     if stats.late > 0 {
         parts.push(format!("{} late", HumanCount(stats.late)));
     }
-    parts.push(format!("{} written", HumanCount(stats.records_out)));
+    // What a failed sink took may not have reached its file.
+    let bound = if stats.state == "failed" && stats.records_out > 0 { "at most " } else { "" };
+    parts.push(format!("{bound}{} written", HumanCount(stats.records_out)));
     if stats.rejected > 0 {
         let letters = match stats.dead_letters {
             0 => String::new(),
@@ -140,6 +147,7 @@ pub(crate) fn summary(stats: &JobStats) -> String {
         };
         parts.push(format!("{} rejected{letters}", HumanCount(stats.rejected)));
     }
+    let name = if stats.state == "failed" { format!("{} failed", stats.job) } else { stats.job.clone() };
     let speed = if stats.wall_s > 0.0005 && stats.records_in > 0 {
         format!(
             " ({} rows/s, {}/s)",
@@ -149,5 +157,5 @@ pub(crate) fn summary(stats: &JobStats) -> String {
     } else {
         String::new()
     };
-    format!("{}: {} in {:.2} s{speed}", stats.job, parts.join(", "), stats.wall_s)
+    format!("{name}: {} in {:.2} s{speed}", parts.join(", "), stats.wall_s)
 }

@@ -124,6 +124,8 @@ fn execute(
     for outcome in outcomes {
         match outcome {
             Ok(_) | Err(millstream::Error::Job(millstream::job::JobError::BrokenPipe { .. })) => {}
+            // Aborted because it could not end in time: that has been said.
+            Err(millstream::Error::Job(millstream::job::JobError::Aborted)) if received.expired() => code = 4,
             Err(e) => {
                 code = code.max(e.exit_code());
                 output::complain(&e.to_string());

@@ -19,6 +19,8 @@ enum State {
     Start,
     /// Behind the `[`, or somewhere between elements: a comma may follow or not.
     Anywhere,
+    /// The same, where an earlier reader has stopped: perhaps behind the `]`.
+    Resumed,
     /// Behind an element.
     Behind,
     /// Behind the `]`.
@@ -65,7 +67,7 @@ impl Elements {
     /// `at_start`: at the start of a file, else behind or before any element.
     pub(super) fn reset(&mut self, at_start: bool) {
         self.lost = None;
-        self.state = if at_start { State::Start } else { State::Anywhere };
+        self.state = if at_start { State::Start } else { State::Resumed };
     }
 
     pub(super) fn decode(
@@ -205,11 +207,11 @@ impl Elements {
             (State::Closed, _) => return Head::Closed(at),
             (State::Start, Some(b'[')) => at = lexer.skip_blanks(bytes, at + 1),
             (State::Start, _) => return fault(at, "expected '['"),
-            (State::Behind | State::Anywhere, Some(b',')) => {
+            (State::Behind | State::Anywhere | State::Resumed, Some(b',')) => {
                 at = lexer.skip_blanks(bytes, at + 1);
                 comma = true;
             }
-            (State::Behind, Some(b']')) | (State::Anywhere, _) => {}
+            (State::Behind, Some(b']')) | (State::Anywhere | State::Resumed, _) => {}
             (State::Behind, _) => return fault(at, "expected ',' or ']'"),
         }
         match bytes.get(at) {
@@ -236,6 +238,8 @@ impl Elements {
             RecordError::new(fault.code, fault.message).at_byte(0)
         };
         match self.state {
+            // What ends here has been judged by the earlier reader.
+            State::Resumed if over => self.state = State::Closed,
             _ if over => {
                 self.state = State::Closed;
                 reject(out, here, b"", self.max, error);
@@ -245,11 +249,11 @@ impl Elements {
                 self.lost = Some((Skipped::new(here, self.max, error).exact(), Search::Never));
             }
             // A comma is missing, or there is one too many: what follows is read as if nothing were.
-            State::Anywhere | State::Behind if matches!(next, Some(b'{' | b']')) => {
+            State::Anywhere | State::Resumed | State::Behind if matches!(next, Some(b'{' | b']')) => {
                 self.state = State::Anywhere;
                 reject(out, here, b"", self.max, error);
             }
-            State::Anywhere | State::Behind => {
+            State::Anywhere | State::Resumed | State::Behind => {
                 self.state = State::Behind;
                 let search = Search::Brackets { depth: 0, quoted: false, escaped: false };
                 self.lost = Some((Skipped::new(here, self.max, error).exact(), search));

@@ -415,6 +415,41 @@ fn json_files_keep_the_contract() {
     }
 }
 
+#[test]
+fn files_that_are_one_json_array_keep_the_contract() {
+    use crate::DataType::{BigInt, Varchar};
+    let d = dir();
+    let long = "z".repeat(300_000);
+    let lines = format!(
+        "[\n  {{\"id\":1}},\n  {{\"id\": broken}},\n\n  {{\"id\":2,\n   \"name\":\"x\"}},\n  {{\"name\":\"{long}\"}},\n  {{\"id\":\"t\"}},\n  {{\"id\":3}}\n]\n"
+    );
+    let one_line = lines.replace('\n', "");
+    let schema = crate::Schema::of([("id", BigInt), ("name", Varchar)]);
+    for (name, text) in [
+        ("lines.json", lines.as_str()),
+        ("line.json", &one_line),
+        ("empty.json", "[]"),
+        ("cut.json", "[{\"id\":1},{\"id\":2},{\"id\""),
+        ("more.json", "[{\"id\":1}] {\"id\":2}"),
+    ] {
+        let path = put(&d, name, text);
+        let mut open = || declared(&path, &[("framing", "array"), ("max_record_bytes", "200")], &schema);
+        check_reader(&mut open).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let items = read_all(open().as_mut(), Limits::default()).unwrap();
+        let ids = items.iter().map(|i| match i {
+            Item::Record(r) => r.values()[0].as_i64(),
+            Item::Reject(_) => None,
+        });
+        let expected: &[Option<i64>] = match name {
+            "empty.json" => &[],
+            "cut.json" => &[Some(1), Some(2), None],
+            "more.json" => &[Some(1), None],
+            _ => &[Some(1), None, Some(2), None, None, Some(3)],
+        };
+        assert!(ids.eq(expected.iter().copied()), "{name}: {items:?}");
+    }
+}
+
 /// A writer by way of options, as SQL makes it.
 fn made(
     path: &Path,

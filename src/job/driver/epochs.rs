@@ -12,7 +12,13 @@ impl Driver {
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
         let now = self.config.clock.monotonic();
         if keeping.commits.is_due(now) {
-            self.begin_epoch(now);
+            let progress = self.progress();
+            if let Some(keeping) = &mut self.keeping
+                && keeping.seen != progress
+            {
+                keeping.seen = progress;
+                self.begin_epoch(now);
+            }
         }
         self.align_sources_that_are_here();
         if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
@@ -30,6 +36,16 @@ impl Driver {
             self.save(epoch.number, &epoch.sources, &epoch.sinks, false)?;
         }
         Ok(())
+    }
+
+    /// Read before the barriers: what comes between is new to the next epoch.
+    fn progress(&self) -> Progress {
+        let sum = |count: fn(&SourceCounters) -> u64| self.inflows.iter().map(|s| count(&s.counters)).sum();
+        Progress {
+            forwarded: sum(|c| c.forwarded.get()),
+            rejected: sum(|c| c.rejected.get()),
+            ended: self.inflows.iter().filter(|s| s.ended.is_some()).count(),
+        }
     }
 
     pub(super) fn begin_epoch(&mut self, now: Duration) {

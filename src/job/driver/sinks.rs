@@ -56,8 +56,12 @@ impl Driver {
 
     pub(super) fn bring_sink_home(&mut self, k: usize) -> Result<(), JobError> {
         let Some(outflow) = self.outflows.get_mut(k) else { return Ok(()) };
+        if let SinkPlace::Away(thread) = &outflow.place
+            && !thread.thread.wait(&self.shared)
+        {
+            return Err(JobError::Aborted);
+        }
         if let SinkPlace::Away(thread) = std::mem::replace(&mut outflow.place, SinkPlace::Nowhere) {
-            drop(thread.edge);
             let stage = thread.thread.join()?;
             self.laps.blocked();
             outflow.place = SinkPlace::Here(Box::new(stage));

@@ -87,6 +87,11 @@ impl Driver {
     /// Joins a reader thread that said `End` or `Detach`.
     pub(super) fn bring_source_home(&mut self, i: usize) -> Result<(), JobError> {
         let Some(inflow) = self.inflows.get_mut(i) else { return Ok(()) };
+        if let SourcePlace::Away(thread) = &inflow.place
+            && !thread.thread.wait(&self.shared)
+        {
+            return Err(JobError::Aborted);
+        }
         if let SourcePlace::Away(thread) = std::mem::replace(&mut inflow.place, SourcePlace::Nowhere) {
             let mut stage = thread.thread.join()?;
             self.laps.waited();
