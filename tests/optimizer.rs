@@ -234,7 +234,13 @@ struct Catalog;
 
 impl Resolver for Catalog {
     fn relation(&self, name: &str, _: bool) -> Result<ResolvedRelation, ResolveError> {
-        Ok(ResolvedRelation::Source { name: name.into(), schema: table(), projects: name == "t" })
+        Ok(ResolvedRelation::Source {
+            name: name.into(),
+            schema: table(),
+            projects: name == "t",
+            bounded: true,
+            time: None,
+        })
     }
     fn file(&self, _: &str, _: Option<&str>, _: Options) -> Result<ResolvedRelation, ResolveError> {
         Err(ResolveError::NotFound { known: Vec::new() })
@@ -322,6 +328,7 @@ impl Interpreter<'_> {
                     })
                     .collect()
             }
+            LogicalPlan::Stateful { .. } => panic!("the author writes no stateful queries"),
             LogicalPlan::Limit { input, count, offset } => {
                 let rows = self.run(input).into_iter().skip(*offset as usize);
                 rows.take(count.map_or(usize::MAX, |c| c as usize)).collect()

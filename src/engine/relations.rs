@@ -8,7 +8,7 @@ use sqlparser::ast;
 
 use crate::catalog::{Options, Relation};
 use crate::connector::{Connectors, SinkRequest, SourceRequest};
-use crate::io::{DataSink, DataSource, IoError};
+use crate::io::{Boundedness, DataSink, DataSource, IoError};
 use crate::record::{Clock, Field, Schema};
 use crate::sql::{ResolveError, ResolvedRelation, Resolver};
 
@@ -182,7 +182,7 @@ impl Resolver for Scope<'_> {
             return Ok(ResolvedRelation::View { query: query.clone(), text: text.clone() });
         }
         let source = relations.source(&key).map_err(failed)?;
-        Ok(ResolvedRelation::Source { schema: source.schema(), projects: source.projects(), name: key })
+        Ok(resolved(key, &*source))
     }
 
     fn file(
@@ -215,7 +215,17 @@ impl Resolver for Scope<'_> {
         let mut relations = self.0.lock();
         let name = relations.file(path, options).map_err(failed)?;
         let source = relations.source(&name).map_err(failed)?;
-        Ok(ResolvedRelation::Source { schema: source.schema(), projects: source.projects(), name })
+        Ok(resolved(name, &*source))
+    }
+}
+
+fn resolved(name: String, source: &dyn DataSource) -> ResolvedRelation {
+    ResolvedRelation::Source {
+        name,
+        schema: source.schema(),
+        projects: source.projects(),
+        bounded: source.boundedness() != Boundedness::Unbounded,
+        time: None,
     }
 }
 

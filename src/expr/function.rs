@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Datum, EvalResult};
+use super::{AggregateFunction, Datum, EvalResult};
 use crate::record::{DataType, FieldValue, StreamRecord};
 
 /// What an expression may look at besides its operands.
@@ -104,6 +104,7 @@ impl PartialEq for FunctionSpec {
 #[derive(Clone, Debug, Default)]
 pub struct FunctionRegistry {
     by_name: HashMap<String, Vec<Arc<FunctionSpec>>>,
+    aggregates: HashMap<String, Vec<Arc<AggregateFunction>>>,
 }
 
 impl FunctionRegistry {
@@ -125,13 +126,27 @@ impl FunctionRegistry {
     pub fn overloads(&self, name: &str) -> &[Arc<FunctionSpec>] {
         self.by_name.get(name.to_ascii_lowercase().as_str()).map_or(&[], Vec::as_slice)
     }
+    /// Adds an aggregate function or an overload.
+    pub fn add_aggregate(&mut self, function: AggregateFunction) {
+        self.aggregates.entry(function.name.to_owned()).or_default().push(Arc::new(function));
+    }
+    /// The overloads of the aggregate `name` (any case).
+    pub fn aggregates(&self, name: &str) -> &[Arc<AggregateFunction>] {
+        self.aggregates.get(name.to_ascii_lowercase().as_str()).map_or(&[], Vec::as_slice)
+    }
+    /// All aggregate functions, by name.
+    pub fn all_aggregates(&self) -> Vec<Arc<AggregateFunction>> {
+        let mut all: Vec<_> = self.aggregates.values().flatten().cloned().collect();
+        all.sort_by_key(|f| (f.name, f.signature));
+        all
+    }
     /// All functions, by family, then name.
     pub fn all(&self) -> Vec<Arc<FunctionSpec>> {
         let mut all: Vec<_> = self.by_name.values().flatten().cloned().collect();
         all.sort_by_key(|f| (f.family, f.name, f.signature));
         all
     }
-    /// All names.
+    /// All names of scalar functions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }

@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    InputRef, JobPlan, LogicalPlan, OperatorSpec, OutputColumn, OutputTarget, ProjectColumn, lower, optimize,
+    InputRef, JobPlan, LogicalPlan, OperatorSpec, OutputColumn, OutputTarget, ProjectColumn, Stateful, lower,
+    optimize,
 };
 use crate::expr::Expr;
 use crate::record::{FieldValue, Schema};
@@ -127,7 +128,7 @@ impl Graph {
         let inputs = plan.inputs().into_iter().map(|i| self.logical(i)).collect();
         let names = |schema: &Schema| none_or(schema.names().collect::<Vec<_>>().join(", "));
         let (kind, name, attributes) = match plan {
-            LogicalPlan::Scan { relation, schema, projects: _ } => {
+            LogicalPlan::Scan { relation, schema, .. } => {
                 ("Scan", relation.as_str(), vec![("columns", names(schema))])
             }
             LogicalPlan::Values { rows, .. } => ("Values", "", vec![("rows", rows_text(rows))]),
@@ -138,6 +139,7 @@ impl Graph {
             }
             LogicalPlan::Union { .. } => ("Union", "", Vec::new()),
             LogicalPlan::Limit { count, offset, .. } => ("Limit", "", limit_text(*count, *offset)),
+            LogicalPlan::Stateful { spec, .. } => (spec.title(), "", spec.attributes()),
         };
         self.add(kind, name, attributes, inputs)
     }
@@ -351,9 +353,11 @@ fn operator_text(operator: &OperatorSpec, input: Option<&Schema>) -> Vec<(&'stat
         OperatorSpec::Unnest(spec) => unnest_text(&spec.expr, spec.outer, spec.with_ordinality),
         OperatorSpec::Limit(spec) => limit_text(spec.count, spec.offset),
         OperatorSpec::Union { .. } => Vec::new(),
-        other => vec![(
-            "reads",
-            none_or(other.exprs().iter().map(|e| e.to_string()).collect::<Vec<_>>().join(", ")),
-        )],
+        OperatorSpec::Watermark(spec) => Stateful::Watermark(spec.clone()).attributes(),
+        OperatorSpec::Aggregate(spec) => Stateful::Aggregate(spec.clone()).attributes(),
+        OperatorSpec::WindowTable(spec) => Stateful::WindowTable(spec.clone()).attributes(),
+        OperatorSpec::Over(spec) => Stateful::Over(spec.clone()).attributes(),
+        OperatorSpec::TopN(spec) => Stateful::TopN(spec.clone()).attributes(),
+        OperatorSpec::Sort(spec) => Stateful::Sort(spec.clone()).attributes(),
     }
 }

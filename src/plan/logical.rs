@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Stateful;
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{CompactString, FieldValue, Schema};
 
@@ -35,6 +36,8 @@ pub enum LogicalPlan {
         schema: Arc<Schema>,
         /// Whether the reader can leave columns out; if not, `schema` stays as it is.
         projects: bool,
+        /// Whether it ends by itself.
+        bounded: bool,
     },
     /// Constant rows: `SELECT 1`, `VALUES …`.
     Values {
@@ -88,6 +91,13 @@ pub enum LogicalPlan {
         /// Rows skipped first.
         offset: u64,
     },
+    /// Everything that keeps state or knows time: watermarks, groups, windows, OVER, top-N, sorting.
+    Stateful {
+        /// Input.
+        input: Box<LogicalPlan>,
+        /// What it does.
+        spec: Stateful,
+    },
 }
 
 impl LogicalPlan {
@@ -100,6 +110,7 @@ impl LogicalPlan {
             | LogicalPlan::Unnest { schema, .. }
             | LogicalPlan::Union { schema, .. } => schema,
             LogicalPlan::Filter { input, .. } | LogicalPlan::Limit { input, .. } => input.schema(),
+            LogicalPlan::Stateful { spec, .. } => spec.schema(),
         }
     }
 
@@ -110,17 +121,19 @@ impl LogicalPlan {
             LogicalPlan::Filter { input, .. }
             | LogicalPlan::Project { input, .. }
             | LogicalPlan::Unnest { input, .. }
-            | LogicalPlan::Limit { input, .. } => vec![input],
+            | LogicalPlan::Limit { input, .. }
+            | LogicalPlan::Stateful { input, .. } => vec![input],
             LogicalPlan::Union { inputs, .. } => inputs.iter().collect(),
         }
     }
 
-    /// The expressions of this node alone.
+    /// The expressions of this node alone, over its input.
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
             LogicalPlan::Filter { predicate, .. } => vec![predicate],
             LogicalPlan::Project { columns, .. } => columns.iter().map(|c| &c.expr).collect(),
             LogicalPlan::Unnest { expr, .. } => vec![expr],
+            LogicalPlan::Stateful { spec, .. } => spec.exprs(),
             LogicalPlan::Scan { .. }
             | LogicalPlan::Values { .. }
             | LogicalPlan::Union { .. }
@@ -147,6 +160,18 @@ impl LogicalPlan {
             LogicalPlan::Limit { input, count, offset } => {
                 LogicalPlan::Limit { input: Box::new(f(*input)), count, offset }
             }
+            LogicalPlan::Stateful { input, spec } => {
+                LogicalPlan::Stateful { input: Box::new(f(*input)), spec }
+            }
+        }
+    }
+
+    /// Whether the rows end: no source goes on for ever, or a LIMIT cuts them off.
+    pub fn is_bounded(&self) -> bool {
+        match self {
+            LogicalPlan::Scan { bounded, .. } => *bounded,
+            LogicalPlan::Limit { count: Some(_), .. } => true,
+            other => other.inputs().into_iter().all(LogicalPlan::is_bounded),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::walk::{is_volatile, system_columns};
 use super::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, LogicalPlan, NodeSpec, OperatorSpec, OutputColumn,
-    OutputTarget, ProjectColumn, SinkSpec, SourceSpec, UnnestSpec,
+    OutputTarget, ProjectColumn, SinkSpec, SourceSpec, Stateful, UnnestSpec,
 };
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{Field, FieldValue, Schema};
@@ -68,7 +68,7 @@ impl Lowering {
             system.extend(system_columns(expr));
         }
         match plan {
-            LogicalPlan::Scan { relation, schema, projects: _ } => {
+            LogicalPlan::Scan { relation, schema, .. } => {
                 self.declare_source(relation, schema, None, &system);
             }
             LogicalPlan::Values { schema, rows } => {
@@ -123,7 +123,7 @@ impl Lowering {
 
     fn flow(&mut self, plan: &LogicalPlan) -> Flow {
         match plan {
-            LogicalPlan::Scan { relation, schema, projects: _ } => self.source_flow(relation, schema, None),
+            LogicalPlan::Scan { relation, schema, .. } => self.source_flow(relation, schema, None),
             LogicalPlan::Values { schema, rows } => self.source_flow("values", schema, Some(rows)),
             LogicalPlan::Filter { input, predicate } => {
                 let flow = self.flow(input);
@@ -176,7 +176,35 @@ impl Lowering {
                 let input = self.node(OperatorSpec::Limit(spec), vec![flow.input]);
                 Flow { input, ..flow }
             }
+            LogicalPlan::Stateful { input, spec } => self.stateful(input, spec),
         }
+    }
+
+    fn stateful(&mut self, input: &LogicalPlan, spec: &Stateful) -> Flow {
+        let flow = self.flow(input);
+        let logical = spec.schema();
+        // What keeps rows keeps no column that nobody wants.
+        let flow = match spec {
+            Stateful::Sort(_) | Stateful::TopN(_) | Stateful::Over(_) => {
+                let (input, schema) = self.settle(flow, input.schema());
+                Flow { input, columns: (0..schema.len()).collect(), schema }
+            }
+            Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Aggregate(_) => flow,
+        };
+        let spec = spec.clone().map_exprs(&mut |e| flow.map(&e));
+        let (schema, columns) = match spec.added_columns() {
+            None => (logical.clone(), (0..logical.len()).collect()),
+            Some(0) => (flow.schema.clone(), flow.columns.clone()),
+            Some(_) if flow.is_exact() => (logical.clone(), (0..logical.len()).collect()),
+            Some(n) => {
+                let added = logical.fields().get(logical.len().saturating_sub(n)..).unwrap_or_default();
+                let width = flow.schema.len();
+                let schema = Schema::new(flow.schema.fields().iter().chain(added).cloned());
+                (schema, flow.columns.iter().copied().chain(width..width + n).collect())
+            }
+        };
+        let operator = OperatorSpec::from(spec.with_schema(schema.clone()));
+        Flow { input: self.node(operator, vec![flow.input]), schema, columns }
     }
 
     fn source_flow(

@@ -5,14 +5,17 @@ pub use crate::expr::SystemColumn;
 mod explain;
 mod logical;
 mod lower;
+mod operands;
 mod physical;
 mod rules;
 mod stateful;
+mod stateful_text;
 pub(crate) mod walk;
 
 pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;
+pub use operands::Stateful;
 pub use physical::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, NodeSpec, OperatorSpec, ProjectColumn, SinkSpec,
     SourceSpec, UnnestSpec,

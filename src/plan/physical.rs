@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    AggregateSpec, OverFunction, OverSpec, SortSpec, TopNSpec, WatermarkSpec, WindowSpec, WindowTableSpec,
-};
-use crate::expr::{AggregateCall, Expr, SystemColumn};
+use super::{AggregateSpec, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowTableSpec};
+use crate::expr::{Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
 
 /// What feeds a node or a sink.
@@ -102,25 +100,16 @@ pub enum OperatorSpec {
     Sort(SortSpec),
 }
 
-/// The expressions of an aggregate call.
-fn call_exprs(call: &AggregateCall) -> impl Iterator<Item = &Expr> {
-    call.args.iter().chain(&call.filter).chain(call.order_by.iter().map(|k| &k.expr))
-}
-
-/// The expressions of a call OVER.
-fn over_exprs(function: &OverFunction) -> Vec<&Expr> {
-    match function {
-        OverFunction::Aggregate(call) => call_exprs(call).collect(),
-        OverFunction::RowNumber
-        | OverFunction::Rank
-        | OverFunction::DenseRank
-        | OverFunction::PercentRank
-        | OverFunction::CumeDist => Vec::new(),
-        OverFunction::Ntile(e) | OverFunction::FirstValue(e) | OverFunction::LastValue(e) => vec![e],
-        OverFunction::Lag { expr, offset, default } | OverFunction::Lead { expr, offset, default } => {
-            [expr, offset].into_iter().chain(default).collect()
+impl From<Stateful> for OperatorSpec {
+    fn from(spec: Stateful) -> Self {
+        match spec {
+            Stateful::Watermark(spec) => OperatorSpec::Watermark(spec),
+            Stateful::Aggregate(spec) => OperatorSpec::Aggregate(spec),
+            Stateful::WindowTable(spec) => OperatorSpec::WindowTable(spec),
+            Stateful::Over(spec) => OperatorSpec::Over(spec),
+            Stateful::TopN(spec) => OperatorSpec::TopN(spec),
+            Stateful::Sort(spec) => OperatorSpec::Sort(spec),
         }
-        OverFunction::NthValue { expr, n } => vec![expr, n],
     }
 }
 
@@ -179,20 +168,12 @@ impl OperatorSpec {
             }
             OperatorSpec::Unnest(spec) => vec![&spec.expr],
             OperatorSpec::Limit(_) | OperatorSpec::Union { .. } => Vec::new(),
-            OperatorSpec::Watermark(spec) => vec![&spec.time, &spec.watermark],
-            OperatorSpec::Aggregate(spec) => {
-                let window = spec.window.iter().map(|w: &WindowSpec| &w.time);
-                spec.keys.iter().chain(window).chain(spec.calls.iter().flat_map(call_exprs)).collect()
-            }
+            OperatorSpec::Watermark(spec) => spec.exprs(),
+            OperatorSpec::Aggregate(spec) => spec.exprs(),
             OperatorSpec::WindowTable(spec) => vec![&spec.window.time],
-            OperatorSpec::Over(spec) => {
-                let keys = spec.order_by.iter().map(|k| &k.expr);
-                spec.partition_by.iter().chain(keys).chain(spec.calls.iter().flat_map(over_exprs)).collect()
-            }
-            OperatorSpec::TopN(spec) => {
-                spec.partition_by.iter().chain(spec.order_by.iter().map(|k| &k.expr)).collect()
-            }
-            OperatorSpec::Sort(spec) => spec.order_by.iter().map(|k| &k.expr).collect(),
+            OperatorSpec::Over(spec) => spec.exprs(),
+            OperatorSpec::TopN(spec) => spec.exprs(),
+            OperatorSpec::Sort(spec) => spec.exprs(),
         }
     }
 }

@@ -107,6 +107,8 @@ pub struct AggregateSpec {
     pub window: Option<WindowSpec>,
     /// Calls.
     pub calls: Vec<AggregateCall>,
+    /// HAVING: over the *output* row; a group for which it is not TRUE is not there.
+    pub having: Option<Expr>,
     /// When results are emitted.
     pub emit: Emit,
     /// Whether the input may hold update-before and delete rows.

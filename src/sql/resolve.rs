@@ -5,8 +5,24 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use super::Diagnostic;
-use crate::catalog::Options;
+use crate::catalog::{Options, WatermarkDef};
+use crate::plan::LatePolicy;
 use crate::record::Schema;
+
+/// The event time of a stream. Durations are µs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventTime {
+    /// WATERMARK FOR … AS ….
+    pub watermark: WatermarkDef,
+    /// `allowed_lateness`.
+    pub lateness: i64,
+    /// `late`.
+    pub late: LatePolicy,
+    /// `max_future_skew`.
+    pub max_future_skew: Option<i64>,
+    /// `idle_timeout`.
+    pub idle_timeout: Option<i64>,
+}
 
 /// A relation that a query may read.
 #[derive(Clone, Debug)]
@@ -19,6 +35,10 @@ pub enum ResolvedRelation {
         schema: Arc<Schema>,
         /// Whether its reader can leave out and reorder columns.
         projects: bool,
+        /// Whether it ends by itself.
+        bounded: bool,
+        /// WATERMARK FOR, and what the stream's options say of late rows.
+        time: Option<EventTime>,
     },
     /// A named query.
     View {

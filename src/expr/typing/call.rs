@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::convert::{MAX_PRECISION, cast_to, unify, widens};
 use super::{TypeError, Typed, bounded, case, coalesce, nullif, string_literal};
 use crate::expr::special::{self, SPECIAL_FORMS};
-use crate::expr::{Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType};
+use crate::expr::{AggregateCall, AggregateFunction, Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType};
 use crate::record::{DataType, FieldValue, nearest};
 
 /// A call: chooses the overload and casts the arguments. COALESCE, NULLIF, GREATEST, LEAST and IF are functions here too.
@@ -26,16 +26,42 @@ pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed 
     }
     let chosen = overloads
         .iter()
-        .find(|f| fits(f, &args, Fit::AsIs))
-        .or_else(|| overloads.iter().find(|f| fits(f, &args, Fit::Widened)));
+        .find(|f| fits(&f.arity, &args, Fit::AsIs))
+        .or_else(|| overloads.iter().find(|f| fits(&f.arity, &args, Fit::Widened)));
     match chosen {
         Some(function) if matches!(lower.as_str(), "round" | "trunc" | "truncate") => {
             let digits = args.get(1).and_then(whole_literal);
             rounded(build(function, args)?, digits)
         }
         Some(function) => build(function, args),
-        None => Err(misfit(&lower, overloads, &args)),
+        None => {
+            let signatures = overloads.iter().map(|f| f.signature).collect();
+            Err(misfit(&lower, signatures, &args))
+        }
     }
+}
+
+/// A call of an aggregate function without its clauses: chooses the overload and casts the arguments.
+///
+/// # Errors
+/// If no overload fits; lists the signatures.
+pub fn aggregate(
+    overloads: &[Arc<AggregateFunction>],
+    name: &str,
+    args: Vec<Expr>,
+) -> Result<AggregateCall, TypeError> {
+    let chosen = overloads
+        .iter()
+        .find(|f| fits(&f.arity, &args, Fit::AsIs))
+        .or_else(|| overloads.iter().find(|f| fits(&f.arity, &args, Fit::Widened)));
+    let Some(function) = chosen else {
+        return Err(misfit(name, overloads.iter().map(|f| f.signature).collect(), &args));
+    };
+    let args = arguments(&function.arity, args)?;
+    let data_type = result(&function.returns, &args)
+        .map_err(|m| TypeError::new(format!("{name}: {m}")).with_hint(function.signature))?;
+    let function = function.clone();
+    Ok(AggregateCall { function, args, distinct: false, filter: None, order_by: Vec::new(), data_type })
 }
 
 fn whole_literal(expr: &Expr) -> Option<i64> {
@@ -87,9 +113,8 @@ fn unknown(functions: &FunctionRegistry, name: &str, count: usize) -> TypeError 
     }
 }
 
-fn misfit(name: &str, overloads: &[Arc<FunctionSpec>], args: &[Expr]) -> TypeError {
+fn misfit(name: &str, signatures: Vec<&str>, args: &[Expr]) -> TypeError {
     let types: Vec<String> = args.iter().map(|a| a.data_type().to_string()).collect();
-    let signatures: Vec<&str> = overloads.iter().map(|f| f.signature).collect();
     TypeError::new(format!("{name} does not take ({})", types.join(", ")))
         .with_hint(format!("there is {}", signatures.join("; ")))
 }
@@ -127,8 +152,8 @@ fn parameters(arity: &Arity, count: usize) -> Option<Vec<&DataType>> {
     }
 }
 
-fn fits(function: &FunctionSpec, args: &[Expr], fit: Fit) -> bool {
-    parameters(&function.arity, args.len())
+fn fits(arity: &Arity, args: &[Expr], fit: Fit) -> bool {
+    parameters(arity, args.len())
         .is_some_and(|types| args.iter().zip(types).all(|(arg, to)| takes(&arg.data_type(), arg, to, fit)))
 }
 
@@ -158,7 +183,15 @@ fn accepts(from: &DataType, to: &DataType) -> bool {
 }
 
 fn build(function: &Arc<FunctionSpec>, args: Vec<Expr>) -> Typed {
-    let types = parameters(&function.arity, args.len()).unwrap_or_default();
+    let args = arguments(&function.arity, args)?;
+    let data_type = result(&function.returns, &args)
+        .map_err(|m| TypeError::new(format!("{}: {m}", function.name)).with_hint(function.signature))?;
+    bounded(Expr::Call { function: function.clone(), args, data_type })
+}
+
+/// The arguments, cast to the parameters that they were found to fit.
+fn arguments(arity: &Arity, args: Vec<Expr>) -> Result<Vec<Expr>, TypeError> {
+    let types = parameters(arity, args.len()).unwrap_or_default();
     let mut cast = Vec::with_capacity(args.len());
     for (arg, to) in args.into_iter().zip(types) {
         let from = arg.data_type();
@@ -172,12 +205,14 @@ fn build(function: &Arc<FunctionSpec>, args: Vec<Expr>) -> Typed {
             to => cast_to(arg, to)?,
         });
     }
-    let types: Vec<DataType> = cast.iter().map(Expr::data_type).collect();
-    let data_type = match &function.returns {
-        ReturnType::Fixed(t) => t.clone(),
-        ReturnType::SameAs(i) => types.get(*i).cloned().unwrap_or(DataType::Null),
-        ReturnType::Derived(f) => f(&types)
-            .map_err(|m| TypeError::new(format!("{}: {m}", function.name)).with_hint(function.signature))?,
-    };
-    bounded(Expr::Call { function: function.clone(), args: cast, data_type })
+    Ok(cast)
+}
+
+fn result(returns: &ReturnType, args: &[Expr]) -> Result<DataType, String> {
+    let types: Vec<DataType> = args.iter().map(Expr::data_type).collect();
+    match returns {
+        ReturnType::Fixed(t) => Ok(t.clone()),
+        ReturnType::SameAs(i) => Ok(types.get(*i).cloned().unwrap_or(DataType::Null)),
+        ReturnType::Derived(f) => f(&types),
+    }
 }

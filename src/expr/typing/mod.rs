@@ -9,7 +9,7 @@ mod operator;
 use super::{Expr, walk};
 use crate::record::{DataType, FieldValue, Schema};
 
-pub use call::call;
+pub use call::{aggregate, call};
 pub use condition::{and, any_of, between, case, coalesce, in_list, like, nullif, or};
 pub use convert::{cast, castable, coerce, common_type, unify, widens};
 pub use nested::{array, field, index, map, structure};

@@ -3,9 +3,9 @@
 //! The conjuncts of a predicate are evaluated left to right and guard each other: one may pass another that stays behind only if it
 //! can't fail.
 
-use super::super::walk::{cannot_fail, is_plain, system_columns};
+use super::super::walk::{cannot_fail, is_plain, is_volatile, system_columns};
 use crate::expr::{BinaryOp, Expr, SystemColumn, UnaryOp};
-use crate::plan::{LogicalPlan, OutputColumn, OutputTarget};
+use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful};
 use crate::record::DataType;
 
 pub(super) fn push_down(plan: LogicalPlan) -> LogicalPlan {
@@ -45,10 +45,39 @@ fn push(input: LogicalPlan, predicate: Expr) -> LogicalPlan {
                 stay,
             )
         }
+        LogicalPlan::Stateful { input, spec } => {
+            let (down, stay) = split(predicate, |c| passes(c, &spec, input.schema().len()));
+            let down = conjunction(down).map(|c| match &spec {
+                Stateful::Aggregate(spec) => c.replace_columns(&|i| spec.keys.get(i).cloned()),
+                _ => c,
+            });
+            let input = match down {
+                Some(down) => push(*input, down),
+                None => push_down(*input),
+            };
+            filtered(LogicalPlan::Stateful { input: Box::new(input), spec }, stay)
+        }
         other => {
             let input = Box::new(push_down(other));
             LogicalPlan::Filter { input, predicate }
         }
+    }
+}
+
+/// Whether a condition on a stateful operator's output may be checked on its input. It must not fail there: it meets
+/// more rows below. What sees other rows than the one at hand (watermarks, ranks, frames) must go on seeing all.
+fn passes(conjunct: &Expr, spec: &Stateful, inner: usize) -> bool {
+    let used = conjunct.columns_used();
+    let below = |n: usize| used.iter().all(|i| *i < n);
+    // Without a key there is one group, which is there without rows too.
+    let safe = cannot_fail(conjunct) && !used.is_empty() && system_columns(conjunct).is_empty();
+    safe && match spec {
+        Stateful::Aggregate(spec) => {
+            let keys = used.iter().filter_map(|i| spec.keys.get(*i));
+            below(spec.keys.len()) && spec.grouping_sets.is_empty() && !keys.into_iter().any(is_volatile)
+        }
+        Stateful::WindowTable(_) | Stateful::Sort(_) => below(inner),
+        Stateful::Watermark(_) | Stateful::Over(_) | Stateful::TopN(_) => false,
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) fn fold_constants(plan: LogicalPlan) -> LogicalPlan {
         LogicalPlan::Unnest { input, expr, outer, with_ordinality, schema } => {
             LogicalPlan::Unnest { input, expr: fold(expr), outer, with_ordinality, schema }
         }
+        LogicalPlan::Stateful { input, spec } => {
+            LogicalPlan::Stateful { input, spec: spec.map_exprs(&mut fold) }
+        }
         // Not one row is wanted, so none is waited for.
         LogicalPlan::Limit { input, count: Some(0), .. } => {
             LogicalPlan::Values { schema: input.schema().clone(), rows: Vec::new() }

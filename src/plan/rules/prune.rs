@@ -5,7 +5,7 @@
 
 use super::super::walk::columns_in_order;
 use crate::expr::Expr;
-use crate::plan::{LogicalPlan, OutputColumn, OutputTarget};
+use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful};
 use crate::record::{Field, Schema};
 
 pub(super) fn prune_columns(plan: LogicalPlan) -> LogicalPlan {
@@ -65,11 +65,11 @@ fn pick(schema: &Schema, columns: &[usize]) -> Vec<Field> {
 fn prune(plan: LogicalPlan, mut wanted: Wanted) -> (LogicalPlan, Moved) {
     let width = plan.schema().len();
     match plan {
-        LogicalPlan::Scan { relation, schema, projects: true } => {
+        LogicalPlan::Scan { relation, schema, projects: true, bounded } => {
             let columns = wanted.columns();
             let moved = Moved::picked(width, &columns);
             let schema = Schema::new(pick(&schema, &columns));
-            (LogicalPlan::Scan { relation, schema, projects: true }, moved)
+            (LogicalPlan::Scan { relation, schema, projects: true, bounded }, moved)
         }
         LogicalPlan::Scan { .. } | LogicalPlan::Values { .. } => (plan, Moved::none(width)),
         LogicalPlan::Filter { input, predicate } => {
@@ -118,7 +118,27 @@ fn prune(plan: LogicalPlan, mut wanted: Wanted) -> (LogicalPlan, Moved) {
             let schema = Schema::new(pick(&schema, &kept));
             (LogicalPlan::Union { inputs, schema }, Moved::picked(width, &kept))
         }
+        LogicalPlan::Stateful { input, spec } => stateful(*input, spec, &wanted),
     }
+}
+
+fn stateful(input: LogicalPlan, spec: Stateful, wanted: &Wanted) -> (LogicalPlan, Moved) {
+    let width = spec.schema().len();
+    let inner = spec.added_columns().map(|_| input.schema().len());
+    // An aggregation makes its own columns, the others hand those of the input on.
+    let kept: Vec<usize> = wanted.columns().into_iter().filter(|c| inner.is_some_and(|n| *c < n)).collect();
+    let mut below = Wanted::exactly(&kept);
+    spec.exprs().into_iter().flat_map(columns_in_order).for_each(|c| below.add(c));
+    let (input, moved) = prune(input, below);
+    let spec = spec.map_exprs(&mut |e| moved.map(&e));
+    let Some(inner) = inner else {
+        return (LogicalPlan::Stateful { input: Box::new(input), spec }, Moved::none(width));
+    };
+    let start = input.schema().len();
+    let at = (0..width).map(|i| if i < inner { moved.at(i) } else { start + i - inner }).collect();
+    let added = spec.schema().fields().get(inner..).unwrap_or_default();
+    let schema = Schema::new(input.schema().fields().iter().chain(added).cloned());
+    (LogicalPlan::Stateful { input: Box::new(input), spec: spec.with_schema(schema) }, Moved(at))
 }
 
 /// The items of a projection that give the columns `kept`, in that order, and all that set metadata.

@@ -244,8 +244,8 @@ impl Session<'_, '_> {
     ) -> Bind<LogicalPlan> {
         let at = self.here;
         match found {
-            Ok(ResolvedRelation::Source { name, schema, projects }) => {
-                Ok(LogicalPlan::Scan { relation: name, schema, projects })
+            Ok(ResolvedRelation::Source { name, schema, projects, bounded, time: _ }) => {
+                Ok(LogicalPlan::Scan { relation: name, schema, projects, bounded })
             }
             Ok(ResolvedRelation::View { query, text }) => self.view(ident, &query, &text),
             Err(ResolveError::NotFound { known }) => {

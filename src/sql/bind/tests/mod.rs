@@ -17,7 +17,7 @@ mod select;
 struct Catalog;
 
 fn source(name: &str, schema: Arc<Schema>, projects: bool) -> Result<ResolvedRelation, ResolveError> {
-    Ok(ResolvedRelation::Source { name: name.into(), schema, projects })
+    Ok(ResolvedRelation::Source { name: name.into(), schema, projects, bounded: true, time: None })
 }
 
 pub(super) fn orders() -> Arc<Schema> {

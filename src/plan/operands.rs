@@ -1,0 +1,166 @@
+//! The expressions of stateful operators, to be read and to be rewritten; all are over the operator's input.
+
+use std::sync::Arc;
+
+use super::{AggregateSpec, OverFunction, OverSpec, SortSpec, TopNSpec, WatermarkSpec, WindowTableSpec};
+use crate::expr::{AggregateCall, Expr};
+use crate::record::Schema;
+
+/// An operator that keeps state or knows time, in a logical plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stateful {
+    /// WATERMARK FOR.
+    Watermark(WatermarkSpec),
+    /// GROUP BY, windows, DISTINCT.
+    Aggregate(Box<AggregateSpec>),
+    /// TUMBLE, HOP, CUMULATE where no GROUP BY takes them up.
+    WindowTable(WindowTableSpec),
+    /// Calls OVER.
+    Over(Box<OverSpec>),
+    /// ROW_NUMBER() <= n, ORDER BY … LIMIT.
+    TopN(TopNSpec),
+    /// ORDER BY.
+    Sort(SortSpec),
+}
+
+impl Stateful {
+    /// Shape of the output.
+    pub fn schema(&self) -> &Arc<Schema> {
+        match self {
+            Stateful::Watermark(spec) => &spec.schema,
+            Stateful::Aggregate(spec) => &spec.schema,
+            Stateful::WindowTable(spec) => &spec.schema,
+            Stateful::Over(spec) => &spec.schema,
+            Stateful::TopN(spec) => &spec.schema,
+            Stateful::Sort(spec) => &spec.schema,
+        }
+    }
+
+    /// Columns that the output has behind the input's; `None` if it is made of others altogether.
+    pub(crate) fn added_columns(&self) -> Option<usize> {
+        match self {
+            Stateful::Watermark(_) | Stateful::Sort(_) => Some(0),
+            Stateful::TopN(spec) => Some(usize::from(spec.with_rank)),
+            Stateful::WindowTable(_) => Some(2),
+            Stateful::Over(spec) => Some(spec.calls.len()),
+            Stateful::Aggregate(_) => None,
+        }
+    }
+
+    /// The expressions over the input. HAVING is none of them: it is over the output.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Stateful::Watermark(spec) => spec.exprs(),
+            Stateful::Aggregate(spec) => spec.exprs(),
+            Stateful::WindowTable(spec) => vec![&spec.window.time],
+            Stateful::Over(spec) => spec.exprs(),
+            Stateful::TopN(spec) => spec.exprs(),
+            Stateful::Sort(spec) => spec.exprs(),
+        }
+    }
+
+    /// The same operator with each expression over the input rewritten.
+    pub fn map_exprs(mut self, f: &mut dyn FnMut(Expr) -> Expr) -> Self {
+        for expr in self.exprs_mut() {
+            let taken = std::mem::replace(expr, Expr::And(Vec::new()));
+            *expr = f(taken);
+        }
+        self
+    }
+
+    /// The same operator with another shape of output.
+    pub(crate) fn with_schema(mut self, shape: Arc<Schema>) -> Self {
+        match &mut self {
+            Stateful::Watermark(WatermarkSpec { schema, .. })
+            | Stateful::WindowTable(WindowTableSpec { schema, .. })
+            | Stateful::TopN(TopNSpec { schema, .. })
+            | Stateful::Sort(SortSpec { schema, .. }) => *schema = shape,
+            Stateful::Aggregate(spec) => spec.schema = shape,
+            Stateful::Over(spec) => spec.schema = shape,
+        }
+        self
+    }
+
+    fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Stateful::Watermark(spec) => vec![&mut spec.time, &mut spec.watermark],
+            Stateful::Aggregate(spec) => {
+                let window = spec.window.iter_mut().map(|w| &mut w.time);
+                spec.keys.iter_mut().chain(window).chain(spec.calls.iter_mut().flat_map(call_mut)).collect()
+            }
+            Stateful::WindowTable(spec) => vec![&mut spec.window.time],
+            Stateful::Over(spec) => {
+                let keys = spec.order_by.iter_mut().map(|k| &mut k.expr);
+                let calls = spec.calls.iter_mut().flat_map(over_mut);
+                spec.partition_by.iter_mut().chain(keys).chain(calls).collect()
+            }
+            Stateful::TopN(spec) => {
+                spec.partition_by.iter_mut().chain(spec.order_by.iter_mut().map(|k| &mut k.expr)).collect()
+            }
+            Stateful::Sort(spec) => spec.order_by.iter_mut().map(|k| &mut k.expr).collect(),
+        }
+    }
+}
+
+impl WatermarkSpec {
+    pub(super) fn exprs(&self) -> Vec<&Expr> {
+        vec![&self.time, &self.watermark]
+    }
+}
+impl AggregateSpec {
+    pub(super) fn exprs(&self) -> Vec<&Expr> {
+        let window = self.window.iter().map(|w| &w.time);
+        self.keys.iter().chain(window).chain(self.calls.iter().flat_map(call)).collect()
+    }
+}
+impl OverSpec {
+    pub(super) fn exprs(&self) -> Vec<&Expr> {
+        let keys = self.order_by.iter().map(|k| &k.expr);
+        self.partition_by.iter().chain(keys).chain(self.calls.iter().flat_map(over)).collect()
+    }
+}
+impl TopNSpec {
+    pub(super) fn exprs(&self) -> Vec<&Expr> {
+        self.partition_by.iter().chain(self.order_by.iter().map(|k| &k.expr)).collect()
+    }
+}
+impl SortSpec {
+    pub(super) fn exprs(&self) -> Vec<&Expr> {
+        self.order_by.iter().map(|k| &k.expr).collect()
+    }
+}
+
+fn call(call: &AggregateCall) -> Vec<&Expr> {
+    call.args.iter().chain(&call.filter).chain(call.order_by.iter().map(|k| &k.expr)).collect()
+}
+
+fn call_mut(call: &mut AggregateCall) -> Vec<&mut Expr> {
+    let keys = call.order_by.iter_mut().map(|k| &mut k.expr);
+    call.args.iter_mut().chain(&mut call.filter).chain(keys).collect()
+}
+
+fn over(function: &OverFunction) -> Vec<&Expr> {
+    use OverFunction as F;
+    match function {
+        F::Aggregate(inner) => call(inner),
+        F::RowNumber | F::Rank | F::DenseRank | F::PercentRank | F::CumeDist => Vec::new(),
+        F::Ntile(e) | F::FirstValue(e) | F::LastValue(e) => vec![e],
+        F::Lag { expr, offset, default } | F::Lead { expr, offset, default } => {
+            [expr, offset].into_iter().chain(default).collect()
+        }
+        F::NthValue { expr, n } => vec![expr, n],
+    }
+}
+
+fn over_mut(function: &mut OverFunction) -> Vec<&mut Expr> {
+    use OverFunction as F;
+    match function {
+        F::Aggregate(inner) => call_mut(inner),
+        F::RowNumber | F::Rank | F::DenseRank | F::PercentRank | F::CumeDist => Vec::new(),
+        F::Ntile(e) | F::FirstValue(e) | F::LastValue(e) => vec![e],
+        F::Lag { expr, offset, default } | F::Lead { expr, offset, default } => {
+            [expr, offset].into_iter().chain(default).collect()
+        }
+        F::NthValue { expr, n } => vec![expr, n],
+    }
+}
