@@ -1,8 +1,8 @@
 //! EXPLAIN's words for operators that keep state or know time.
 
 use super::{
-    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, Stateful, TopNSpec, WindowKind,
-    WindowSpec,
+    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, Stateful, TopNSpec,
+    WindowKind, WindowSpec,
 };
 use crate::expr::{AggregateCall, Expr, SortKey};
 
@@ -26,7 +26,8 @@ impl Stateful {
     pub(super) fn attributes(&self) -> Attributes {
         match self {
             Stateful::Watermark(spec) => {
-                let mut text = vec![("time", spec.time.to_string()), ("watermark", spec.watermark.to_string())];
+                let mut text =
+                    vec![("time", spec.time.to_string()), ("watermark", spec.watermark.to_string())];
                 text.extend(spec.max_future_skew.map(|d| ("max_future_skew", duration(d))));
                 text.extend(spec.idle_timeout.map(|d| ("idle_timeout", duration(d))));
                 text
@@ -75,8 +76,7 @@ fn aggregate(spec: &AggregateSpec) -> Attributes {
     }
     text.extend(spec.window.iter().flat_map(window));
     let first = spec.keys.len() + if spec.window.is_some() { 2 } else { 0 };
-    let calls: Vec<String> =
-        spec.calls.iter().enumerate().map(|(i, c)| named(call(c), first + i)).collect();
+    let calls: Vec<String> = spec.calls.iter().enumerate().map(|(i, c)| named(call(c), first + i)).collect();
     if !calls.is_empty() {
         text.push(("calls", calls.join(", ")));
     }

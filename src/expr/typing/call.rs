@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::convert::{MAX_PRECISION, cast_to, unify, widens};
 use super::{TypeError, Typed, bounded, case, coalesce, nullif, string_literal};
 use crate::expr::special::{self, SPECIAL_FORMS};
-use crate::expr::{AggregateCall, AggregateFunction, Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType};
+use crate::expr::{
+    AggregateCall, AggregateFunction, Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType,
+};
 use crate::record::{DataType, FieldValue, nearest};
 
 /// A call: chooses the overload and casts the arguments. COALESCE, NULLIF, GREATEST, LEAST and IF are functions here too.
