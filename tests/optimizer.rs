@@ -403,6 +403,7 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
                     now: 0,
                     done: false,
                     watermark: None,
+                    idle: None,
                     fatal: None,
                 };
                 if n % 2 == 0 {

@@ -37,6 +37,8 @@ pub(super) struct NodeSlot {
     open_inputs: usize,
     /// The watermark of each input, and the one handed on: the least of them.
     watermarks: Vec<i64>,
+    /// Inputs that are silent: left out of the least.
+    idle: Vec<bool>,
     watermark: i64,
     done: bool,
     routed: u64,
@@ -67,6 +69,7 @@ impl NodeSlot {
             home,
             open_inputs: inputs,
             watermarks: vec![i64::MIN; inputs],
+            idle: vec![false; inputs],
             watermark: i64::MIN,
             done: false,
             routed: 0,
@@ -245,12 +248,32 @@ impl Core {
     /// operators emit when their last input ends.
     fn hand_on(&mut self, node: usize) -> Result<(), JobError> {
         let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
-        let least = slot.watermarks.iter().copied().min().unwrap_or(i64::MIN);
-        if least <= slot.watermark || least == i64::MAX {
+        let speaking = slot.watermarks.iter().zip(&slot.idle).filter(|(_, idle)| !**idle);
+        let least = speaking.map(|(w, _)| *w).min().unwrap_or(i64::MIN);
+        if least <= slot.watermark || least == i64::MAX || slot.operator.makes_watermark() {
             return Ok(());
         }
         slot.watermark = least;
         self.advance(InputRef::Node(node), least)
+    }
+
+    /// What `of` delivers fell silent, or speaks again.
+    fn spread_idle(&mut self, of: InputRef, idle: bool) -> Result<(), JobError> {
+        for target in self.targets(of).to_vec() {
+            let Target::Node { node, input } = target else { continue };
+            let Some(slot) = self.nodes.get_mut(node) else { continue };
+            let before = slot.idle.iter().all(|i| *i);
+            if let Some(known) = slot.idle.get_mut(input) {
+                *known = idle;
+            }
+            slot.operator.on_idle(InputId(input), idle);
+            let all = slot.idle.iter().all(|i| *i);
+            if all != before && !slot.operator.makes_watermark() {
+                self.spread_idle(InputRef::Node(node), all)?;
+            }
+            self.hand_on(node)?;
+        }
+        Ok(())
     }
 
     fn route(&mut self, from: InputRef, mut batch: Batch) -> Result<(), JobError> {
@@ -324,10 +347,11 @@ impl Core {
             now: self.now,
             done: false,
             watermark: None,
+idle: None,
             fatal: None,
         };
         work(&mut *slot.operator, &mut out);
-        let watermark = out.watermark;
+        let (watermark, idle) = (out.watermark, out.idle);
         slot.timer = slot.operator.next_timer();
         if let Some(why) = out.fatal {
             return Err(JobError::Operator { operator: slot.name.clone(), why });
@@ -347,6 +371,9 @@ impl Core {
         }
         if let Some(slot) = self.nodes.get_mut(node) {
             (slot.batches, slot.rejects) = (batches, rejects);
+        }
+        if let Some(idle) = idle {
+            self.spread_idle(InputRef::Node(node), idle)?;
         }
         match watermark {
             Some(micros) => self.advance(InputRef::Node(node), micros),

@@ -1,6 +1,6 @@
 //! Physical node → running operator.
 
-use super::{FilterProjectOp, LimitOp, Operator, UnionOp, UnnestOp};
+use super::{FilterProjectOp, LimitOp, Operator, UnionOp, UnnestOp, WatermarkOp};
 use crate::plan::{NodeSpec, OperatorSpec};
 
 /// Makes the operator of a node.
@@ -12,7 +12,8 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::FilterProject(spec) => Box::new(FilterProjectOp::new(spec)),
         OperatorSpec::Unnest(spec) => Box::new(UnnestOp::new(spec)),
         OperatorSpec::Limit(spec) => Box::new(LimitOp::new(spec)),
-        OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone())),
+        OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone(), node.inputs.len())),
+        OperatorSpec::Watermark(spec) => Box::new(WatermarkOp::new(spec)),
         other => return Err(format!("{}: {} is not supported yet", node.id, other.kind())),
     })
 }

@@ -10,6 +10,7 @@ mod limit;
 mod test_kit;
 mod union;
 mod unnest;
+mod watermark;
 mod workers;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use filter_project::FilterProjectOp;
 pub use limit::LimitOp;
 pub use union::UnionOp;
 pub use unnest::UnnestOp;
+pub use watermark::WatermarkOp;
 pub use workers::Workers;
 
 pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
@@ -81,6 +83,9 @@ pub struct Output<'a> {
     pub done: bool,
     /// Set by an operator that makes the watermark of a stream: handed on behind what it emits.
     pub watermark: Option<i64>,
+    /// Set by an operator that makes the watermark, when its stream falls silent (`idle_timeout`) or speaks again:
+    /// operators with several inputs leave a silent one out of the minimum.
+    pub idle: Option<bool>,
     /// Set by an operator that can't go on, e.g. beyond `state_max_bytes`: the job fails with this sentence.
     pub fatal: Option<String>,
 }
@@ -120,6 +125,16 @@ pub trait Operator: Send {
     /// least watermark of all inputs, behind what this call emits.
     fn on_watermark(&mut self, input: InputId, micros: i64, out: &mut Output<'_>) {
         let _ = (input, micros, out);
+    }
+
+    /// An input fell silent (`idle_timeout`), or speaks again.
+    fn on_idle(&mut self, input: InputId, idle: bool) {
+        let _ = (input, idle);
+    }
+
+    /// Whether it declares a watermark of its own; that of its input ends here.
+    fn makes_watermark(&self) -> bool {
+        false
     }
 
     /// When [`on_timer`](Self::on_timer) is to be called, µs on the job's clock; asked after each call of another method.

@@ -22,6 +22,7 @@ pub(super) struct Bench {
     /// Each watermark that the operator handed on.
     pub(super) watermarks: Vec<i64>,
     pub(super) fatal: Option<String>,
+    pub(super) idle: bool,
     /// What the job's clock shows.
     pub(super) now: i64,
     pub(super) workers: Workers,
@@ -38,6 +39,7 @@ impl Bench {
             done: false,
             watermarks: Vec::new(),
             fatal: None,
+            idle: false,
             now: 0,
             workers: Workers::default(),
             pools,
@@ -55,12 +57,14 @@ impl Bench {
             now: self.now,
             done: self.done,
             watermark: None,
+idle: None,
             fatal: None,
         };
         work(&mut out);
         self.done = out.done;
         self.fatal = out.fatal.or(self.fatal.take());
         self.watermarks.extend(out.watermark);
+        self.idle = out.idle.unwrap_or(self.idle);
     }
 
     pub(super) fn process(&mut self, op: &mut dyn Operator, batch: Batch) {

@@ -9,21 +9,38 @@ use crate::record::{Batch, Schema, StreamRecord};
 #[derive(Debug)]
 pub struct UnionOp {
     schema: Arc<Schema>,
+    inputs: Vec<Input>,
+}
+
+/// What is known about one input.
+#[derive(Clone, Copy, Debug)]
+struct Input {
+    /// Its watermark, as long as it has not ended.
+    watermark: i64,
+    /// It has ended or is silent, and holds nothing up.
+    left_out: bool,
 }
 
 impl UnionOp {
-    /// Passes records on as records of `schema`, which has as many columns as theirs.
-    pub fn new(schema: Arc<Schema>) -> Self {
-        Self { schema }
+    /// Passes the records of so many inputs on as records of `schema`, which has as many columns as theirs.
+    pub fn new(schema: Arc<Schema>, inputs: usize) -> Self {
+        Self { schema, inputs: vec![Input { watermark: i64::MIN, left_out: false }; inputs] }
     }
 
-    /// Whether a record has the right names already and need not be touched.
-    fn fits(&self, record: &StreamRecord) -> bool {
-        Arc::ptr_eq(record.schema(), &self.schema)
+    /// The least watermark of all inputs but one: no record of that one is stamped with more.
+    fn ceiling(&self, input: InputId) -> i64 {
+        let others = self.inputs.iter().enumerate().filter(|(i, s)| *i != input.0 && !s.left_out);
+        others.map(|(_, s)| s.watermark).min().unwrap_or(i64::MAX)
     }
 
-    fn copy(&self, from: &StreamRecord, to: &mut StreamRecord) {
+    /// Whether a record need not be touched.
+    fn fits(&self, record: &StreamRecord, ceiling: i64) -> bool {
+        Arc::ptr_eq(record.schema(), &self.schema) && record.watermark() <= ceiling
+    }
+
+    fn copy(&self, from: &StreamRecord, to: &mut StreamRecord, ceiling: i64) {
         to.copy_metadata(from);
+        to.set_watermark(from.watermark().min(ceiling));
         for (slot, value) in to.values_mut().iter_mut().zip(from.values()) {
             slot.assign(value);
         }
@@ -31,17 +48,19 @@ impl UnionOp {
 }
 
 impl Operator for UnionOp {
-    fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
+    fn process(&mut self, input: InputId, mut batch: Batch, out: &mut Output<'_>) {
         out.counters.input += batch.len() as u64;
+        let ceiling = self.ceiling(input);
         for slot in batch.records_mut() {
-            if self.fits(slot) {
+            if self.fits(slot, ceiling) {
                 continue;
             }
             if let Some(record) = Arc::get_mut(slot) {
                 record.reshape(&self.schema);
-            } else if **slot.schema() != *self.schema {
+                record.set_watermark(record.watermark().min(ceiling));
+            } else if **slot.schema() != *self.schema || slot.watermark() > ceiling {
                 let mut fresh = StreamRecord::new(self.schema.clone());
-                self.copy(slot, &mut fresh);
+                self.copy(slot, &mut fresh, ceiling);
                 *slot = Arc::new(fresh);
             }
         }
@@ -49,32 +68,53 @@ impl Operator for UnionOp {
         out.emit(batch);
     }
 
-    fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
+    fn process_shared(&mut self, input: InputId, batch: &Batch, out: &mut Output<'_>) {
         out.counters.input += batch.len() as u64;
         out.counters.forwarded += batch.len() as u64;
         let mut made = out.pools.take(out.home);
-        if batch.records().iter().all(|r| **r.schema() == *self.schema) {
+        let ceiling = self.ceiling(input);
+        if batch.records().iter().all(|r| **r.schema() == *self.schema && r.watermark() <= ceiling) {
             made.share(batch);
         } else {
             made.inherit(batch);
             for record in batch.records() {
                 let (slot, _) = made.next_slot(&self.schema);
-                self.copy(record, slot);
+                self.copy(record, slot, ceiling);
             }
             made.set_bytes(batch.bytes());
         }
         out.emit(made);
     }
 
-    fn snapshot(&self, _: &mut StateWriter) -> Result<(), StateError> {
+    fn on_watermark(&mut self, input: InputId, micros: i64, _: &mut Output<'_>) {
+        if let Some(known) = self.inputs.get_mut(input.0) {
+            match micros {
+                i64::MAX => known.left_out = true,
+                micros => known.watermark = micros,
+            }
+        }
+    }
+
+    fn on_idle(&mut self, input: InputId, idle: bool) {
+        if let Some(known) = self.inputs.get_mut(input.0) {
+            known.left_out = idle;
+        }
+    }
+
+    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+        self.inputs.iter().for_each(|i| to.u64(i.watermark as u64));
         Ok(())
     }
 
-    fn restore(&mut self, _: &mut StateReader<'_>) -> Result<(), StateError> {
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        for input in &mut self.inputs {
+            input.watermark = from.u64()? as i64;
+        }
         Ok(())
     }
 
     fn state_contract(&self) -> StateContract {
+        // Watermarks come again with the next records: a restart without them gives no wrong row.
         StateContract::Stateless
     }
 }
@@ -87,7 +127,7 @@ mod tests {
 
     #[test]
     fn both_inputs_come_out_under_the_names_of_the_first_without_a_copy() {
-        let mut op = UnionOp::new(Schema::of([("a", DataType::BigInt)]));
+        let mut op = UnionOp::new(Schema::of([("a", DataType::BigInt)]), 2);
         let mut bench = Bench::new();
         let before = deep_copies_on_this_thread();
         bench.process(&mut op, numbers(&[1, 2]));
@@ -100,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_shared_batch_keeps_its_names() {
-        let mut op = UnionOp::new(Schema::of([("a", DataType::BigInt)]));
+        let mut op = UnionOp::new(Schema::of([("a", DataType::BigInt)]), 2);
         let mut bench = Bench::new();
         let batch = numbers(&[1, 2]);
         bench.process_shared(&mut op, &batch);
@@ -110,5 +150,39 @@ mod tests {
         assert!(held.schema().names().eq(["n"]));
         assert!(bench.records().all(|r| r.schema().names().eq(["a"])));
         bench.check_ledger();
+    }
+
+    #[test]
+    fn no_record_is_stamped_beyond_the_watermarks_of_the_other_inputs() {
+        let stamped = |watermark: i64| {
+            let mut batch = numbers(&[1]);
+            Arc::get_mut(&mut batch.records_mut()[0]).unwrap().set_watermark(watermark);
+            batch
+        };
+        let mut op = UnionOp::new(numbers(&[1]).records()[0].schema().clone(), 3);
+        let mut bench = Bench::new();
+        let mut give = |op: &mut UnionOp, input: usize, watermark| {
+            let (own, shared) = (stamped(watermark), stamped(watermark));
+            bench.batches.clear();
+            bench.process_at(op, InputId(input), own);
+            let held = shared.records()[0].clone();
+            bench.process_at(op, InputId(input), shared);
+            assert_eq!(held.watermark(), watermark);
+            let stamps: Vec<i64> = bench.records().map(|r| r.watermark()).collect();
+            assert_eq!(stamps[0], stamps[1]);
+            stamps[0]
+        };
+        let rise = |op: &mut UnionOp, input, to| Bench::new().watermark(op, InputId(input), to);
+        assert_eq!(give(&mut op, 0, 50), i64::MIN, "nothing is known of the others");
+        rise(&mut op, 1, 40);
+        rise(&mut op, 2, 30);
+        assert_eq!(give(&mut op, 0, 50), 30);
+        assert_eq!(give(&mut op, 0, 20), 20);
+        op.on_idle(InputId(2), true);
+        assert_eq!(give(&mut op, 0, 50), 40);
+        rise(&mut op, 1, i64::MAX);
+        assert_eq!(give(&mut op, 0, 50), 50);
+        op.on_idle(InputId(2), false);
+        assert_eq!(give(&mut op, 0, 50), 30);
     }
 }

@@ -180,6 +180,7 @@ impl Operators {
             now: 0,
             done: false,
             watermark: None,
+            idle: None,
             fatal: None,
         };
         operator.process(InputId(0), batch, &mut out);
