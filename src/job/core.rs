@@ -347,7 +347,7 @@ impl Core {
             now: self.now,
             done: false,
             watermark: None,
-idle: None,
+            idle: None,
             fatal: None,
         };
         work(&mut *slot.operator, &mut out);

@@ -57,7 +57,7 @@ impl Bench {
             now: self.now,
             done: self.done,
             watermark: None,
-idle: None,
+            idle: None,
             fatal: None,
         };
         work(&mut out);

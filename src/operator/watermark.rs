@@ -342,7 +342,8 @@ impl Operator for WatermarkOp {
         self.current = from.u64()? as i64;
         self.partitions.clear();
         for _ in 0..from.u64()? {
-            let id = i32::try_from(from.u64()? as i64).map_err(|_| StateError("a partition is too big".into()))?;
+            let id =
+                i32::try_from(from.u64()? as i64).map_err(|_| StateError("a partition is too big".into()))?;
             let (max, idle) = (from.u64()? as i64, from.u64()? != 0);
             self.partitions.push(Partition { id, max, seen: NEVER, idle });
         }

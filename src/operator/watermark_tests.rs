@@ -162,7 +162,10 @@ fn a_silent_partition_is_left_out_after_its_time_and_comes_back() {
     bench.advance_clock(&mut op, 29);
     assert_eq!(bench.watermarks, [100]);
     bench.advance_clock(&mut op, 30);
-    assert_eq!((bench.watermarks.as_slice(), op.next_timer(), bench.idle), ([100, 200].as_slice(), Some(50), false));
+    assert_eq!(
+        (bench.watermarks.as_slice(), op.next_timer(), bench.idle),
+        ([100, 200].as_slice(), Some(50), false)
+    );
     bench.advance_clock(&mut op, 50);
     assert_eq!((op.next_timer(), bench.idle), (None, true));
     bench.now = 60;
