@@ -129,12 +129,12 @@ impl Relations {
     }
 
     /// `FROM stdin` without a declaration.
-    fn stdin(&mut self, format: &str) -> Result<String, IoError> {
+    fn stdin(&mut self, format: &str) -> Result<String, ResolveError> {
         self.file(STDIN, Options::new([("connector", STDIN), ("format", format)]))
     }
 
     /// A file read by name; the same path with the same options is the same source.
-    fn file(&mut self, path: &str, options: Options) -> Result<String, IoError> {
+    fn file(&mut self, path: &str, options: Options) -> Result<String, ResolveError> {
         let known = |(n, e): (&String, &Entry)| match e {
             Entry::File { options: o, .. } if *o == options => Some(n.clone()),
             _ => None,
@@ -142,9 +142,13 @@ impl Relations {
         if let Some(name) = self.by_name.iter().find_map(known) {
             return Ok(name);
         }
-        self.connectors.check(&options, &[]).map_err(|e| IoError::config(e.message))?;
+        self.connectors.check(&options, &[]).map_err(|e| ResolveError::Failed {
+            message: e.message,
+            hint: None,
+            option: Some(e.name),
+        })?;
         let request = SourceRequest { name: path, columns: &[], options: &options, clock: &Clock::System };
-        let source = self.connectors.source(&request)?;
+        let source = self.connectors.source(&request).map_err(failed)?;
         let mut name = path.to_owned();
         while self.by_name.contains_key(&name) {
             name.push('\'');
@@ -170,7 +174,7 @@ impl Resolver for Scope<'_> {
         let mut relations = self.0.lock();
         let key = match relations.key(name, quoted) {
             // Standard input needs no declaration; NDJSON is what pipes carry.
-            None if name.eq_ignore_ascii_case(STDIN) => Some(relations.stdin("json").map_err(failed)?),
+            None if name.eq_ignore_ascii_case(STDIN) => Some(relations.stdin("json")?),
             key => key,
         };
         let Some(key) = key else {
@@ -200,6 +204,7 @@ impl Resolver for Scope<'_> {
                 return Err(ResolveError::Failed {
                     message: format!("there is no table function '{other}'"),
                     hint: Some("there are read_csv, read_json and read_text".into()),
+                    option: None,
                 });
             }
         };
@@ -213,7 +218,7 @@ impl Resolver for Scope<'_> {
             options.set("format", format);
         }
         let mut relations = self.0.lock();
-        let name = relations.file(path, options).map_err(failed)?;
+        let name = relations.file(path, options)?;
         let source = relations.source(&name).map_err(failed)?;
         Ok(resolved(name, &*source))
     }
@@ -230,5 +235,5 @@ fn resolved(name: String, source: &dyn DataSource) -> ResolvedRelation {
 }
 
 fn failed(e: IoError) -> ResolveError {
-    ResolveError::Failed { message: e.to_string(), hint: None }
+    ResolveError::Failed { message: e.to_string(), hint: None, option: None }
 }

@@ -18,7 +18,9 @@ use crate::io::DataSource;
 use crate::job::{JobConfig, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, SourceSpec, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
-use crate::sql::{Binder, CreateRelation, Diagnostic, InsertTarget, Located, Span, Statement, parse};
+use crate::sql::{
+    Binder, CreateRelation, Diagnostic, InsertTarget, Located, Span, Statement, declared_names, parse,
+};
 
 /// Why a text could not be prepared.
 pub(super) enum Failure {
@@ -85,7 +87,13 @@ fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
     for parsed in parse(text) {
         match parsed {
             Ok(statement) => script.statement(&statement),
-            Err(d) => script.diagnostics.push(d),
+            Err(d) => {
+                let names = declared_names(text)
+                    .into_iter()
+                    .filter(|(_, at)| at.start <= d.span.start && d.span.start <= at.end);
+                script.broken.extend(names.map(|(name, _)| name));
+                script.diagnostics.push(d);
+            }
         }
     }
     if !script.diagnostics.is_empty() {

@@ -118,6 +118,8 @@ pub(super) struct Core {
     now: i64,
     /// The source whose records are being processed.
     source: usize,
+    /// The file that they come from.
+    origin: Option<Arc<str>>,
 }
 
 impl Core {
@@ -146,6 +148,7 @@ impl Core {
             tracer: Tracer::for_mode(config.trace),
             now: 0,
             source: 0,
+            origin: None,
         }
     }
 
@@ -154,12 +157,13 @@ impl Core {
         let copies = crate::record::deep_copies_on_this_thread();
         self.lock_acquisitions += 1;
         self.batches += 1;
-        self.now = now;
+        (self.now, self.origin) = (now, None);
         // What was due before these records comes first.
         if self.next_timer().is_some_and(|t| t <= now) {
             self.fire_timers(now)?;
         }
         self.source = source;
+        self.origin = batch.origin().cloned();
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
         let result = if inlet.diamond && batch.len() > 1 {
@@ -194,7 +198,7 @@ impl Core {
     /// A source has ended: its nodes emit what they hold back.
     pub(super) fn end(&mut self, source: usize, now: i64) -> Result<(), JobError> {
         self.now = now;
-        self.source = source;
+        (self.source, self.origin) = (source, None);
         self.end_of(InputRef::Source(source))
     }
 
@@ -430,7 +434,7 @@ impl Core {
             }
             Decision::Retry(_) | Decision::Fail => Err(JobError::Record {
                 stage,
-                place: super::dead_letter::place(&record),
+                place: super::dead_letter::place(&record, self.origin.as_deref()),
                 error,
                 hint: "to go on without such records use SET on_error = 'skip', or SET on_error = 'dlq' with SET dlq \
                        = 'bad.jsonl'"
@@ -440,7 +444,7 @@ impl Core {
     }
 
     fn letter(&mut self, record: &StreamRecord, stage: &str, error: RecordError) {
-        let mut letter = DeadLetter::of_record(record, stage, error, self.now);
+        let mut letter = DeadLetter::of_record(record, self.origin.as_deref(), stage, error, self.now);
         letter.source = self.inlets.get(self.source).map_or_else(String::new, |i| i.name.clone());
         self.letters.push(letter);
     }

@@ -54,7 +54,13 @@ impl DeadLetter {
     }
 
     /// The letter of a record that was decoded before it failed: its columns as JSON text.
-    pub(crate) fn of_record(record: &StreamRecord, stage: &str, error: RecordError, time: i64) -> Self {
+    pub(crate) fn of_record(
+        record: &StreamRecord,
+        origin: Option<&str>,
+        stage: &str,
+        error: RecordError,
+        time: i64,
+    ) -> Self {
         let headers = record
             .headers()
             .iter()
@@ -62,7 +68,7 @@ impl DeadLetter {
             .collect();
         Self {
             source: record.topic().map_or_else(String::new, |t| t.to_string()),
-            position: place(record),
+            position: place(record, origin),
             stage: stage.to_owned(),
             error,
             raw: serde_json::to_vec(record).unwrap_or_default(),
@@ -72,11 +78,12 @@ impl DeadLetter {
     }
 }
 
-/// Where a record stood, in words.
-pub(crate) fn place(record: &StreamRecord) -> String {
-    match (record.partition(), record.offset()) {
-        (0, Some(o)) => format!("offset {o}"),
-        (p, Some(o)) => format!("partition {p}, offset {o}"),
-        (_, None) => "an unknown position".into(),
+/// Where a record stood, in words. `origin` is the file that its batch came from.
+pub(crate) fn place(record: &StreamRecord, origin: Option<&str>) -> String {
+    match (origin, record.partition(), record.offset()) {
+        (Some(file), _, Some(o)) => format!("{file} (byte {o})"),
+        (None, 0, Some(o)) => format!("offset {o}"),
+        (None, p, Some(o)) => format!("partition {p}, offset {o}"),
+        (_, _, None) => "an unknown position".into(),
     }
 }

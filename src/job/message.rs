@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::DeadLetter;
-use crate::record::{Batch, Position, StreamRecord};
+use crate::record::{Batch, Position};
 
 /// A batch that has one reader, or several.
 #[derive(Debug)]
@@ -18,9 +18,6 @@ impl Parcel {
             Parcel::Own(b) => b,
             Parcel::Shared(b) => b,
         }
-    }
-    pub(super) fn records(&self) -> &[Arc<StreamRecord>] {
-        self.batch().records()
     }
 }
 

@@ -92,7 +92,7 @@ impl SinkStage {
                 return Ok(Some(until));
             }
             let copies = deep_copies_on_this_thread();
-            let until = self.write(parcel.records())?;
+            let until = self.write(parcel.batch())?;
             let made = deep_copies_on_this_thread() - copies;
             if made > 0 {
                 self.counters.deep_copies.add(made);
@@ -126,8 +126,8 @@ impl SinkStage {
     }
 
     /// Writes a batch from where the last attempt stopped. `Some(until)`: not all of it; try again then.
-    fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<Option<Duration>, JobError> {
-        while let Some(records) = batch.get(self.taken..).filter(|r| !r.is_empty()) {
+    fn write(&mut self, batch: &Batch) -> Result<Option<Duration>, JobError> {
+        while let Some(records) = batch.records().get(self.taken..).filter(|r| !r.is_empty()) {
             let error = match self.writer.write(records) {
                 Ok(()) => {
                     self.counters.written.add(records.len() as u64);
@@ -164,7 +164,12 @@ impl SinkStage {
                     return Err(JobError::io(format!("sink {}", self.name), error));
                 }
                 decision => {
-                    self.settle(batch.get(self.taken), error, decision)?;
+                    self.settle(
+                        batch.records().get(self.taken),
+                        batch.origin().map(|o| &**o),
+                        error,
+                        decision,
+                    )?;
                     self.taken += 1;
                     self.retry = None;
                 }
@@ -177,6 +182,7 @@ impl SinkStage {
     fn settle(
         &mut self,
         record: Option<&Arc<StreamRecord>>,
+        origin: Option<&str>,
         error: crate::io::IoError,
         decision: Decision,
     ) -> Result<(), JobError> {
@@ -197,12 +203,18 @@ impl SinkStage {
             }
             Decision::DeadLetter => {
                 self.counters.dead_lettered.add(1);
-                self.letters.push(DeadLetter::of_record(record, &stage, error, self.clock.now_micros()));
+                self.letters.push(DeadLetter::of_record(
+                    record,
+                    origin,
+                    &stage,
+                    error,
+                    self.clock.now_micros(),
+                ));
             }
             Decision::Retry(_) | Decision::Fail => {
                 return Err(JobError::Record {
                     stage,
-                    place: super::dead_letter::place(record),
+                    place: super::dead_letter::place(record, origin),
                     error,
                     hint: "to go on without such records use SET on_error = 'skip' or SET on_error = 'dlq' with SET \
                            dlq = 'bad.jsonl'"

@@ -276,8 +276,9 @@ impl SourceStage {
                         stage: format!("source {}", self.name),
                         place,
                         error: reject.error,
-                        hint: "to go on without such records add on_error = 'skip' or on_error = 'dlq' (with dlq = \
-                               'bad.jsonl') to the source's options"
+                        hint: "to go on without such records use SET on_error = 'skip' (or 'dlq' with SET dlq = \
+                               'bad.jsonl'); for this source alone, on_error = 'skip' in its WITH (…) or in \
+                               read_json('file', on_error = 'skip')"
                             .into(),
                     });
                 }

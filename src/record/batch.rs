@@ -17,6 +17,8 @@ pub struct Batch {
     home: u16,
     /// When the first record was read: start of the latency clock.
     born: Option<Instant>,
+    /// The file or topic that all its records come from.
+    origin: Option<Arc<str>>,
 }
 
 impl Batch {
@@ -129,9 +131,14 @@ impl Batch {
     pub fn set_born(&mut self, at: Option<Instant>) {
         self.born = at;
     }
+    /// The file or topic that all its records come from, if it is one and the reader names it.
+    pub fn origin(&self) -> Option<&Arc<str>> {
+        self.origin.as_ref()
+    }
     /// Copies what is not records (payload size apart) from another batch.
     pub fn inherit(&mut self, other: &Batch) {
         self.born = other.born;
+        self.origin.clone_from(&other.origin);
     }
     /// Becomes a second list of the records of `other`, which are then shared.
     pub fn share(&mut self, other: &Batch) {
@@ -139,13 +146,14 @@ impl Batch {
         self.records.extend_from_slice(other.records());
         self.live = self.records.len();
         self.bytes = other.bytes;
-        self.born = other.born;
+        self.inherit(other);
     }
     /// Makes all records spare.
     pub fn clear(&mut self) {
         self.live = 0;
         self.bytes = 0;
         self.born = None;
+        self.origin = None;
     }
     /// Live and spare records.
     pub fn capacity(&self) -> usize {
@@ -278,8 +286,13 @@ impl BatchBuilder {
         self.rejects.push(reject);
         self.reject_origins.push(self.origin.clone());
     }
-    /// Names the file or topic that the next rejects come from.
+    /// Names the file or topic that the next records and rejects come from. Offsets of records are then byte offsets in it.
     pub fn set_origin(&mut self, origin: Option<Arc<str>>) {
+        if self.batch.live == 0 {
+            self.batch.origin.clone_from(&origin);
+        } else if self.batch.origin != origin {
+            self.batch.origin = None;
+        }
         self.origin = origin;
     }
     /// Remembers the content, to be able to take back what follows.

@@ -14,7 +14,7 @@ mod types;
 pub use bind::Binder;
 pub use diagnostic::{Diagnostic, Span};
 pub(in crate::sql) use parse::symmetric_bound;
-pub use parse::{Emit, emit_of, parse, parse_expr, span_of};
+pub use parse::{Emit, declared_names, emit_of, parse, parse_expr, span_of};
 pub use resolve::{BindErrors, EventTime, InsertTarget, ResolveError, ResolvedRelation, Resolver};
 pub use statement::{CreateRelation, Located, Statement};
 pub use types::{data_type, parse_data_type};

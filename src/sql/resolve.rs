@@ -63,6 +63,8 @@ pub enum ResolveError {
         message: String,
         /// What helps.
         hint: Option<String>,
+        /// The option that is wrong, if it is one.
+        option: Option<String>,
     },
 }
 

@@ -106,6 +106,56 @@ fn a_wrong_option_is_shown_where_it_stands_and_once() {
 }
 
 #[test]
+fn a_wrong_option_of_a_table_function_is_shown_where_it_stands() {
+    let place = Place::new();
+    place.put("in.csv", "a\n1\n");
+    for (call, caret) in [
+        ("read_csv('in.csv', header = 'true', delimeter = ';')", "query:1:51: ERROR"),
+        ("read_csv('in.csv', header => 'tru', delimiter => ';')", "query:1:34: ERROR"),
+    ] {
+        let at = caret.trim_end_matches(": ERROR");
+        place.run(&["sql", &format!("SELECT a FROM {call}")]).fails_as_usage(&[at]);
+    }
+}
+
+#[test]
+fn a_statement_that_does_not_parse_is_one_error_not_two() {
+    let place = Place::new();
+    for create in [
+        "CREATE STREAM o (a BIGNT) WITH (connector = 'file', path = 'o.jsonl')",
+        "CREATE STREAM o (a BIGINT WITH (connector = 'file', path = 'o.jsonl')",
+        "CREATE TABLE IF NOT EXISTS o WITH connector = 'file'",
+        "CREATE OR REPLACE VIEW o AS SELEC 1",
+    ] {
+        place.put(
+            "c.sql",
+            format!("{create};\nSELECT a FROM o;\nINSERT INTO o SELECT 1 AS a;\nDESCRIBE o;\n"),
+        );
+        let ran = place.run(&["check", "c.sql"]).gives(2).says(&["c.sql:1:"]);
+        assert_eq!(ran.err.matches("c.sql:").count(), 1, "{}", ran.err);
+    }
+}
+
+#[test]
+fn the_place_of_an_operators_error_names_its_file() {
+    let place = Place::new();
+    place.put("in.jsonl", "{\"a\":1}\n{\"a\":0}\n");
+    place.put("in2.jsonl", "{\"a\":1}\n");
+    place
+        .run(&["sql", "SELECT 1 / a AS q FROM 'in.jsonl'"])
+        .gives(1)
+        .says(&["in.jsonl (byte 8)", "division by zero"]);
+    let letters = "SELECT 1 / a AS q FROM 'in.jsonl'";
+    place.run(&["sql", letters, "--set", "on_error=dlq", "--set", "dlq=bad.jsonl"]).gives(0);
+    assert_eq!(objects(&place.get("bad.jsonl"))[0]["position"], "in.jsonl (byte 8)");
+    // A batch over two files can't tell.
+    place
+        .run(&["sql", "SELECT 1 / a AS q FROM read_json('in*.jsonl', on_error = 'fail')"])
+        .gives(1)
+        .says(&["offset 8"]);
+}
+
+#[test]
 fn a_missing_file_is_told_once() {
     let place = Place::new();
     place.put(
@@ -163,6 +213,36 @@ fn places_that_can_not_be_written() {
     sink("path = 'dir', format = 'json'").gives(1).says(&["sink t", "dir", "directory"]);
     sink("path = 'x.xyz'").fails_as_usage(&["format"]);
     sink("format = 'json'").fails_as_usage(&["path"]);
+}
+
+#[test]
+fn carriage_returns_alone_and_nul_bytes_are_called_by_their_names() {
+    let place = Place::new();
+    place
+        .put("cr.csv", "a,b\r1,2\r3,4\r")
+        .put("nul.csv", "a,b\0\n1,2\n")
+        .put("mixed.csv", "a,b\r\n1,2\r3,4\r\n5,6\r\n");
+    place
+        .run(&["sql", "SELECT * FROM 'cr.csv'"])
+        .fails_as_usage(&["cr.csv", "neither in quotes nor before a line feed"]);
+    place.run(&["sql", "SELECT * FROM 'nul.csv'"]).fails_as_usage(&["nul.csv", "NUL byte"]);
+    for header in ["auto", "true", "false"] {
+        let sql = format!(
+            "CREATE STREAM s (a BIGINT, b VARCHAR) WITH (connector = 'file', path = 'cr.csv', header = '{header}'); SELECT * FROM s"
+        );
+        place.run(&["sql", &sql]).gives(1).says(&[
+            "source s",
+            "cr.csv",
+            "neither in quotes nor before a line feed",
+        ]);
+    }
+    let sql = "CREATE STREAM s (a BIGINT, b VARCHAR) WITH (connector = 'file', path = 'mixed.csv'); SELECT * FROM s";
+    place
+        .run(&["sql", sql])
+        .gives(1)
+        .says(&["mixed.csv:2 (byte 5)", "neither in quotes nor before a line feed"]);
+    let sql = sql.replace("'mixed.csv'", "'mixed.csv', on_error = 'skip'");
+    assert_eq!(place.run(&["sql", &sql]).gives(0).out, "{\"a\":5,\"b\":\"6\"}\n");
 }
 
 #[test]

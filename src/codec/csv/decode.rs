@@ -255,6 +255,7 @@ impl CsvDecoder {
         };
         self.row_bytes = whole_lines.len() / index.lines().len() + 1;
         let text = simdutf8::basic::from_utf8(whole_lines).ok();
+        let returns = memchr(b'\r', whole_lines).is_some();
         let mut before = 0;
         for line in index.lines() {
             let start = cursor.at - base;
@@ -264,7 +265,10 @@ impl CsvDecoder {
                     break;
                 }
                 match text {
-                    Some(text) if self.is_plain(text, start, line, before) => {
+                    Some(text)
+                        if self.is_plain(text, start, line, before)
+                            && !(returns && has_bare_return(text, start, line.end as usize)) =>
+                    {
                         let row = PlainRow { start, delimiters: index.delimiters(before, line.delimiters) };
                         self.plain_row(cursor, text, &row, line.end as usize, out);
                     }
@@ -443,6 +447,12 @@ impl CsvDecoder {
     }
 }
 
+/// Whether the line of a file with carriage returns holds one that is not part of its end.
+fn has_bare_return(text: &str, start: usize, line_feed: usize) -> bool {
+    let line = text.as_bytes().get(start..line_feed).unwrap_or_default();
+    memchr(b'\r', line).is_some_and(|at| at < strip_cr(line))
+}
+
 /// A row without quotes: where it begins in its piece, and its delimiters.
 struct PlainRow<'a> {
     start: usize,
@@ -451,7 +461,7 @@ struct PlainRow<'a> {
 
 fn check_encoding(record: &[u8]) -> Result<&str, RecordError> {
     if let Some(at) = memchr(0, record) {
-        let message = "a NUL byte: the data is UTF-16 or binary, not UTF-8";
+        let message = "a NUL byte: the data is UTF-16 or binary";
         return Err(RecordError::new(ErrorCode::Encoding, message).at_byte(at));
     }
     simdutf8::basic::from_utf8(record).or_else(|_| {

@@ -124,19 +124,23 @@ impl Scanner {
                 return too_long_or_incomplete(input);
             }
             let end = start + strip_cr(rest);
-            self.push_plain(bytes, start, end);
-            return FieldEnd::Line { len: end, next: bytes.len() };
+            return match self.push_plain(bytes, start, end) {
+                Ok(()) => FieldEnd::Line { len: end, next: bytes.len() },
+                Err(broken) => broken,
+            };
         };
         match rest.get(len) {
             Some(b'\n') => {
                 let end = start + strip_cr(rest.get(..len).unwrap_or_default());
-                self.push_plain(bytes, start, end);
-                FieldEnd::Line { len: end, next: start + len + 1 }
+                match self.push_plain(bytes, start, end) {
+                    Ok(()) => FieldEnd::Line { len: end, next: start + len + 1 },
+                    Err(broken) => broken,
+                }
             }
-            Some(b) if *b == self.delimiter => {
-                self.push_plain(bytes, start, start + len);
-                FieldEnd::Delimiter(start + len)
-            }
+            Some(b) if *b == self.delimiter => match self.push_plain(bytes, start, start + len) {
+                Ok(()) => FieldEnd::Delimiter(start + len),
+                Err(broken) => broken,
+            },
             _ => FieldEnd::Broken(
                 ErrorCode::Malformed,
                 "a quote inside a field that does not begin with one",
@@ -145,12 +149,18 @@ impl Scanner {
         }
     }
 
-    fn push_plain(&mut self, bytes: &[u8], start: usize, mut end: usize) {
+    fn push_plain(&mut self, bytes: &[u8], start: usize, mut end: usize) -> Result<(), FieldEnd> {
+        let text = bytes.get(start..end).unwrap_or_default();
+        if let Some(at) = memchr(b'\r', text) {
+            // As in PostgreSQL: otherwise a file whose lines end in carriage returns alone would be one odd row.
+            let message = "a carriage return that is neither in quotes nor before a line feed";
+            return Err(FieldEnd::Broken(ErrorCode::Malformed, message, start + at));
+        }
         if self.trim {
-            let text = bytes.get(start..end).unwrap_or_default();
             end -= text.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
         }
         self.spans.push(Span { start, end, quoted: false, escaped: false });
+        Ok(())
     }
 
     fn quoted_field(&mut self, bytes: &[u8], open: usize, quote: u8, input: Option<Input>) -> FieldEnd {

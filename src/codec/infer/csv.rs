@@ -144,12 +144,18 @@ impl CsvSampler {
     }
 
     fn row(&mut self, record: &[u8]) {
-        let text = if memchr::memchr(0, record).is_none() { std::str::from_utf8(record).ok() } else { None };
-        let Some(text) = text else {
-            if self.first.is_none() {
-                self.failure = Some("its first line is not UTF-8".into());
+        let text = match (memchr::memchr(0, record), std::str::from_utf8(record)) {
+            (None, Ok(text)) => text,
+            (nul, _) => {
+                let why = match nul {
+                    Some(_) => "its first line holds a NUL byte: the file is UTF-16 or binary",
+                    None => "its first line is not UTF-8",
+                };
+                if self.first.is_none() {
+                    self.failure = Some(why.into());
+                }
+                return;
             }
-            return;
         };
         self.rows += 1;
         let (quote, escape) = (self.options.quote, self.options.escape);

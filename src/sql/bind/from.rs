@@ -255,7 +255,7 @@ impl Session<'_, '_> {
                 let message = format!("there is no stream, table or view '{}'", ident.value);
                 Err(self.report(Diagnostic { message, span: at, hint }))
             }
-            Err(ResolveError::Failed { message, hint }) => {
+            Err(ResolveError::Failed { message, hint, option: _ }) => {
                 Err(self.report(Diagnostic { message, span: at, hint }))
             }
         }
@@ -294,13 +294,17 @@ impl Session<'_, '_> {
         }
         let mut path = None;
         let mut options = Options::default();
+        let mut places: Vec<(String, Span)> = Vec::new();
         for (i, arg) in args.iter().enumerate() {
             match self.file_argument(arg)? {
                 (None, text, _) if i == 0 => path = Some(text),
                 (None, _, at) => {
                     return self.fail("only the path has no name: write option = value", at);
                 }
-                (Some(name), text, _) => options.set(name, text),
+                (Some(name), text, at) => {
+                    places.push((name.to_ascii_lowercase(), at));
+                    options.set(name, text);
+                }
             }
         }
         let Some(path) = path else {
@@ -313,10 +317,18 @@ impl Session<'_, '_> {
             let message = format!("there is no table function '{function}'");
             return Err(self.report(Diagnostic { message, span: at, hint }));
         }
-        self.resolved(found, ident)
+        let wrong = match &found {
+            Err(ResolveError::Failed { option: Some(option), .. }) => {
+                places.iter().rev().find(|(name, _)| *name == option.to_ascii_lowercase())
+            }
+            _ => None,
+        };
+        let at = wrong.map_or(at, |(_, at)| *at);
+        self.within(at, |s| s.resolved(found, ident))
     }
 
-    /// Name (if any) and value of an argument: `'path'`, `option = 'value'`, `option => 5`.
+    /// Name (if any), value and place of an argument: `'path'`, `option = 'value'`, `option => 5`. The place is that of the
+    /// name if there is one.
     fn file_argument(&mut self, arg: &FunctionArg) -> Bind<(Option<String>, String, Span)> {
         let value = |s: &mut Self, e: &Ast| {
             let at = s.place(e);
@@ -351,24 +363,24 @@ impl Session<'_, '_> {
                     let at = self.place(&**left);
                     return self.fail("an option's name is expected before =", at);
                 };
-                let (text, at) = value(self, right)?;
-                Ok((Some(name.value.clone()), text, at))
+                let (text, _) = value(self, right)?;
+                Ok((Some(name.value.clone()), text, self.ident_place(name)))
             }
             FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
                 let (text, at) = value(self, e)?;
                 Ok((None, text, at))
             }
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(e), operator: _ } => {
-                let (text, at) = value(self, e)?;
-                Ok((Some(name.value.clone()), text, at))
+                let (text, _) = value(self, e)?;
+                Ok((Some(name.value.clone()), text, self.ident_place(name)))
             }
             FunctionArg::ExprNamed {
                 name: Ast::Identifier(name),
                 arg: FunctionArgExpr::Expr(e),
                 operator: _,
             } => {
-                let (text, at) = value(self, e)?;
-                Ok((Some(name.value.clone()), text, at))
+                let (text, _) = value(self, e)?;
+                Ok((Some(name.value.clone()), text, self.ident_place(name)))
             }
             FunctionArg::Unnamed(_) | FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
                 self.fail("an argument of a table function is a text, a number, true or false", self.here)

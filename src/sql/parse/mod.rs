@@ -57,6 +57,25 @@ pub fn span_of(source: &str, place: sqlparser::tokenizer::Span) -> Span {
     lexer::span_of(source, place)
 }
 
+/// The names that the CREATE statements of `text` declare, with the place of each statement: also of one that can't be parsed.
+pub fn declared_names(text: &str) -> Vec<(String, Span)> {
+    lexer::lex(text).iter().filter_map(|piece| declared_name(text, &piece.tokens)).collect()
+}
+
+fn declared_name(source: &str, toks: &[Tok]) -> Option<(String, Span)> {
+    let place = Span { start: toks.first()?.span.start, end: toks.last()?.span.end };
+    let mut cursor = Cursor::new(source, toks);
+    if !cursor.accept_word("CREATE") {
+        return None;
+    }
+    cursor.accept_words(&["OR", "REPLACE"]);
+    if !kind(&mut cursor) {
+        return None;
+    }
+    cursor.accept_words(&["IF", "NOT", "EXISTS"]);
+    cursor.name("a name").ok().map(|(name, _)| (name, place))
+}
+
 fn one(source: &str, piece: Piece) -> Result<Located<Statement>, Diagnostic> {
     if let Some(error) = piece.error {
         return Err(error);

@@ -72,7 +72,7 @@ impl Resolver for Catalog {
         }
         if path == "missing.csv" {
             let message = "there is no file 'missing.csv'".into();
-            return Err(ResolveError::Failed { message, hint: Some("look into data/".into()) });
+            return Err(ResolveError::Failed { message, hint: Some("look into data/".into()), option: None });
         }
         let mut name = path.to_owned();
         options.iter().for_each(|(k, v)| name.push_str(&format!(" {k}={v}")));
