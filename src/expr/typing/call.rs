@@ -43,7 +43,8 @@ pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed 
     }
 }
 
-/// A call of an aggregate function without its clauses: chooses the overload and casts the arguments.
+/// A call of an aggregate function without its clauses: chooses the overload and casts the arguments. `within` is the
+/// type of the value that WITHIN GROUP names, for functions that look at that.
 ///
 /// # Errors
 /// If no overload fits; lists the signatures.
@@ -51,6 +52,7 @@ pub fn aggregate(
     overloads: &[Arc<AggregateFunction>],
     name: &str,
     args: Vec<Expr>,
+    within: Option<DataType>,
 ) -> Result<AggregateCall, TypeError> {
     let chosen = overloads
         .iter()
@@ -60,7 +62,8 @@ pub fn aggregate(
         return Err(misfit(name, overloads.iter().map(|f| f.signature).collect(), &args));
     };
     let args = arguments(&function.arity, args)?;
-    let data_type = result(&function.returns, &args)
+    let types: Vec<DataType> = within.into_iter().chain(args.iter().map(Expr::data_type)).collect();
+    let data_type = result(&function.returns, &types)
         .map_err(|m| TypeError::new(format!("{name}: {m}")).with_hint(function.signature))?;
     let function = function.clone();
     Ok(AggregateCall { function, args, distinct: false, filter: None, order_by: Vec::new(), data_type })
@@ -186,7 +189,8 @@ fn accepts(from: &DataType, to: &DataType) -> bool {
 
 fn build(function: &Arc<FunctionSpec>, args: Vec<Expr>) -> Typed {
     let args = arguments(&function.arity, args)?;
-    let data_type = result(&function.returns, &args)
+    let types: Vec<DataType> = args.iter().map(Expr::data_type).collect();
+    let data_type = result(&function.returns, &types)
         .map_err(|m| TypeError::new(format!("{}: {m}", function.name)).with_hint(function.signature))?;
     bounded(Expr::Call { function: function.clone(), args, data_type })
 }
@@ -210,11 +214,10 @@ fn arguments(arity: &Arity, args: Vec<Expr>) -> Result<Vec<Expr>, TypeError> {
     Ok(cast)
 }
 
-fn result(returns: &ReturnType, args: &[Expr]) -> Result<DataType, String> {
-    let types: Vec<DataType> = args.iter().map(Expr::data_type).collect();
+fn result(returns: &ReturnType, types: &[DataType]) -> Result<DataType, String> {
     match returns {
         ReturnType::Fixed(t) => Ok(t.clone()),
         ReturnType::SameAs(i) => Ok(types.get(*i).cloned().unwrap_or(DataType::Null)),
-        ReturnType::Derived(f) => f(&types),
+        ReturnType::Derived(f) => f(types),
     }
 }

@@ -1,4 +1,4 @@
-//! Function calls: scalar ones through the registry; aggregates, windows and their clauses are refused by name.
+//! Function calls: scalar ones through the registry, others are handed on; clauses that do not fit are refused by name.
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
@@ -88,6 +88,13 @@ impl Session<'_, '_> {
         let known = !self.binder.functions.overloads(&lower).is_empty();
         if over.is_some() {
             return self.unsupported_all("window functions (OVER)", at);
+        }
+        let plain = filter.is_none() && within_group.is_empty();
+        if !self.binder.functions.aggregates(&lower).is_empty() && !(known && plain) {
+            if null_treatment.is_some_and(|n| n == ast::NullTreatment::IgnoreNulls) {
+                return self.unsupported("IGNORE NULLS", at);
+            }
+            return self.aggregate(function, &lower, names);
         }
         if let Some(filter) = filter {
             let at = self.place(&**filter);

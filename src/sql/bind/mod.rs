@@ -4,9 +4,12 @@
 //! supported is an error that says so. An error does not end the work: the other items of a SELECT, its WHERE
 //! and the other parts of a UNION are bound too, and all errors are returned together.
 
+mod aggregate;
+mod calls;
 mod expr;
 mod from;
 mod function;
+mod group;
 mod insert;
 mod literal;
 mod names;
@@ -19,6 +22,7 @@ mod special;
 #[cfg(test)]
 mod tests;
 mod unnest;
+mod window;
 
 use sqlparser::ast::{self, Ident, Spanned};
 

@@ -61,7 +61,7 @@ impl Session<'_, '_> {
         self.refuse_all(clauses)
     }
 
-    /// The clauses of a SELECT other than its items, FROM and WHERE.
+    /// The clauses of a SELECT other than its items, FROM, WHERE, GROUP BY and HAVING.
     pub(super) fn refuse_select_clauses(&mut self, select: &ast::Select) -> Bind<()> {
         let ast::Select {
             select_token: _,
@@ -79,11 +79,11 @@ impl Session<'_, '_> {
             prewhere,
             selection: _,
             connect_by,
-            group_by,
+            group_by: _,
             cluster_by,
             distribute_by,
             sort_by,
-            having,
+            having: _,
             named_window,
             qualify,
             window_before_qualify: _,
@@ -96,15 +96,8 @@ impl Session<'_, '_> {
             |part: Option<&ast::Expr>, w: &str| part.map_or_else(|| word(w), |e| self.keyword_before(e, w));
         let clause = |there: bool, what: &str, at: Span| there.then(|| (what.to_owned(), at));
         let distinct = match distinct {
-            None | Some(ast::Distinct::All) => None,
-            Some(ast::Distinct::Distinct) => Some("SELECT DISTINCT"),
+            None | Some(ast::Distinct::All | ast::Distinct::Distinct) => None,
             Some(ast::Distinct::On(_)) => Some("DISTINCT ON"),
-        };
-        let (grouped, group_at) = match group_by {
-            ast::GroupByExpr::Expressions(list, modifiers) => {
-                (!list.is_empty() || !modifiers.is_empty(), before(list.first(), "GROUP"))
-            }
-            ast::GroupByExpr::All(_) => (true, word("GROUP")),
         };
         let clauses = vec![
             distinct.map(|d| (d.to_owned(), word("DISTINCT"))),
@@ -119,11 +112,9 @@ impl Session<'_, '_> {
             clause(!lateral_views.is_empty(), "LATERAL VIEW (write CROSS JOIN UNNEST)", word("LATERAL")),
             clause(prewhere.is_some(), "PREWHERE", before(prewhere.as_ref(), "PREWHERE")),
             clause(!connect_by.is_empty(), "CONNECT BY", word("CONNECT")),
-            clause(grouped, "GROUP BY", group_at),
             clause(!cluster_by.is_empty(), "CLUSTER BY", before(cluster_by.first(), "CLUSTER")),
             clause(!distribute_by.is_empty(), "DISTRIBUTE BY", before(distribute_by.first(), "DISTRIBUTE")),
             clause(!sort_by.is_empty(), "SORT BY", word("SORT")),
-            clause(having.is_some(), "HAVING", before(having.as_ref(), "HAVING")),
             clause(!named_window.is_empty(), "WINDOW", word("WINDOW")),
             clause(qualify.is_some(), "QUALIFY", before(qualify.as_ref(), "QUALIFY")),
             clause(value_table_mode.is_some(), "SELECT AS STRUCT or AS VALUE", self.here),

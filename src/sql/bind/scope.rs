@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::Ident;
 
+use super::calls::Place;
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{CompactString, Field, Schema};
 
@@ -146,12 +147,13 @@ pub(super) struct Names<'s> {
     pub(super) scope: &'s Scope,
     pub(super) aliases: &'s [Alias],
     pub(super) alias_use: AliasUse,
+    pub(super) place: Place<'s>,
 }
 
 impl<'s> Names<'s> {
     /// Only the columns of a scope.
     pub(super) fn of(scope: &'s Scope) -> Self {
-        Self { scope, aliases: &[], alias_use: AliasUse::Inline }
+        Self { scope, aliases: &[], alias_use: AliasUse::Inline, place: Place::row("this place") }
     }
     /// The alias called `ident`; of several the first. The number is its slot.
     pub(super) fn alias(&self, ident: &Ident) -> Option<(usize, &'s Alias)> {

@@ -2,23 +2,25 @@
 
 use std::cell::Cell;
 
-use sqlparser::ast::{self, Expr as Ast, Ident, SelectItem};
+use sqlparser::ast::{self, Ident, SelectItem};
 
+use super::calls::{Collected, Place};
+use super::group::Layout;
 use super::names::column_name;
 use super::refuse::both;
 use super::scope::{Alias, AliasState, AliasUse, Names, Scope, hits, system_column, unique_names};
 use super::{Bind, Bound, Reported, Session, all, suggestion};
 use crate::expr::{Expr, typing};
-use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, walk};
-use crate::record::{CompactString, DataType, Field, Schema};
+use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputColumn, OutputTarget, Stateful, walk};
+use crate::record::{CompactString, Field, Schema};
 use crate::sql::{Diagnostic, Span};
 
 /// One column of the SELECT list.
 #[derive(Clone, Debug)]
-struct Item {
-    expr: Expr,
-    target: OutputTarget,
-    span: Span,
+pub(super) struct Item {
+    pub(super) expr: Expr,
+    pub(super) target: OutputTarget,
+    pub(super) span: Span,
     /// Its number among the aliases, if it has one.
     alias: Option<usize>,
 }
@@ -29,31 +31,88 @@ impl Session<'_, '_> {
         self.within(at, |s| {
             let clauses = s.refuse_select_clauses(select);
             let (plan, scope) = s.from(&select.from)?;
+            let collected = Collected::default();
             let mut aliases = Vec::new();
-            let items = s.items(select, &scope, &mut aliases);
-            let predicate = select.selection.as_ref().map(|w| s.predicate(w, &scope, &aliases)).transpose();
+            let items = s.items(select, &scope, &collected, &mut aliases);
+            let names =
+                |place| Names { scope: &scope, aliases: &aliases, alias_use: AliasUse::Inline, place };
+            let predicate = select
+                .selection
+                .as_ref()
+                .map(|w| s.condition(w, "WHERE", names(Place::row("WHERE"))))
+                .transpose();
+            let keys = s.group_by(select, &scope, &aliases, items.as_deref().ok(), &collected);
+            let having = select.having.as_ref().map(|h| {
+                let at = s.place(h);
+                Ok((s.condition(h, "HAVING", names(Place::groups("HAVING", &collected)))?, at))
+            });
             let ((), (items, predicate)) = both(clauses, both(items, predicate))?;
+            let (keys, having) = both(keys, having.transpose())?;
             let plan = match predicate {
                 None => plan,
                 Some(predicate) => LogicalPlan::Filter { input: Box::new(plan), predicate },
             };
-            s.project(plan, &scope, items, &aliases)
+            let grouped = !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();
+            let (plan, layout) = match grouped {
+                true => s.grouped(plan, keys, &items, having, &collected)?,
+                false => (plan, Layout { inner: scope.schema.len(), slots: scope.schema.len(), ..Layout::default() }),
+            };
+            let items = s.placed_items(&layout, items)?;
+            let fields = if grouped { plan.schema().fields().to_vec() } else { scope.schema.fields().to_vec() };
+            let bound = s.project(plan, fields, items, &aliases)?;
+            match select.distinct {
+                Some(ast::Distinct::Distinct) => s.distinct(bound),
+                _ => Ok(bound),
+            }
         })
     }
 
-    fn predicate(&mut self, ast: &Ast, scope: &Scope, aliases: &[Alias]) -> Bind<Expr> {
-        let names = Names { scope, aliases, alias_use: AliasUse::Inline };
-        let predicate = self.expr(ast, names)?;
-        match predicate.data_type() {
-            DataType::Boolean | DataType::Null => Ok(predicate),
-            other => {
-                let at = self.place(ast);
-                self.fail(format!("WHERE takes a BOOLEAN, not {other}"), at)
-            }
-        }
+    fn placed_items(&mut self, layout: &Layout, items: Vec<Item>) -> Bind<Vec<Item>> {
+        let placed = items.into_iter().map(|item| {
+            let expr = self.placed(layout, &item.expr, item.span)?;
+            Ok(Item { expr, ..item })
+        });
+        all(placed.collect::<Vec<_>>())
     }
 
-    fn items(&mut self, select: &ast::Select, scope: &Scope, aliases: &mut Vec<Alias>) -> Bind<Vec<Item>> {
+    /// SELECT DISTINCT: groups of equal rows, of which nothing is computed.
+    fn distinct(&mut self, bound: Bound) -> Bind<Bound> {
+        let Bound { plan, spans } = bound;
+        let schema = plan.schema().clone();
+        let sets_metadata = |c: &OutputColumn| matches!(c.target, OutputTarget::System(_));
+        if let LogicalPlan::Project { columns, .. } = &plan
+            && columns.iter().any(sets_metadata)
+        {
+            let at = self.keyword_in(self.here, "DISTINCT");
+            return self.unsupported("DISTINCT beside an item that sets a system column", at);
+        }
+        let keys = (0..schema.len()).map(|i| {
+            let key = self.typed(typing::column(&schema, i), self.here)?;
+            let at = spans.get(i).copied().unwrap_or(self.here);
+            self.typed(typing::binary(crate::expr::BinaryOp::Eq, key.clone(), key.clone()), at)?;
+            Ok(key)
+        });
+        let spec = AggregateSpec {
+            keys: all(keys.collect::<Vec<_>>())?,
+            grouping_sets: Vec::new(),
+            window: None,
+            calls: Vec::new(),
+            having: None,
+            emit: if plan.is_bounded() { Emit::Final } else { Emit::Changes },
+            retracts: false,
+            schema,
+        };
+        let spec = Stateful::Aggregate(Box::new(spec));
+        Ok(Bound { plan: LogicalPlan::Stateful { input: Box::new(plan), spec }, spans })
+    }
+
+    fn items(
+        &mut self,
+        select: &ast::Select,
+        scope: &Scope,
+        collected: &Collected,
+        aliases: &mut Vec<Alias>,
+    ) -> Bind<Vec<Item>> {
         let mut results: Vec<Bind<Vec<Item>>> = Vec::new();
         if select.projection.is_empty() {
             if select.flavor != ast::SelectFlavor::FromFirstNoSelect {
@@ -63,17 +122,24 @@ impl Session<'_, '_> {
         }
         for item in &select.projection {
             let at = self.place(item);
-            let result = self.within(at, |s| s.item(item, scope, aliases));
+            let result = self.within(at, |s| s.item(item, scope, collected, aliases));
             results.push(result);
         }
         Ok(all(results)?.into_iter().flatten().collect())
     }
 
-    fn item(&mut self, item: &SelectItem, scope: &Scope, aliases: &mut Vec<Alias>) -> Bind<Vec<Item>> {
+    fn item(
+        &mut self,
+        item: &SelectItem,
+        scope: &Scope,
+        collected: &Collected,
+        aliases: &mut Vec<Alias>,
+    ) -> Bind<Vec<Item>> {
         let span = self.here;
+        let place = Place::output("SELECT", collected);
         match item {
             SelectItem::UnnamedExpr(ast) => {
-                let expr = self.expr(ast, Names { scope, aliases, alias_use: AliasUse::Slot })?;
+                let expr = self.expr(ast, Names { scope, aliases, alias_use: AliasUse::Slot, place })?;
                 let name = match &expr {
                     // The column's own spelling.
                     Expr::Column { name, .. } | Expr::Field { name, .. } => name.clone(),
@@ -82,7 +148,7 @@ impl Session<'_, '_> {
                 Ok(vec![Item { expr, target: OutputTarget::Column(name), span, alias: None }])
             }
             SelectItem::ExprWithAlias { expr, alias } => {
-                let bound = self.expr(expr, Names { scope, aliases, alias_use: AliasUse::Slot });
+                let bound = self.expr(expr, Names { scope, aliases, alias_use: AliasUse::Slot, place });
                 if let Some(system) = system_column(alias) {
                     let wanted = system.data_type();
                     let coerced = typing::coerce(bound?, &wanted).map_err(|mut e| {
@@ -110,11 +176,11 @@ impl Session<'_, '_> {
             }
             SelectItem::Wildcard(options) => {
                 let items = self.star(0..scope.schema.len(), scope)?;
-                self.star_options(items, options, scope)
+                self.star_options(items, options, scope, place)
             }
             SelectItem::QualifiedWildcard(kind, options) => {
                 let items = self.qualified_star(kind, scope)?;
-                self.star_options(items, options, scope)
+                self.star_options(items, options, scope, place)
             }
         }
     }
@@ -167,6 +233,7 @@ impl Session<'_, '_> {
         mut items: Vec<Item>,
         options: &ast::WildcardAdditionalOptions,
         scope: &Scope,
+        place: Place<'_>,
     ) -> Bind<Vec<Item>> {
         let ast::WildcardAdditionalOptions {
             wildcard_token: _,
@@ -201,7 +268,7 @@ impl Session<'_, '_> {
         let gone: Vec<_> = gone.into_iter().map(|ident| self.position(&items, ident)).collect();
         let replaced = opt_replace.iter().flat_map(|r| &r.items).map(|element| {
             let ast::ReplaceSelectElement { expr, column_name, as_keyword: _ } = &**element;
-            Ok((self.position(&items, column_name)?, self.expr(expr, Names::of(scope))?))
+            Ok((self.position(&items, column_name)?, self.expr(expr, Names { place, ..Names::of(scope) })?))
         });
         let replaced = all(replaced.collect::<Vec<_>>());
         let renames = match opt_rename {
@@ -259,14 +326,13 @@ impl Session<'_, '_> {
     fn project(
         &mut self,
         mut plan: LogicalPlan,
-        scope: &Scope,
+        mut fields: Vec<Field>,
         mut items: Vec<Item>,
         aliases: &[Alias],
     ) -> Bind<Bound> {
-        let width = scope.schema.len();
+        let width = fields.len();
         let used: Vec<usize> =
             (0..aliases.len()).filter(|i| aliases.get(*i).is_some_and(|a| a.used.get())).collect();
-        let mut fields = scope.schema.fields().to_vec();
         if !used.is_empty() {
             let place = |slot: usize| used.iter().position(|u| *u == slot).map(|rank| width + rank);
             let renumber = |e: &Expr| e.map_columns(&|i| i.checked_sub(width).and_then(place).unwrap_or(i));
@@ -346,7 +412,7 @@ fn output(plan: LogicalPlan, input: &[Field], items: Vec<Item>) -> Bound {
 }
 
 /// The expression with the slots of earlier items replaced by what they compute.
-fn expand(expr: &Expr, width: usize, aliases: &[Alias]) -> Expr {
+pub(super) fn expand(expr: &Expr, width: usize, aliases: &[Alias]) -> Expr {
     expr.replace_columns(&|i| match &aliases.get(i.checked_sub(width)?)?.state {
         AliasState::Computed { expanded, .. } => Some(expanded.clone()),
         AliasState::Plain(_) | AliasState::Failed => None,
