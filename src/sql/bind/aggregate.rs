@@ -38,7 +38,9 @@ impl Session<'_, '_> {
                 format!("the aggregate {name} can't stand inside another aggregate"),
                 Some("aggregate in a subquery first"),
             ),
-            "WHERE" => ("an aggregate can't stand in WHERE".to_owned(), Some("conditions on groups stand in HAVING")),
+            "WHERE" => {
+                ("an aggregate can't stand in WHERE".to_owned(), Some("conditions on groups stand in HAVING"))
+            }
             clause => (format!("an aggregate can't stand in {clause}"), None),
         };
         let error = Diagnostic { message, span: self.here, hint: hint.map(str::to_owned) };

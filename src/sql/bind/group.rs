@@ -59,8 +59,7 @@ impl Layout {
             },
             Expr::System(system) if self.keys.is_some() => Err(system.name().into()),
             // `w.start`: the column, not a STRUCT made for its field.
-            Expr::Field { expr: inner, index: field, .. }
-                if matches!(&**inner, Expr::Column { index, .. } if StandIn::of(*index) == Some(StandIn::Window)) =>
+            Expr::Field { expr: inner, index: field, .. } if matches!(&**inner, Expr::Column { index, .. } if StandIn::of(*index) == Some(StandIn::Window)) =>
             {
                 let (start, end) = self.window.ok_or_else(|| CompactString::from("window"))?;
                 Ok(self.column(if *field == 0 { start } else { end }, expr))
@@ -136,7 +135,8 @@ impl Session<'_, '_> {
             let items = items.ok_or(Reported)?;
             let item = digits.parse::<usize>().ok().and_then(|n| items.get(n.checked_sub(1)?));
             let Some(item) = item else {
-                let message = format!("GROUP BY {digits}: there are {} items in the SELECT list", items.len());
+                let message =
+                    format!("GROUP BY {digits}: there are {} items in the SELECT list", items.len());
                 return self.fail(message, span);
             };
             let expr = super::select::expand(&item.expr, names.scope.schema.len(), names.aliases);
@@ -206,7 +206,8 @@ impl Session<'_, '_> {
         };
         let key_names = keys.iter().map(|k| named(&|e| *e == k.expr, &k.name));
         let call_names = calls.iter().enumerate().map(|(i, c)| {
-            let is = |e: &Expr| matches!(e, Expr::Column { index, .. } if StandIn::of(*index) == Some(stands(i)));
+            let is =
+                |e: &Expr| matches!(e, Expr::Column { index, .. } if StandIn::of(*index) == Some(stands(i)));
             named(&is, &c.function.name.into())
         });
         let names = unique_names(key_names.chain(call_names).collect::<Vec<_>>());
@@ -216,10 +217,11 @@ impl Session<'_, '_> {
         };
         let types = keys.iter().map(|k| (k.expr.data_type(), nullable(&k.expr)));
         let types = types.chain(calls.iter().map(|c| (c.data_type.clone(), true)));
-        let fields = names
-            .into_iter()
-            .zip(types)
-            .map(|(name, (data_type, nullable))| Field { name, data_type, nullable });
+        let fields = names.into_iter().zip(types).map(|(name, (data_type, nullable))| Field {
+            name,
+            data_type,
+            nullable,
+        });
         let schema = Schema::new(fields.collect::<Vec<_>>());
         layout.schema = Some(schema.clone());
         let having = having.map(|(expr, span)| self.placed(&layout, &expr, span)).transpose()?;

@@ -55,10 +55,14 @@ impl Session<'_, '_> {
             let grouped = !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();
             let (plan, layout) = match grouped {
                 true => s.grouped(plan, keys, &items, having, &collected)?,
-                false => (plan, Layout { inner: scope.schema.len(), slots: scope.schema.len(), ..Layout::default() }),
+                false => (
+                    plan,
+                    Layout { inner: scope.schema.len(), slots: scope.schema.len(), ..Layout::default() },
+                ),
             };
             let items = s.placed_items(&layout, items)?;
-            let fields = if grouped { plan.schema().fields().to_vec() } else { scope.schema.fields().to_vec() };
+            let fields =
+                if grouped { plan.schema().fields().to_vec() } else { scope.schema.fields().to_vec() };
             let bound = s.project(plan, fields, items, &aliases)?;
             match select.distinct {
                 Some(ast::Distinct::Distinct) => s.distinct(bound),
