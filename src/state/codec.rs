@@ -29,6 +29,14 @@ impl StateWriter {
     pub fn u64(&mut self, v: u64) {
         self.bytes.extend_from_slice(&v.to_le_bytes());
     }
+    /// One byte.
+    pub fn u8(&mut self, v: u8) {
+        self.bytes.push(v);
+    }
+    /// Bytes whose number the reader knows.
+    pub(super) fn raw(&mut self, v: &[u8]) {
+        self.bytes.extend_from_slice(v);
+    }
     /// Bytes with their length in front.
     pub fn bytes(&mut self, v: &[u8]) {
         self.u64(v.len() as u64);
@@ -62,6 +70,26 @@ impl<'a> StateReader<'a> {
             .ok_or_else(|| StateError("the state ends too early".into()))?;
         self.rest = rest;
         Ok(u64::from_le_bytes(*head))
+    }
+    /// One byte.
+    ///
+    /// # Errors
+    /// If the section ends before.
+    pub fn u8(&mut self) -> Result<u8, StateError> {
+        Ok(u8::from_le_bytes(self.raw()?))
+    }
+    /// So many bytes.
+    pub(super) fn raw<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
+        let (head, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or_else(|| StateError("the state ends too early".into()))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+    /// Bytes not read yet.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
     }
     /// Length-prefixed bytes.
     ///

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod codec;
+mod values;
 
 pub use checkpoint::{Checkpoint, StateDir, StateDirError};
 pub use codec::{StateError, StateReader, StateWriter};
