@@ -12,6 +12,7 @@ pub mod memory;
 mod registry;
 mod sample;
 mod stdio;
+pub mod table;
 #[cfg(test)]
 mod testing;
 
