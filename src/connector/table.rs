@@ -113,7 +113,10 @@ pub struct TableSink(pub Table);
 impl DataSink for TableSink {
     fn open(&self, schema: Arc<Schema>, _start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
         if schema.len() != self.0.schema.len() {
-            return Err(IoError::config(format!("the table has the columns {:?}, not {schema:?}", self.0.schema)));
+            return Err(IoError::config(format!(
+                "the table has the columns {:?}, not {schema:?}",
+                self.0.schema
+            )));
         }
         self.0.clear();
         Ok(Box::new(TableWriter { table: self.0.clone(), bytes: Vec::new() }))
@@ -273,7 +276,9 @@ mod tests {
         let mut writer = TableSink(table.clone()).open(schema(), &SinkStart::Fresh).unwrap();
         use RowKind as K;
         writer.write(&[row(K::Insert, "b", 1), row(K::Insert, "a", 1), row(K::Insert, "c", 1)]).unwrap();
-        writer.write(&[row(K::UpdateBefore, "b", 1), row(K::UpdateAfter, "b", 2), row(K::Delete, "a", 1)]).unwrap();
+        writer
+            .write(&[row(K::UpdateBefore, "b", 1), row(K::UpdateAfter, "b", 2), row(K::Delete, "a", 1)])
+            .unwrap();
         assert_eq!(content(&table), [("b".into(), 2), ("c".into(), 1)]);
         assert_eq!(table.get(&["b".into()]).unwrap().get("n"), Some(&FieldValue::Integer(2)));
         assert!(table.get(&["a".into()]).is_none());
