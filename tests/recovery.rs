@@ -199,7 +199,9 @@ fn another_query_does_not_go_on_from_this_ones_state() {
     let (source, sink) = (place.source(), place.sink());
     place.run("inline", &source, &sink, QUERY).unwrap();
     let other = place.run("inline", &source, &sink, "INSERT INTO out SELECT n AS twice, name FROM src");
-    assert!(other.unwrap_err().to_string().contains("was written by another query"));
+    let error = other.unwrap_err();
+    assert!(error.to_string().contains("was written by another query"), "{error}");
+    assert_eq!(error.exit_code(), 2, "what was asked for is wrong, nothing failed");
     assert_eq!(place.output(), expected());
 }
 

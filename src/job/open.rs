@@ -32,7 +32,7 @@ pub(super) fn lock_state(config: &JobConfig) -> Result<Option<Arc<StateDir>>, Jo
     match StateDir::open(root, &config.name) {
         Ok(dir) => Ok(Some(Arc::new(dir))),
         Err(StateDirError::Locked(e)) => Err(JobError::Locked(e)),
-        Err(StateDirError::Failed(e)) => Err(JobError::State(e)),
+        Err(StateDirError::Failed(e)) => Err(JobError::Config(e)),
     }
 }
 
@@ -85,7 +85,7 @@ fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
     if checkpoint.plan == spec.fingerprint() {
         return Ok(());
     }
-    Err(JobError::State(format!(
+    Err(JobError::Config(format!(
         "job {}: its state (epoch {}) was written by another query; use another --state directory or job_name, or delete the \
          state to start over",
         spec.config.name, checkpoint.epoch

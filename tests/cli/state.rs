@@ -60,6 +60,21 @@ fn without_state_a_run_starts_over() {
 }
 
 #[test]
+fn a_state_directory_that_does_not_fit_is_a_mistake_in_the_call() {
+    let place = Place::new();
+    job(&place, "");
+    place.put("in.jsonl", rows(0..10));
+    place.run(RUN).gives(0);
+    let text = place.get("job.sql").replace("SELECT a", "SELECT a + 1 AS a");
+    place.put("job.sql", text);
+    place.run(RUN).fails_as_usage(&["was written by another query", "--state"]);
+    place
+        .run(&["run", "job.sql", "--state", "in.jsonl"])
+        .fails_as_usage(&["can't create the state directory in.jsonl"]);
+    assert_eq!(place.get("out.jsonl"), rows(0..10));
+}
+
+#[test]
 fn a_second_instance_is_kept_out() {
     let place = Place::new();
     job(&place, ", follow = 'true'");

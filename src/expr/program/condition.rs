@@ -124,14 +124,20 @@ impl Condition {
             Condition::FloatColumn(test, index, value) => match column(ctx, *index) {
                 FieldValue::Float(x) => Ok(Some(test.holds(compare_floats(*x, *value)))),
                 FieldValue::Null => Ok(None),
-                other => Ok(compare(other, &FieldValue::Float(*value)).map(|o| test.holds(o))),
+                other => match compare(other, &FieldValue::Float(*value)) {
+                    Some(order) => Ok(Some(test.holds(order))),
+                    None => Err(mismatch(ctx, Some(*index), other, "a number")),
+                },
             },
             Condition::ExactColumn(test, index, constant) => match column(ctx, *index) {
                 FieldValue::Decimal(d) if d.scale() == constant.scale => {
                     Ok(Some(test.holds(d.mantissa().cmp(&constant.mantissa))))
                 }
                 FieldValue::Null => Ok(None),
-                other => Ok(compare(other, &FieldValue::Decimal(constant.value)).map(|o| test.holds(o))),
+                other => match compare(other, &FieldValue::Decimal(constant.value)) {
+                    Some(order) => Ok(Some(test.holds(order))),
+                    None => Err(mismatch(ctx, Some(*index), other, "a number")),
+                },
             },
             Condition::TextColumn(index, value, negated) => match column(ctx, *index) {
                 FieldValue::String(s) => Ok(Some((s.as_str() == value.as_str()) != *negated)),
@@ -188,7 +194,12 @@ impl Condition {
             },
             Condition::Compare(test, a, b) => {
                 let (a, b) = (a.eval(ctx)?, b.eval(ctx)?);
-                compare(&a, &b).map(|order| test.holds(order))
+                match compare(&a, &b) {
+                    None if !a.is_null() && !b.is_null() => {
+                        return Err(mismatch(ctx, None, &b, &format!("something like {}", a.data_type())));
+                    }
+                    order => order.map(|order| test.holds(order)),
+                }
             }
             Condition::Distinct(a, b, negated) => {
                 let (a, b) = (a.eval(ctx)?, b.eval(ctx)?);

@@ -371,11 +371,24 @@ fn nested_access() {
 #[test]
 fn a_value_of_a_wrong_type_is_an_error_that_names_its_column() {
     let mut record = record();
-    record.set(0, "seven");
+    for (i, wrong) in
+        [FieldValue::from("seven"), true.into(), "2.5".into(), "100.5".into()].into_iter().enumerate()
+    {
+        record.set(if i == 1 { 4 } else { i }, wrong);
+    }
     let ctx = EvalContext { record: &record, now: 0 };
-    for expr in [bin(BinaryOp::Greater, col("i"), int(1)), bin(BinaryOp::Add, col("i"), int(1))] {
-        let error = Program::compile(&expr).eval(&ctx).unwrap_err();
-        assert_eq!((error.code, error.column.as_deref()), (ErrorCode::TypeMismatch, Some("i")), "{expr}");
+    let less = |column: &str, constant: Expr| bin(BinaryOp::Less, col(column), constant);
+    for (expr, column) in [
+        (bin(BinaryOp::Greater, col("i"), int(1)), Some("i")),
+        (bin(BinaryOp::Add, col("i"), int(1)), Some("i")),
+        (less("x", typing::literal(3.5.into())), Some("x")),
+        (less("d", typing::literal(dec_value("200.50"))), Some("d")),
+        (less("d", typing::literal(dec_value("200.5"))), Some("d")),
+        (bin(BinaryOp::Eq, col("s"), string("ACME")), Some("s")),
+        (bin(BinaryOp::Less, col("s"), string("ACME")), None),
+    ] {
+        let error = Program::compile(&expr).eval(&ctx).map(|d| format!("{d:?}")).unwrap_err();
+        assert_eq!((error.code, error.column.as_deref()), (ErrorCode::TypeMismatch, column), "{expr}");
     }
 }
 

@@ -19,6 +19,8 @@ mod pattern;
 mod quote;
 mod regexp;
 mod string;
+mod substring;
+mod unicode;
 
 mod array;
 mod fold;
@@ -50,6 +52,8 @@ const FAMILIES: &[Family] = &[
     ("math", trigonometry::functions),
     ("convert", number_format::functions),
     ("string", string::functions),
+    ("string", substring::functions),
+    ("string", unicode::functions),
     ("string", quote::functions),
     ("regexp", regexp::functions),
     ("datetime", datetime::functions),

@@ -7,7 +7,7 @@ use regex::{Captures, Regex};
 use super::args::{count, int, int_or, invalid, text, within_limit};
 use super::pattern::compiled;
 use super::row::{BOOL, INT, INT4, TEXT, optional, row};
-use super::string::substring;
+use super::substring::substring;
 use crate::expr::{Datum, EvalResult, FunctionSpec};
 use crate::record::{DataType, FieldValue};
 

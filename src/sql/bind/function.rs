@@ -5,6 +5,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 use super::scope::Names;
 use super::{Bind, Session, all};
 use crate::expr::{Expr, typing};
+use crate::record::FieldValue;
 use crate::sql::Diagnostic;
 
 /// Aggregates that this engine knows by name and can't compute yet.
@@ -133,8 +134,11 @@ impl Session<'_, '_> {
         match lower.as_str() {
             "row" | "struct" if !known => self.row(args.into_iter(), names),
             _ => {
-                let bound: Vec<_> = args.into_iter().map(|a| self.expr(a, names)).collect();
-                let args = all(bound)?;
+                let form = if lower == "normalize" { args.get(1).and_then(|a| normal_form(a)) } else { None };
+                let given = if form.is_some() { 1 } else { args.len() };
+                let bound: Vec<_> = args.into_iter().take(given).map(|a| self.expr(a, names)).collect();
+                let mut args = all(bound)?;
+                args.extend(form.map(typing::literal));
                 let made = typing::call(self.binder.functions, &lower, args);
                 // An unknown name is marked alone, wrong arguments with the whole call.
                 let at = if known { self.here } else { at };
@@ -174,4 +178,11 @@ impl Session<'_, '_> {
             .collect();
         all(args)
     }
+}
+
+/// The form in `normalize(text, NFD)`, which is a word and not a column.
+fn normal_form(argument: &ast::Expr) -> Option<FieldValue> {
+    let ast::Expr::Identifier(ident) = argument else { return None };
+    let form = ["NFC", "NFD", "NFKC", "NFKD"].into_iter().find(|f| f.eq_ignore_ascii_case(&ident.value));
+    form.filter(|_| ident.quote_style.is_none()).map(FieldValue::from)
 }
