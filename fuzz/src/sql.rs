@@ -22,7 +22,7 @@ impl Catalog {
             ("g", DataType::Struct(vec![Field::new("x", DataType::Date)])),
             ("h", DataType::Json),
         ]);
-        ResolvedRelation::Source { name: name.into(), schema, projects: true }
+        ResolvedRelation::Source { name: name.into(), schema, projects: true, bounded: true, time: None }
     }
 }
 
