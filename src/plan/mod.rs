@@ -2,6 +2,7 @@
 
 pub use crate::expr::SystemColumn;
 
+mod changelog;
 mod explain;
 mod logical;
 mod lower;
@@ -12,6 +13,7 @@ mod stateful;
 mod stateful_text;
 pub(crate) mod walk;
 
+pub use changelog::{is_updating, output_key};
 pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;

@@ -1,0 +1,51 @@
+//! Which plans give rows that change, and which output columns identify a row.
+
+use super::{Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful};
+use crate::expr::Expr;
+
+/// Whether the output holds rows other than inserts: updates of what was emitted before, deletions.
+pub fn is_updating(plan: &LogicalPlan) -> bool {
+    let input = plan.inputs().into_iter().any(is_updating);
+    let LogicalPlan::Stateful { spec, .. } = plan else { return input };
+    match spec {
+        Stateful::Aggregate(spec) => match (spec.emit, &spec.window) {
+            (Emit::Final, Some(window)) => window.late == LatePolicy::Update,
+            (Emit::Final, None) => false,
+            // A row of SELECT DISTINCT is told once and for all, unless rows can be taken back.
+            (_, None) if spec.calls.is_empty() => spec.retracts,
+            _ => true,
+        },
+        Stateful::TopN(spec) => spec.emit != Emit::Final,
+        Stateful::Sort(_) => false,
+        Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Over(_) => input,
+    }
+}
+
+/// The output columns that identify a row: the grouping columns and the window of the aggregation below. `None` if
+/// there is no aggregation, or one of its columns is not in the output. A global aggregate has one row: no columns.
+pub fn output_key(plan: &LogicalPlan) -> Option<Vec<usize>> {
+    match plan {
+        LogicalPlan::Stateful { input, spec } => match spec {
+            Stateful::Aggregate(spec) => {
+                let window = if spec.window.is_some() { 2 } else { 0 };
+                Some((0..spec.keys.len() + window).collect())
+            }
+            Stateful::TopN(_) | Stateful::Over(_) => None,
+            Stateful::Sort(_) | Stateful::Watermark(_) | Stateful::WindowTable(_) => output_key(input),
+        },
+        LogicalPlan::Filter { input, .. } | LogicalPlan::Limit { input, .. } => output_key(input),
+        LogicalPlan::Project { input, columns, .. } => {
+            output_key(input)?.into_iter().map(|key| position(columns, key)).collect()
+        }
+        LogicalPlan::Scan { .. }
+        | LogicalPlan::Values { .. }
+        | LogicalPlan::Unnest { .. }
+        | LogicalPlan::Union { .. } => None,
+    }
+}
+
+/// Where a projection puts an input column unchanged.
+fn position(columns: &[OutputColumn], wanted: usize) -> Option<usize> {
+    let mut outputs = columns.iter().filter(|c| matches!(c.target, OutputTarget::Column(_)));
+    outputs.position(|c| matches!(c.expr, Expr::Column { index, .. } if index == wanted))
+}
