@@ -10,9 +10,14 @@ use mimalloc::MiMalloc;
 const CELLS: usize = 1024;
 
 #[repr(align(64))]
-struct Padded(AtomicU64);
+struct Padded {
+    allocations: AtomicU64,
+    /// Bytes allocated by the thread less those that it freed; wraps.
+    bytes: AtomicU64,
+}
 
-static COUNTS: [Padded; CELLS] = [const { Padded(AtomicU64::new(0)) }; CELLS];
+static COUNTS: [Padded; CELLS] =
+    [const { Padded { allocations: AtomicU64::new(0), bytes: AtomicU64::new(0) } }; CELLS];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -22,7 +27,7 @@ thread_local! {
 /// The allocator of this binary.
 pub struct Counting;
 
-fn count() {
+fn count(allocations: u64, bytes: u64) {
     let mut mine = MINE.get();
     if mine == usize::MAX {
         mine = NEXT.fetch_add(1, Ordering::Relaxed) % CELLS;
@@ -30,30 +35,38 @@ fn count() {
     }
     // One writer per cell: no atomic read-modify-write is needed.
     if let Some(cell) = COUNTS.get(mine) {
-        cell.0.store(cell.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let add = |n: &AtomicU64, by| n.store(n.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+        add(&cell.allocations, allocations);
+        add(&cell.bytes, bytes);
     }
 }
 
 /// Allocations of all threads so far; growing an allocation counts as one.
 pub fn allocations() -> u64 {
-    COUNTS.iter().map(|c| c.0.load(Ordering::Relaxed)).sum()
+    COUNTS.iter().map(|c| c.allocations.load(Ordering::Relaxed)).sum()
+}
+
+/// Bytes allocated and not freed.
+pub fn held_bytes() -> i64 {
+    COUNTS.iter().fold(0u64, |sum, c| sum.wrapping_add(c.bytes.load(Ordering::Relaxed))) as i64
 }
 
 // SAFETY: hands everything to mimalloc unchanged; counting touches only statics and a constant-initialized thread local.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(1, layout.size() as u64);
         unsafe { MiMalloc.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(1, layout.size() as u64);
         unsafe { MiMalloc.alloc_zeroed(layout) }
     }
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        count(0, (layout.size() as u64).wrapping_neg());
         unsafe { MiMalloc.dealloc(ptr, layout) }
     }
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(1, (size as u64).wrapping_sub(layout.size() as u64));
         unsafe { MiMalloc.realloc(ptr, layout, size) }
     }
 }

@@ -2,15 +2,18 @@
 
 mod alloc;
 mod asynch;
+mod attribution;
 mod files;
 mod journey;
 mod latency;
+mod machine;
 mod measure;
 mod report;
 mod shipped;
 mod sql;
 mod svg;
 mod sweep;
+mod threads;
 mod trace;
 mod workload;
 
@@ -80,6 +83,9 @@ enum Command {
         /// Also prints the report's way of counting beside the true one, over the same run.
         #[arg(long)]
         report_method: bool,
+        /// The transactional job loop of the async engine: each batch is a transaction.
+        #[arg(long)]
+        transactional: bool,
     },
     /// Batch sizes × executions × cheap and costly stages, and which batch size to take.
     Sweep {
@@ -98,11 +104,11 @@ enum Command {
         #[arg(long, default_value_t = 64, value_name = "MB")]
         memory_budget: u64,
     },
-    /// NDJSON and CSV files: copied, and filtered and projected.
+    /// NDJSON and CSV files: copied, filtered and projected, grouped, windowed.
     Files {
         #[command(flatten)]
         common: Common,
-        /// Also runs DuckDB, if Python has it, and compares its output.
+        /// Also runs DuckDB and Polars, where Python (or PYTHON) has them, and compares their outputs.
         #[arg(long)]
         peers: bool,
     },
@@ -118,9 +124,9 @@ enum Command {
     Sql {
         #[command(flatten)]
         common: Common,
-        /// Which.
-        #[arg(long, value_enum, default_value_t = sql::Scenario::Select)]
-        scenario: sql::Scenario,
+        /// Only this one.
+        #[arg(long, value_enum)]
+        scenario: Option<sql::Scenario>,
     },
     /// The Nexmark queries (not supported yet).
     Nexmark,
@@ -138,7 +144,9 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Journey { common, report_method } => journey::run(&common, report_method),
+        Command::Journey { common, report_method, transactional } => {
+            journey::run(&common, journey::Ways { report_method, transactional })
+        }
         Command::Sweep { common, sizes, cost, latency_budget, memory_budget } => {
             let costs = cost.map_or(vec![Cost::Cheap, Cost::Costly], |c| vec![c]);
             match Duration::try_from_secs_f64(latency_budget / 1e3) {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream::observe::{JobStats, TimeStats};
+use millstream::observe::JobStats;
 use serde_json::{Value, json};
 
 use crate::asynch::{self, Conditions, Shape};
 use crate::shipped;
+use crate::threads::{self, KernelTime, ThreadTime};
 use crate::workload::{Cost, Probe, Workload};
 use crate::{Common, Failure};
 
@@ -40,7 +41,14 @@ pub struct Sample {
     /// None where there is no async code.
     pub awaits: Option<u64>,
     pub deep_copies: u64,
-    pub threads: Vec<(String, TimeStats)>,
+    /// Bytes that batches, pools and channels held at the end.
+    pub held_bytes: i64,
+    /// Records that existed at the same time at most; 0 where nothing recycles them.
+    pub in_flight: u64,
+    /// By the engine's own account.
+    pub threads: Vec<ThreadTime>,
+    /// By the kernel's account, from the first read to the last record written.
+    pub kernel: Vec<KernelTime>,
     pub decisions: Vec<String>,
     pub wall_s: f64,
 }
@@ -67,19 +75,23 @@ impl Sample {
     pub fn allocations_per_record(&self) -> f64 {
         self.allocations as f64 / self.records.max(1) as f64
     }
+    /// CPU time of all threads.
+    pub fn cpu_ns_per_record(&self) -> f64 {
+        self.kernel.iter().map(|t| t.on_cpu_s).sum::<f64>() * 1e9 / self.records.max(1) as f64
+    }
+    /// The thread, or the part of the only one, that had most to do.
+    pub fn critical(&self) -> Option<String> {
+        let most = self.threads.iter().max_by(|a, b| a.busy_s.total_cmp(&b.busy_s))?;
+        let part = most.parts.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        Some(part.map_or(most.name.clone(), |p| format!("{}: {}", most.name, p.0)))
+    }
     fn of_job(stats: &JobStats) -> Self {
-        let mut threads: Vec<(String, TimeStats)> =
-            stats.sources.iter().map(|s| (format!("source {}", s.name), s.time.clone())).collect();
-        let blocked_s = stats.sinks.iter().map(|s| s.backpressure_s).sum();
-        threads.push(("processor".into(), TimeStats { busy_s: stats.process_s, blocked_s, waiting_s: 0.0 }));
-        for s in &stats.sinks {
-            threads.push((format!("sink {}", s.name), s.time.clone()));
-        }
         Self {
             batches: stats.batches,
             locks: stats.lock_acquisitions,
             deep_copies: stats.deep_copies,
-            threads,
+            in_flight: stats.sources.iter().map(|s| s.records_allocated).sum(),
+            threads: threads::of_job(stats),
             decisions: stats
                 .decisions
                 .iter()
@@ -103,6 +115,11 @@ impl Outcome {
     pub fn median_rate(&self) -> f64 {
         median(&self.rates())
     }
+    /// Slowest and fastest sample.
+    pub fn range(&self) -> (f64, f64) {
+        let rates = self.rates();
+        (rates.iter().copied().fold(f64::INFINITY, f64::min), rates.iter().copied().fold(0.0, f64::max))
+    }
     /// The sample whose speed is the median.
     pub fn typical(&self) -> Sample {
         let mut sorted: Vec<&Sample> = self.samples.iter().collect();
@@ -118,10 +135,13 @@ impl Outcome {
             "allocations_per_record": s.allocations_per_record(), "deep_copies": s.deep_copies,
             "locks_per_batch": s.locks_per_batch(), "awaits_per_batch": s.awaits.map(|_| s.awaits_per_batch()),
             "allocations_per_batch": s.allocations_per_batch(), "wall_seconds": s.wall_s,
-            "threads": s.threads.iter().map(|(n, t)| json!({
-                "name": n, "busy_s": t.busy_s, "waiting_s": t.waiting_s, "blocked_s": t.blocked_s,
+            "held_bytes": s.held_bytes, "cpu_ns_per_record": s.cpu_ns_per_record(),
+            "threads": s.threads.iter().map(ThreadTime::json).collect::<Vec<_>>(),
+            "kernel": s.kernel.iter().map(|t| json!({
+                "name": t.name, "on_cpu_s": t.on_cpu_s, "queued_s": t.queued_s,
+                "off_cpu_s": s.seconds - t.on_cpu_s - t.queued_s,
             })).collect::<Vec<_>>(),
-            "decisions": s.decisions,
+            "critical": s.critical(), "decisions": s.decisions,
         })
     }
 }
@@ -184,6 +204,8 @@ impl Bench {
                 batch: common.batch,
                 trace,
                 yields: !common.no_yield,
+                timed: trace,
+                fail_write: None,
                 empty_batches: 3,
                 empty_wait: Duration::from_millis(if quick { 10 } else { 100 }),
             },
@@ -216,6 +238,7 @@ impl Bench {
                     locks: c.locks,
                     awaits: Some(c.awaits),
                     deep_copies: c.deep_copies,
+                    threads: c.tasks,
                     ..Sample::default()
                 }
             }
@@ -226,12 +249,15 @@ impl Bench {
         };
         let end = Instant::now();
         workload.check(stage.name, &probe)?;
-        let (first, last, allocations) = probe.span()?;
+        let span = probe.span()?;
         sample.records = workload.records;
-        sample.seconds = (last - first).as_secs_f64();
-        sample.end_seconds = (end - last).as_secs_f64();
-        sample.allocations = allocations;
+        sample.seconds = (span.last - span.first).as_secs_f64();
+        sample.end_seconds = (end - span.last).as_secs_f64();
+        sample.allocations = span.allocations;
+        sample.held_bytes = span.held_bytes;
+        sample.kernel = span.kernel;
         sample.wall_s = (end - start).as_secs_f64();
+        sample.threads.iter().try_for_each(|t| t.check(stage.name))?;
         Ok(sample)
     }
 

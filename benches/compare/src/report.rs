@@ -33,46 +33,18 @@ impl Report {
         }
         Ok(())
     }
+    /// What stands under a chart's title: the workload and the machine.
+    pub fn subtitle(&self, machine: &Value, what: &str) -> String {
+        let text = |k: &str| machine.get(k).and_then(Value::as_str).unwrap_or("?");
+        let number = |k: &str| machine.get(k).and_then(Value::as_u64).unwrap_or(0);
+        format!("{what}; {}, {} cores, commit {}", text("cpu"), number("cores"), text("commit"))
+    }
     pub fn plot(&mut self, name: &str, svg: impl FnOnce() -> String) -> Result<(), Failure> {
         if let Some(dir) = &self.plots {
             fs::write(dir.join(name), svg())?;
         }
         Ok(())
     }
-}
-
-/// Machine and program, as every report states them.
-pub fn machine(threads: usize) -> Value {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name"))
-        .map_or("unknown", |l| l.trim_start_matches([' ', '\t', ':']));
-    let commit = std::process::Command::new("git")
-        .args(["describe", "--always", "--dirty"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .ok()
-        .filter(|o| o.status.success())
-        .map_or("unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
-    serde_json::json!({
-        "name": "machine", "commit": commit, "cpu": model, "cores": std::thread::available_parallelism().map_or(1, usize::from),
-        "threads": threads, "allocator": "mimalloc, counted", "os": std::env::consts::OS,
-    })
-}
-
-pub fn print_machine(m: &Value) {
-    let text = |k: &str| {
-        m.get(k).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default()
-    };
-    println!(
-        "commit {}, {}, {} cores, {} threads, allocator {}\n",
-        text("commit"),
-        text("cpu"),
-        text("cores"),
-        text("threads"),
-        text("allocator")
-    );
 }
 
 /// `12.3 M/s`

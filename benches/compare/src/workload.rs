@@ -14,7 +14,8 @@ use millstream::record::{Batch, CompactString};
 use millstream::{BatchBuilder, DataType, Engine, FieldValue, Schema, StreamRecord};
 
 use crate::Failure;
-use crate::alloc::allocations;
+use crate::alloc::{allocations, held_bytes};
+use crate::threads::{KernelReading, KernelTime};
 
 /// How much work a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -37,11 +38,31 @@ impl Cost {
     }
 }
 
-/// When the first record was asked for and the last one written, and what allocations that took.
+/// The state of the process at a moment.
+#[derive(Clone, Debug)]
+struct Reading {
+    at: Instant,
+    allocations: u64,
+    held_bytes: i64,
+    kernel: KernelReading,
+}
+
+/// The process from the first record asked for to the last one written.
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub first: Instant,
+    pub last: Instant,
+    pub allocations: u64,
+    /// Bytes that batches, pools and channels hold at the end of it.
+    pub held_bytes: i64,
+    pub kernel: Vec<KernelTime>,
+}
+
+/// Looks at the process when the first record is asked for and when the last one was written.
 #[derive(Debug, Default)]
 pub struct Probe {
-    first: OnceLock<(Instant, u64)>,
-    last: OnceLock<(Instant, u64)>,
+    first: OnceLock<Reading>,
+    last: OnceLock<Reading>,
     totals: Mutex<Totals>,
 }
 
@@ -53,9 +74,30 @@ pub struct Totals {
 }
 
 impl Probe {
-    pub fn span(&self) -> Result<(Instant, Instant, u64), Failure> {
+    /// The kernel is asked outside the span.
+    fn begin(&self) {
+        self.first.get_or_init(|| {
+            let kernel = KernelReading::now();
+            let (allocations, held_bytes) = (allocations(), held_bytes());
+            Reading { at: Instant::now(), allocations, held_bytes, kernel }
+        });
+    }
+    fn end(&self) {
+        self.last.get_or_init(|| {
+            let at = Instant::now();
+            let (allocations, held_bytes) = (allocations(), held_bytes());
+            Reading { at, allocations, held_bytes, kernel: KernelReading::now() }
+        });
+    }
+    pub fn span(&self) -> Result<Span, Failure> {
         match (self.first.get(), self.last.get()) {
-            (Some((a, x)), Some((b, y))) => Ok((*a, *b, y - x)),
+            (Some(a), Some(b)) => Ok(Span {
+                first: a.at,
+                last: b.at,
+                allocations: b.allocations - a.allocations,
+                held_bytes: b.held_bytes - a.held_bytes,
+                kernel: b.kernel.since(&a.kernel),
+            }),
             _ => Err("the last record never arrived: records were lost".into()),
         }
     }
@@ -144,6 +186,7 @@ impl Workload {
             encoder,
             buffer: Vec::new(),
             totals: Totals::default(),
+            begun: None,
             expected: self.expected.records,
             probe: probe.clone(),
         })
@@ -228,11 +271,28 @@ pub struct Feed {
     probe: Arc<Probe>,
 }
 
+/// A place in a [`Feed`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    next: u64,
+    at: usize,
+}
+
 impl Feed {
+    pub fn mark(&self) -> Mark {
+        let at = if let Kind::Decode { at, .. } = &self.what { *at } else { 0 };
+        Mark { next: self.next, at }
+    }
+    pub fn rewind(&mut self, mark: Mark) {
+        self.next = mark.next;
+        if let Kind::Decode { at, .. } = &mut self.what {
+            *at = mark.at;
+        }
+    }
     /// Fills the builder; nothing is added when there is no more.
     pub fn fill(&mut self, out: &mut BatchBuilder) {
         if self.next == 0 {
-            self.probe.first.get_or_init(|| (Instant::now(), allocations()));
+            self.probe.begin();
         }
         match &mut self.what {
             Kind::Generate => {
@@ -269,6 +329,8 @@ pub struct Drain {
     encoder: Option<Box<dyn Encoder>>,
     buffer: Vec<u8>,
     totals: Totals,
+    /// What was there when the transaction began.
+    begun: Option<Totals>,
     expected: u64,
     probe: Arc<Probe>,
 }
@@ -285,11 +347,28 @@ impl Drain {
             }
         };
         self.totals.checksum = self.totals.checksum.wrapping_add(sum);
-        if self.totals.records >= self.expected {
-            self.probe.last.get_or_init(|| (Instant::now(), allocations()));
-            *self.probe.totals.lock().unwrap_or_else(|e| e.into_inner()) = self.totals;
+        if self.begun.is_none() {
+            self.publish();
         }
         Ok(())
+    }
+    fn publish(&mut self) {
+        if self.totals.records >= self.expected {
+            self.probe.end();
+            *self.probe.totals.lock().unwrap_or_else(|e| e.into_inner()) = self.totals;
+        }
+    }
+    pub fn begin(&mut self) {
+        self.begun = Some(self.totals);
+    }
+    pub fn commit(&mut self) {
+        self.begun = None;
+        self.publish();
+    }
+    pub fn abort(&mut self) {
+        if let Some(totals) = self.begun.take() {
+            self.totals = totals;
+        }
     }
     /// The end of the stream, also if records are missing.
     pub fn finish(&mut self) {
@@ -323,7 +402,7 @@ pub fn orders_ndjson(rows: u64) -> Vec<u8> {
             "{{\"order_id\":{},\"customer_id\":{},\"amount\":{:.2},\"customer\":\"{}\",\"symbol\":\"{}\",\"status\":\"{}\",\
              \"ts\":\"2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z\"}}\n",
             1_000_000 + i,
-            random(100_000),
+            random(1_000),
             random(50_000) as f64 / 100.0,
             customers[random(5) as usize],
             ["MSFT", "SAP", "ORCL", "IBM", "NVDA"][random(5) as usize],
