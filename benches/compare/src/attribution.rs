@@ -2,6 +2,7 @@
 
 use crate::measure::{Outcome, Sample};
 use crate::svg;
+use crate::threads::ThreadTime;
 
 /// Busy + waiting + blocked + idle = wall of each thread, its parts, the critical stage, and what `auto` decided.
 pub fn print_threads(outcomes: &[Outcome]) {
@@ -77,6 +78,11 @@ pub fn two_ways_of_counting(outcomes: &[Outcome], stage: &str) {
         println!("  {name:<34} {:>20} {:>20}", cell(0.0), cell(seconds));
         framework -= seconds;
     }
+    let dropped: f64 = s.threads.iter().flat_map(|t| &t.parts).filter(|p| p.0 == "drop").map(|p| p.1).sum();
+    if dropped > 0.0 {
+        println!("  {:<34} {:>20} {:>20}", "freeing the records", "in the framework", cell(dropped));
+        framework -= dropped;
+    }
     println!("  {:<34} {:>20} {:>20}", "end-of-stream rule", "in the framework", cell(s.end_seconds));
     println!("  {:<34} {:>20} {:>20}", "framework", cell(total), cell(framework.max(0.0)));
 }
@@ -86,7 +92,7 @@ pub fn explain_the_difference() {
         "\n  Why they differ. The report called \"framework\" whatever its timers did not see. Its mock reader made the records outside\n  \
          the timer of reading, the time of SQL was never recorded, writing was a mock too, and the wait that ends the stream lay\n  \
          inside the total: so all three read 0.000 s and everything was framework. Here each stage's own work is measured where\n  \
-         it is done, generation, decoding, encoding and dropping included; the framework is what remains: scheduling, awaits,\n  \
+         it is done, generation, decoding, encoding and freeing included; the framework is what remains: scheduling, awaits,\n  \
          locks, hand-overs, clock reads. It is what dropping the async runtime can save; the rest is the price of the records.\n"
     );
 }
@@ -104,20 +110,38 @@ fn stage_parts(s: &Sample) -> Vec<(&'static str, f64)> {
     ]
 }
 
+const PARTS: [&str; 7] = ["read", "process", "write", "copy, drop, loop", "waiting", "blocked", "idle"];
+
+/// Shares of a thread's wall time, as [`PARTS`] names them.
+fn shares(t: &ThreadTime) -> Vec<f64> {
+    let of = |name: &str| t.parts.iter().filter(|p| p.0 == name).map(|p| p.1).sum::<f64>();
+    let mut work = [of("read"), of("process"), of("write")];
+    if t.parts.is_empty() {
+        // A thread that does one thing.
+        let what = [["read", "source"], ["process", "processor"], ["write", "sink"]];
+        let i = what.iter().position(|w| w.iter().any(|w| t.name.contains(w))).unwrap_or(1);
+        work[i] = t.busy_s;
+    }
+    let rest = (t.busy_s - work.iter().sum::<f64>()).max(0.0);
+    let [read, process, write] = work;
+    [read, process, write, rest, t.waiting_s, t.blocked_s, t.rest_s().max(0.0)]
+        .map(|s| 100.0 * s / t.wall_s.max(1e-9))
+        .to_vec()
+}
+
 /// Stacked bars: one for each thread.
 pub fn breakdown(outcomes: &[Outcome], subtitle: &str) -> String {
     let mut rows = Vec::new();
     for o in outcomes {
         for t in o.typical().threads {
-            let wall = t.wall_s.max(1e-9) / 100.0;
-            let parts = [t.busy_s, t.waiting_s, t.blocked_s, t.rest_s().max(0.0)];
-            rows.push((format!("{} · {}", o.stage.name, t.name), parts.iter().map(|p| p / wall).collect()));
+            rows.push((format!("{} · {}", o.stage.name, t.name), shares(&t)));
         }
     }
     svg::stacked(
         "Where the threads' time goes",
-        &format!("{subtitle}; share of each thread's wall time"),
-        &["busy", "waiting for input", "blocked by the next stage", "idle"],
+        &format!("{subtitle}; shares of each thread's wall time, work in percent at the right"),
+        &PARTS,
+        4,
         &rows,
     )
 }

@@ -192,7 +192,8 @@ fn once(
         line.ok_or_else(|| e.into())
     })?;
     let from = Instant::now();
-    let stats = prepared.start().and_then(|j| j.wait()).map_err(|e| Err(e.into()))?;
+    let job = prepared.start().map_err(|e| Err(e.into()))?;
+    let stats = job.wait().map_err(|e| Err(e.into()))?;
     let seconds = from.elapsed().as_secs_f64();
     let (got, expected) = (sum.load(Ordering::Relaxed), scenario.expected(n));
     if stats.records_in != n || got != expected {

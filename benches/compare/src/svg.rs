@@ -124,14 +124,20 @@ pub fn bars(title: &str, subtitle: &str, unit: &str, rows: &[Bar]) -> String {
     frame(title, subtitle, 790, (y + 20.0) as u32, &body)
 }
 
-/// Horizontal bars of parts that make a hundred percent each.
-pub fn stacked(title: &str, subtitle: &str, parts: &[&str], rows: &[(String, Vec<f64>)]) -> String {
+/// Horizontal bars of parts that make a hundred percent each; the first `counted` parts are summed at the right.
+pub fn stacked(
+    title: &str,
+    subtitle: &str,
+    parts: &[&str],
+    counted: usize,
+    rows: &[(String, Vec<f64>)],
+) -> String {
     const LEFT: f64 = 292.0;
     const WIDTH: f64 = 440.0;
-    const CLASSES: [&str; 4] = ["c0", "c1", "c5", "c7"];
+    const CLASSES: [&str; 7] = ["c0", "c1", "c2", "c4", "c6", "c5", "c7"];
     let class = |i: usize| CLASSES.get(i).copied().unwrap_or("c6");
     let mut body = String::new();
-    let mut x = LEFT;
+    let mut x = LEFT - 60.0;
     for (i, part) in parts.iter().enumerate() {
         let _ = writeln!(
             body,
@@ -140,7 +146,7 @@ pub fn stacked(title: &str, subtitle: &str, parts: &[&str], rows: &[(String, Vec
             x + 17.0,
             escape(part)
         );
-        x += 34.0 + 6.7 * part.len() as f64;
+        x += 32.0 + 6.4 * part.len() as f64;
     }
     let mut y = 90.0;
     for (label, values) in rows {
@@ -166,7 +172,7 @@ pub fn stacked(title: &str, subtitle: &str, parts: &[&str], rows: &[(String, Vec
             }
             x += width;
         }
-        let busy = values.first().copied().unwrap_or(0.0);
+        let busy: f64 = values.iter().take(counted).sum();
         let _ = writeln!(
             body,
             "<text class=\"strong\" x=\"{}\" y=\"{}\">{:.0} %</text>",

@@ -58,6 +58,31 @@ impl Lap {
     }
 }
 
+/// What a task's loop does between reading and writing.
+pub(super) struct Laps {
+    pub(super) process: Lap,
+    /// Deep clones of the report's sites, with freeing them.
+    pub(super) copy: Lap,
+    /// Freeing spent batches.
+    pub(super) drop: Lap,
+}
+
+impl Laps {
+    pub(super) fn new(on: bool) -> Self {
+        Self { process: Lap::new(on), copy: Lap::new(on), drop: Lap::new(on) }
+    }
+    /// Everything that a task does; what is left of its time is the loop: scheduling, awaits, locks.
+    pub(super) fn of_task(&self, read: Duration, write: Duration) -> [(&'static str, Duration); 5] {
+        [
+            ("read", read),
+            ("process", self.process.sum),
+            ("write", write),
+            ("copy", self.copy.sum),
+            ("drop", self.drop.sum),
+        ]
+    }
+}
+
 pub(super) struct Reader {
     feed: Feed,
     builder: BatchBuilder,

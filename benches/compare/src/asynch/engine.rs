@@ -9,7 +9,7 @@ use millstream::plan::JobPlan;
 use millstream::record::{Batch, Pool, Pools};
 use tokio::sync::Mutex;
 
-use super::doors::{AsyncWriter, Lap};
+use super::doors::{AsyncWriter, Lap, Laps};
 use super::{Conditions, Counts, Shape};
 use crate::Failure;
 use crate::trace::Tracer;
@@ -107,7 +107,7 @@ pub(super) async fn process(
     shape: Shape,
     batch: Batch,
     counts: &mut Counts,
-    lap: &mut Lap,
+    laps: &mut Laps,
 ) -> Result<Batch, Failure> {
     let mut out;
     if shape.per_record {
@@ -118,30 +118,30 @@ pub(super) async fn process(
             engine.lock().await.process_record(record, &context, &mut out);
         }
         // The input's own references go: what follows is not shared.
-        drop(batch);
+        laps.drop.of(|| drop(batch));
     } else {
         out = batch;
     }
     counts.locks += 1;
     let mut engine = engine.lock().await;
     let engine = &mut *engine;
-    lap.of(|| {
-        counts.watch(|| {
-            if !shape.per_record {
-                engine.processed += out.len() as u64;
-            }
-            out = engine.operators.process(std::mem::take(&mut out))?;
-            if let Some(tracer) = &mut engine.tracer {
-                if shape.clone_for_trace {
+    if !shape.per_record {
+        engine.processed += out.len() as u64;
+    }
+    let mut out = laps.process.of(|| counts.watch(|| engine.operators.process(out)))?;
+    if let Some(tracer) = &mut engine.tracer {
+        if shape.clone_for_trace {
+            laps.copy.of(|| {
+                counts.watch(|| {
                     for record in out.records_mut() {
                         *record = Arc::new(StreamRecord::clone(record));
                     }
-                }
-                tracer.inject(&mut out);
-            }
-            Ok(out)
-        })
-    })
+                });
+            });
+        }
+        laps.process.of(|| counts.watch(|| tracer.inject(&mut out)));
+    }
+    Ok(out)
 }
 
 pub(super) async fn write<W: AsyncWriter>(
@@ -149,20 +149,32 @@ pub(super) async fn write<W: AsyncWriter>(
     shape: Shape,
     batch: &Batch,
     counts: &mut Counts,
+    copy: &mut Lap,
 ) -> Result<(), Failure> {
     if shape.clone_for_write {
-        let copies: Vec<_> =
-            counts.watch(|| batch.records().iter().map(|r| Arc::new(StreamRecord::clone(r))).collect());
-        return Ok(writer.write(&copies).await?);
+        let copies: Vec<_> = copy.of(|| {
+            counts.watch(|| batch.records().iter().map(|r| Arc::new(StreamRecord::clone(r))).collect())
+        });
+        writer.write(&copies).await?;
+        copy.of(|| drop(copies));
+        return Ok(());
     }
     Ok(writer.write(batch.records()).await?)
 }
 
-pub(super) async fn metrics(engine: &SharedEngine, shape: Shape, batch: &Batch, counts: &mut Counts) {
+pub(super) async fn metrics(
+    engine: &SharedEngine,
+    shape: Shape,
+    batch: &Batch,
+    counts: &mut Counts,
+    copy: &mut Lap,
+) {
     if shape.clone_for_metrics {
-        let copies: Vec<StreamRecord> =
-            counts.watch(|| batch.records().iter().map(|r| StreamRecord::clone(r)).collect());
-        std::hint::black_box(&copies);
+        copy.of(|| {
+            let copies: Vec<StreamRecord> =
+                counts.watch(|| batch.records().iter().map(|r| StreamRecord::clone(r)).collect());
+            std::hint::black_box(&copies);
+        });
     }
     counts.locks += 1;
     count_written(engine, batch).await;

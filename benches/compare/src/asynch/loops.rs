@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millstream::record::Batch;
 use tokio::sync::mpsc;
 
-use super::doors::{AsyncReader, AsyncWriter, Lap};
+use super::doors::{AsyncReader, AsyncWriter, Lap, Laps};
 use super::engine::{Context, SharedEngine, count_written, metrics, process, write};
 use super::{Conditions, Counts, Shape};
 use crate::Failure;
@@ -30,7 +30,7 @@ impl TaskClock {
         let busy_s = wall_s - waiting_s - blocked_s;
         let mut parts: Vec<_> = work.iter().map(|(n, d)| (*n, d.as_secs_f64())).collect();
         let rest = busy_s - parts.iter().map(|p| p.1).sum::<f64>();
-        parts.push(("awaits, locks, copies", rest));
+        parts.push(("loop", rest));
         ThreadTime { name: name.to_owned(), wall_s, busy_s, waiting_s, blocked_s, parts, whole: true }
     }
 }
@@ -50,7 +50,7 @@ pub(super) async fn one_task<R: AsyncReader, W: AsyncWriter>(
     conditions: Conditions,
 ) -> Result<(Counts, W), Failure> {
     let (context, mut counts, mut clock) = (Context::new(), Counts::default(), TaskClock::start());
-    let mut lap = Lap::new(conditions.timed);
+    let mut laps = Laps::new(conditions.timed);
     let mut spent = None;
     let mut empty = 0;
     loop {
@@ -70,16 +70,13 @@ pub(super) async fn one_task<R: AsyncReader, W: AsyncWriter>(
         counts.batches += 1;
         // has_more, read, process, write, metrics.
         counts.awaits += 4 + u64::from(shape.has_more);
-        let batch = process(&engine, &context, shape, batch, &mut counts, &mut lap).await?;
-        write(&mut writer, shape, &batch, &mut counts).await?;
-        metrics(&engine, shape, &batch, &mut counts).await;
-        if shape.recycle {
-            spent = Some(batch);
-        }
+        let batch = process(&engine, &context, shape, batch, &mut counts, &mut laps).await?;
+        write(&mut writer, shape, &batch, &mut counts, &mut laps.copy).await?;
+        metrics(&engine, shape, &batch, &mut counts, &mut laps.copy).await;
+        spent = laps.drop.of(|| shape.recycle.then_some(batch));
     }
     if conditions.timed {
-        let work = [("read", reader.busy()), ("process", lap.sum), ("write", writer.busy())];
-        counts.tasks.push(clock.account("task", &work));
+        counts.tasks.push(clock.account("task", &laps.of_task(reader.busy(), writer.busy())));
     }
     Ok((counts, writer))
 }
@@ -93,7 +90,7 @@ pub(super) async fn transactions<R: AsyncReader, W: AsyncWriter>(
     conditions: Conditions,
 ) -> Result<(Counts, W), Failure> {
     let (context, mut counts, mut clock) = (Context::new(), Counts::default(), TaskClock::start());
-    let mut lap = Lap::new(conditions.timed);
+    let mut laps = Laps::new(conditions.timed);
     let mut spent = None;
     let (mut empty, mut failures) = (0, 0);
     loop {
@@ -115,8 +112,8 @@ pub(super) async fn transactions<R: AsyncReader, W: AsyncWriter>(
         writer.begin().await?;
         // has_more, read, process, write, metrics; begin and commit of both.
         counts.awaits += 8 + u64::from(shape.has_more);
-        let batch = process(&engine, &context, shape, batch, &mut counts, &mut lap).await?;
-        match write(&mut writer, shape, &batch, &mut counts).await {
+        let batch = process(&engine, &context, shape, batch, &mut counts, &mut laps).await?;
+        match write(&mut writer, shape, &batch, &mut counts, &mut laps.copy).await {
             Ok(()) => {
                 // The writer first: what is lost in between is read again, never skipped.
                 writer.commit().await?;
@@ -134,14 +131,11 @@ pub(super) async fn transactions<R: AsyncReader, W: AsyncWriter>(
             }
             Err(e) => return Err(e),
         }
-        metrics(&engine, shape, &batch, &mut counts).await;
-        if shape.recycle {
-            spent = Some(batch);
-        }
+        metrics(&engine, shape, &batch, &mut counts, &mut laps.copy).await;
+        spent = laps.drop.of(|| shape.recycle.then_some(batch));
     }
     if conditions.timed {
-        let work = [("read", reader.busy()), ("process", lap.sum), ("write", writer.busy())];
-        counts.tasks.push(clock.account("task", &work));
+        counts.tasks.push(clock.account("task", &laps.of_task(reader.busy(), writer.busy())));
     }
     Ok((counts, writer))
 }
@@ -186,12 +180,12 @@ async fn engine_task(
     conditions: Conditions,
 ) -> Result<Counts, Failure> {
     let (context, mut counts, mut clock) = (Context::new(), Counts::default(), TaskClock::start());
-    let mut lap = Lap::new(conditions.timed);
+    let mut laps = Laps::new(conditions.timed);
     let mut at = conditions.timed.then(Instant::now);
     while let Some(batch) = from_reader.recv().await {
         clock.waiting += at.map_or(Duration::ZERO, |f| f.elapsed());
         counts.awaits += 3;
-        let batch = process(&engine, &context, shape, batch, &mut counts, &mut lap).await?;
+        let batch = process(&engine, &context, shape, batch, &mut counts, &mut laps).await?;
         counts.locks += 1;
         count_written(&engine, &batch).await;
         let from = conditions.timed.then(Instant::now);
@@ -205,7 +199,7 @@ async fn engine_task(
     }
     clock.waiting += at.map_or(Duration::ZERO, |f| f.elapsed());
     if conditions.timed {
-        counts.tasks.push(clock.account("engine task", &[("process", lap.sum)]));
+        counts.tasks.push(clock.account("engine task", &[("process", laps.process.sum)]));
     }
     Ok(counts)
 }
@@ -218,11 +212,12 @@ async fn write_task<W: AsyncWriter>(
     conditions: Conditions,
 ) -> Result<(Counts, W), Failure> {
     let (mut counts, mut clock) = (Counts::default(), TaskClock::start());
+    let mut copy = Lap::new(conditions.timed);
     let mut at = conditions.timed.then(Instant::now);
     while let Some(batch) = from_engine.recv().await {
         clock.waiting += at.map_or(Duration::ZERO, |f| f.elapsed());
         counts.awaits += 2;
-        write(&mut writer, shape, &batch, &mut counts).await?;
+        write(&mut writer, shape, &batch, &mut counts, &mut copy).await?;
         if shape.recycle {
             // A full way home drops the batch.
             let _ = back.try_send(batch);
