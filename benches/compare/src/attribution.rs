@@ -23,7 +23,7 @@ pub fn print_threads(outcomes: &[Outcome]) {
                 t.busy_s,
                 t.waiting_s,
                 t.blocked_s,
-                t.rest_s().max(0.0),
+                t.idle_s,
                 parts.join(", ")
             );
         }
@@ -124,7 +124,7 @@ fn shares(t: &ThreadTime) -> Vec<f64> {
     }
     let rest = (t.busy_s - work.iter().sum::<f64>()).max(0.0);
     let [read, process, write] = work;
-    [read, process, write, rest, t.waiting_s, t.blocked_s, t.rest_s().max(0.0)]
+    [read, process, write, rest, t.waiting_s, t.blocked_s, t.idle_s]
         .map(|s| 100.0 * s / t.wall_s.max(1e-9))
         .to_vec()
 }

@@ -31,7 +31,7 @@ impl TaskClock {
         let mut parts: Vec<_> = work.iter().map(|(n, d)| (*n, d.as_secs_f64())).collect();
         let rest = busy_s - parts.iter().map(|p| p.1).sum::<f64>();
         parts.push(("loop", rest));
-        ThreadTime { name: name.to_owned(), wall_s, busy_s, waiting_s, blocked_s, parts, whole: true }
+        ThreadTime { name: name.to_owned(), wall_s, busy_s, waiting_s, blocked_s, idle_s: 0.0, parts }
     }
 }
 
