@@ -6,7 +6,9 @@ use crate::threads::ThreadTime;
 
 /// Busy + waiting + blocked + idle = wall of each thread, its parts, the critical stage, and what `auto` decided.
 pub fn print_threads(outcomes: &[Outcome]) {
-    println!("\nWhere the threads' time goes (seconds of a typical run; busy + waiting + blocked + idle = wall, checked to 2 %)");
+    println!(
+        "\nWhere the threads' time goes (seconds of a typical run; busy + waiting + blocked + idle = wall, checked to 2 %)"
+    );
     println!(
         "  {:<26} {:<14} {:>8} {:>8} {:>8} {:>8} {:>8}   busy with",
         "stage", "thread", "wall", "busy", "waiting", "blocked", "idle"
@@ -70,7 +72,10 @@ pub fn two_ways_of_counting(outcomes: &[Outcome], stage: &str) {
     let Some(o) = outcomes.iter().find(|o| o.stage.name == stage) else { return };
     let s = o.typical();
     let total: f64 = s.wall_s;
-    println!("\nTwo ways of counting one run: {stage}, {} records, {total:.3} s from start to end", s.records);
+    println!(
+        "\nTwo ways of counting one run: {stage}, {} records, {total:.3} s from start to end",
+        s.records
+    );
     println!("  {:<34} {:>20} {:>20}", "", "the report's way", "the true one");
     let cell = |seconds: f64| format!("{seconds:.3} s {:>4.0} %", 100.0 * seconds / total);
     let mut framework = total - s.end_seconds;

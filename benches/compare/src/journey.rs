@@ -1,7 +1,9 @@
 //! `journey`: the stages of the report that started the project, on one machine, with the shipped engine at the end.
 
 use crate::asynch::Shape;
-use crate::attribution::{breakdown, explain_the_difference, print_kernel, print_threads, two_ways_of_counting};
+use crate::attribution::{
+    breakdown, explain_the_difference, print_kernel, print_threads, two_ways_of_counting,
+};
 use crate::machine::{NoiseWatch, machine, print_machine};
 use crate::measure::{Bench, Outcome, Runner, Stage, mean_and_deviation, median, paired_ratio, warnings};
 use crate::report::{Report, rate};

@@ -90,7 +90,9 @@ pub fn run(common: &Common, per_second: u64) -> Result<(), Failure> {
                 p if p <= 2000.0 => "reached",
                 _ => "NOT reached",
             };
-            println!("\ndefault settings ({execution}): p99 {p99:.0} µs; target 2,000 µs, aim 500 µs: {verdict}");
+            println!(
+                "\ndefault settings ({execution}): p99 {p99:.0} µs; target 2,000 µs, aim 500 µs: {verdict}"
+            );
         }
     }
     println!(
@@ -106,7 +108,13 @@ fn of_runs(runs: &[Run], figure: impl Fn(&Run) -> f64) -> f64 {
     median(&runs.iter().map(figure).collect::<Vec<_>>())
 }
 
-fn row(execution: &str, runs: &[Run], records: u64, per_second: u64, report: &mut Report) -> Result<(), Failure> {
+fn row(
+    execution: &str,
+    runs: &[Run],
+    records: u64,
+    per_second: u64,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let at = |q: f64| of_runs(runs, |r| quantile(&r.nanos, q));
     let p99s: Vec<f64> = runs.iter().map(|r| quantile(&r.nanos, 0.99)).collect();
     let low = p99s.iter().copied().fold(f64::INFINITY, f64::min);

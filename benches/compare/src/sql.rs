@@ -34,13 +34,8 @@ pub enum Scenario {
     EmitChanges,
 }
 
-const ALL: [Scenario; 5] = [
-    Scenario::Select,
-    Scenario::RowsWindow,
-    Scenario::GroupBy,
-    Scenario::Tumbling,
-    Scenario::EmitChanges,
-];
+const ALL: [Scenario; 5] =
+    [Scenario::Select, Scenario::RowsWindow, Scenario::GroupBy, Scenario::Tumbling, Scenario::EmitChanges];
 
 impl Scenario {
     fn name(self) -> &'static str {
@@ -115,7 +110,16 @@ fn schema() -> Arc<Schema> {
 
 /// Records a millisecond apart.
 fn prebuilt(schema: &Arc<Schema>, n: u64) -> Vec<Arc<StreamRecord>> {
-    let names = ["sensor-a1", "sensor-b2", "sensor-c3", "sensor-d4", "sensor-e5", "sensor-f6", "sensor-g7", "sensor-h8"];
+    let names = [
+        "sensor-a1",
+        "sensor-b2",
+        "sensor-c3",
+        "sensor-d4",
+        "sensor-e5",
+        "sensor-f6",
+        "sensor-g7",
+        "sensor-h8",
+    ];
     (0..n)
         .map(|id| {
             let mut record = StreamRecord::new(schema.clone());

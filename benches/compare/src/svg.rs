@@ -219,7 +219,8 @@ pub fn lines(title: &str, subtitle: &str, unit: &str, xs: &[usize], series: &[Li
             y + 4.0
         );
     }
-    let _ = writeln!(body, "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{BOTTOM}\" x2=\"{RIGHT}\" y2=\"{BOTTOM}\"/>");
+    let _ =
+        writeln!(body, "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{BOTTOM}\" x2=\"{RIGHT}\" y2=\"{BOTTOM}\"/>");
     let mut taken = f64::NEG_INFINITY;
     for &x in xs {
         // Neighbours that would overlap give way.
@@ -253,7 +254,8 @@ pub fn lines(title: &str, subtitle: &str, unit: &str, xs: &[usize], series: &[Li
             path.join(" ")
         );
         for (x, y) in points {
-            let _ = writeln!(body, "<circle class=\"c{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{width}\"/>", s.class);
+            let _ =
+                writeln!(body, "<circle class=\"c{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{width}\"/>", s.class);
         }
     }
     names(&mut body, series, py, RIGHT, BOTTOM);
@@ -310,16 +312,26 @@ mod tests {
     fn text_is_escaped_and_every_row_drawn() {
         let bar = |label: &str| Bar { label: label.into(), value: 1.0, range: Some((0.9, 1.1)), ours: true };
         let svg = bars("a < b", "", "M/s", &[bar("x & y"), bar("z")]);
-        assert!(svg.contains("a &lt; b") && svg.contains("x &amp; y") && svg.matches("rx=\"3\"").count() == 2);
+        assert!(
+            svg.contains("a &lt; b") && svg.contains("x &amp; y") && svg.matches("rx=\"3\"").count() == 2
+        );
     }
 
     #[test]
     fn names_at_line_ends_do_not_overlap() {
-        let line = |class, v| Line { label: format!("l{class}"), class, values: vec![Some(1.0), Some(v)], dashed: false };
-        let svg = lines("t", "", "M/s", &[1, 1000], &[line(0, 50.0), line(1, 50.1), line(2, 49.9), line(3, 1.0)]);
+        let line = |class, v| Line {
+            label: format!("l{class}"),
+            class,
+            values: vec![Some(1.0), Some(v)],
+            dashed: false,
+        };
+        let svg =
+            lines("t", "", "M/s", &[1, 1000], &[line(0, 50.0), line(1, 50.1), line(2, 49.9), line(3, 1.0)]);
         let mut ys: Vec<f64> = svg
             .lines()
-            .filter_map(|l| l.strip_prefix("<path")?.split("x=\"609\" y=\"").nth(1)?.split('"').next()?.parse().ok())
+            .filter_map(|l| {
+                l.strip_prefix("<path")?.split("x=\"609\" y=\"").nth(1)?.split('"').next()?.parse().ok()
+            })
             .collect();
         ys.sort_by(f64::total_cmp);
         assert_eq!(ys.len(), 4);

@@ -181,12 +181,13 @@ fn price(batch: usize, o: &Outcome) -> Price {
 
 /// The smallest batch within 5 % of the best speed that fits the budgets.
 fn recommend(rows: &Rows, budget: &Budget, report: &mut Report, cost: Cost) -> Result<(), Failure> {
-    let prices: Vec<Price> =
-        rows.iter().filter_map(|(b, r)| Some(price(*b, outcome(r, &AUTO)?))).collect();
+    let prices: Vec<Price> = rows.iter().filter_map(|(b, r)| Some(price(*b, outcome(r, &AUTO)?))).collect();
     if prices.is_empty() {
         return Ok(());
     }
-    println!("what a batch costs under auto at full load (latency: records in flight / speed; memory: held by batches and pools)");
+    println!(
+        "what a batch costs under auto at full load (latency: records in flight / speed; memory: held by batches and pools)"
+    );
     for p in &prices {
         let fits = fits(p, budget);
         println!(

@@ -105,11 +105,7 @@ impl KernelReading {
             .iter()
             .map(|(id, t)| {
                 let (on, queued) = before(*id).map_or((0.0, 0.0), |b| (b.on_cpu_s, b.queued_s));
-                KernelTime {
-                    name: t.name.clone(),
-                    on_cpu_s: t.on_cpu_s - on,
-                    queued_s: t.queued_s - queued,
-                }
+                KernelTime { name: t.name.clone(), on_cpu_s: t.on_cpu_s - on, queued_s: t.queued_s - queued }
             })
             .filter(|t| t.on_cpu_s > 0.0)
             .collect();

@@ -61,7 +61,9 @@ pub fn run(common: &Common, with_peers: bool) -> Result<(), Failure> {
         let input = if case.table == "flights" { &flights } else { &orders };
         if let Some(why) = unsupported(&case, input)? {
             println!("{:<8} {:<9} not supported yet: {why}", case.format, case.query);
-            report.line(&json!({"name": "files-unsupported", "format": case.format, "query": case.query, "why": why}))?;
+            report.line(
+                &json!({"name": "files-unsupported", "format": case.format, "query": case.query, "why": why}),
+            )?;
             continue;
         }
         for &n in &threads {
@@ -181,7 +183,8 @@ fn summary(all: &[Measured], machine_speedup: f64) {
     }
     println!("  two threads over one (plain arithmetic on this machine: {machine_speedup:.2} ×):");
     for two in all.iter().filter(|m| m.threads == 2) {
-        let same = |m: &&Measured| m.threads == 1 && m.case.sql == two.case.sql && m.case.format == two.case.format;
+        let same =
+            |m: &&Measured| m.threads == 1 && m.case.sql == two.case.sql && m.case.format == two.case.format;
         if let Some(one) = all.iter().find(same) {
             let gain = median(&one.seconds) / median(&two.seconds);
             println!("    {:<7} {:<9} {gain:.2} ×", two.case.format, two.case.query);
@@ -222,6 +225,8 @@ mod tests {
         let mut orders = cases::write_orders(dir.path(), 1_000).unwrap();
         orders.rows = 1_001;
         let out = dir.path().join("out.jsonl");
-        assert!(bench.once(&CASES[0], &orders, &out, 1).unwrap_err().to_string().contains("lost or duplicated"));
+        assert!(
+            bench.once(&CASES[0], &orders, &out, 1).unwrap_err().to_string().contains("lost or duplicated")
+        );
     }
 }

@@ -112,8 +112,13 @@ mod tests {
     fn rows_in_order_are_compared_by_value() {
         let case = &CASES[0];
         let a = "{\"a\":1,\"t\":\"2026-01-01T00:00:00Z\"}\n{\"a\":2.50,\"t\":null}\n";
-        assert_eq!(outcome(case, a, "{\"a\":1.0,\"t\":\"2026-01-01 00:00:00\"}\n{\"a\":2.5,\"t\":\"\"}\n"), Ok(2));
-        assert!(outcome(case, a, "{\"a\":1,\"t\":\"2026-01-01T00:00:00Z\"}\n").unwrap_err().contains("row 2"));
+        assert_eq!(
+            outcome(case, a, "{\"a\":1.0,\"t\":\"2026-01-01 00:00:00\"}\n{\"a\":2.5,\"t\":\"\"}\n"),
+            Ok(2)
+        );
+        assert!(
+            outcome(case, a, "{\"a\":1,\"t\":\"2026-01-01T00:00:00Z\"}\n").unwrap_err().contains("row 2")
+        );
         let swapped = "{\"a\":2.5,\"t\":null}\n{\"a\":1,\"t\":\"2026-01-01T00:00:00Z\"}\n";
         assert!(outcome(case, a, swapped).unwrap_err().contains("row 1"));
     }
