@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use sqlparser::ast;
 
 use crate::catalog::{Options, Relation};
+use crate::connector::table::{Table, TableSink, TableSource};
 use crate::connector::{Connectors, SinkRequest, SourceRequest};
 use crate::io::{Boundedness, DataSink, DataSource, IoError};
 use crate::record::{Clock, Field, Schema};
@@ -26,6 +27,8 @@ pub(super) enum Entry {
     Source(Arc<dyn DataSource>),
     /// `register_sink`.
     Sink(Arc<dyn DataSink>, Option<Arc<Schema>>),
+    /// CREATE TABLE … AS SELECT without a connector: rows that queries read while a job writes them.
+    Table(Table),
     /// CREATE VIEW.
     View { query: Arc<ast::Query>, text: Arc<str> },
 }
@@ -90,6 +93,7 @@ impl Relations {
                 *slot = Some(made.clone());
                 Ok(made)
             }
+            Some(Entry::Table(table)) => Ok(Arc::new(TableSource::new(table.clone()))),
             Some(Entry::Sink(..)) => {
                 Err(IoError::config(format!("'{name}' is registered as a sink and can't be read")))
             }
@@ -97,10 +101,19 @@ impl Relations {
         }
     }
 
+    /// The materialized table of that name.
+    pub(super) fn table(&self, name: &str) -> Option<&Table> {
+        match self.by_name.get(name) {
+            Some(Entry::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
     /// The sink behind a name.
     pub(super) fn sink(&self, name: &str) -> Result<Arc<dyn DataSink>, IoError> {
         match self.find(name) {
             Some((_, Entry::Sink(sink, _))) => Ok(sink.clone()),
+            Some((_, Entry::Table(table))) => Ok(Arc::new(TableSink(table.clone()))),
             Some((key, Entry::Declared { relation, .. })) => {
                 self.connectors.sink(&SinkRequest { name: &key, options: &relation.options })
             }
@@ -112,6 +125,7 @@ impl Relations {
     pub(super) fn sink_schema(&self, name: &str) -> Option<Arc<Schema>> {
         match self.find(name)?.1 {
             Entry::Sink(_, schema) => schema.clone(),
+            Entry::Table(table) => Some(table.schema().clone()),
             Entry::Declared { relation, .. } if !relation.columns.is_empty() => {
                 Some(declared_schema(relation))
             }

@@ -7,7 +7,7 @@ use sqlparser::ast;
 use super::config::{check_setting, job_config, on_error};
 use super::prepared::{Answer, PendingSink, Prepared};
 use super::relations::{Entry, Scope, declared_schema};
-use super::{Engine, places, prepared};
+use super::{Engine, places, prepared, tables};
 use crate::catalog::{Options, Relation, RelationKind, SETTINGS, nearest};
 use crate::connector::SinkRequest;
 use crate::connector::file::read_and_written;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::expr::FunctionRegistry;
 use crate::io::DataSource;
 use crate::job::{JobConfig, SinkPart, SourcePart};
-use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, SourceSpec, lower, optimize};
+use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
     Binder, CreateRelation, Diagnostic, InsertTarget, Located, Span, Statement, declared_names, parse,
@@ -191,6 +191,9 @@ impl Script<'_> {
         if !self.may_create(&relation.name, create.if_not_exists, span) {
             return;
         }
+        if let Some(query) = create.query.as_deref().filter(|_| tables::is_materialized(relation)) {
+            return self.create_table(relation, query, span);
+        }
         if let Some(what) = unsupported(relation) {
             self.broken.push(relation.name.clone());
             return self.error(format!("{what} is not supported yet"), span);
@@ -208,6 +211,26 @@ impl Script<'_> {
         self.engine.relations.lock().insert(&relation.name, entry);
         if let Some(query) = &create.query {
             self.insert(&relation.name, &[], query, span);
+        }
+    }
+
+    /// CREATE TABLE … AS SELECT without a connector.
+    fn create_table(&mut self, relation: &Relation, query: &ast::Query, span: Span) {
+        let Some(plan) = self.bind(query, span) else {
+            self.broken.push(relation.name.clone());
+            return;
+        };
+        match tables::materialized(relation, &plan) {
+            Ok(table) => {
+                self.engine.relations.lock().insert(&relation.name, Entry::Table(table));
+                self.outputs.push(Output { sink: relation.name.clone(), plan, span });
+            }
+            Err(message) => {
+                self.broken.push(relation.name.clone());
+                let at = self.place_of(&relation.name, span);
+                let hint = "write GROUP BY and select its columns, or name the key: CREATE TABLE t (PRIMARY KEY (k)) AS …";
+                self.diagnostics.push(Diagnostic::new(message, at).with_hint(hint));
+            }
         }
     }
 
@@ -349,6 +372,7 @@ impl Script<'_> {
                         if relation.kind == RelationKind::Table { "TABLES" } else { "STREAMS" },
                         relation.options.get("connector").unwrap_or("file").to_owned(),
                     ),
+                    Entry::Table(_) => ("TABLES", "materialized".to_owned()),
                     Entry::Source(_) => ("STREAMS", "program (source)".to_owned()),
                     Entry::Sink(..) => ("STREAMS", "program (sink)".to_owned()),
                     Entry::View { .. } => ("VIEWS", String::new()),
@@ -377,6 +401,7 @@ impl Script<'_> {
             Some((_, Entry::Declared { relation, .. })) if !relation.columns.is_empty() => {
                 declared_schema(&relation)
             }
+            Some((_, Entry::Table(table))) => table.schema().clone(),
             Some((_, Entry::Sink(_, schema))) => schema.unwrap_or_else(|| Schema::new([])),
             Some((key, _)) => {
                 let source = self.engine.relations.lock().source(&key);
@@ -402,7 +427,8 @@ impl Script<'_> {
         let stem = std::path::Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or("query");
         let base = settings.get("job_name").filter(|n| !n.is_empty()).unwrap_or(stem).to_owned();
         let ends: Vec<_> = self.outputs.iter().map(|o| (o.sink.as_str(), &o.plan, o.span)).collect();
-        let clashes = places::clashes(&self.engine.relations.lock(), &ends, settings.get("dlq"));
+        let mut clashes = places::clashes(&self.engine.relations.lock(), &ends, settings.get("dlq"));
+        clashes.extend(tables::read_and_written(&self.engine.relations.lock(), &ends));
         if !clashes.is_empty() {
             return Err(Failure::Sql(clashes));
         }
@@ -518,7 +544,7 @@ fn assemble(
     let relations = engine.relations.lock();
     let mut dlq: Option<String> = settings.get("dlq").filter(|d| !d.is_empty()).map(str::to_owned);
     let mut sources = Vec::new();
-    for source in &plan.sources {
+    for (i, source) in plan.sources.iter().enumerate() {
         let options = relations.options(&source.relation);
         if let Some(target) = options.get("dlq") {
             if dlq.as_deref().is_some_and(|d| d != target) {
@@ -533,7 +559,7 @@ fn assemble(
         tighten(&mut config, &options);
         sources.push(SourcePart {
             name: source.relation.clone(),
-            source: source_of(&relations, source).map_err(|e| Failure::Other(e.into()))?,
+            source: source_of(&relations, &plan, i).map_err(|e| Failure::Other(e.into()))?,
             on_error: options.get("on_error").map(on_error),
         });
     }
@@ -575,15 +601,20 @@ fn tighten(config: &mut JobConfig, options: &Options) {
 
 fn source_of(
     relations: &super::Relations,
-    spec: &SourceSpec,
+    plan: &JobPlan,
+    source: usize,
 ) -> Result<Arc<dyn DataSource>, crate::io::IoError> {
-    match &spec.values {
+    let Some(spec) = plan.sources.get(source) else {
+        return Err(crate::io::IoError::config("a plan reads a source that it does not have"));
+    };
+    if let Some(rows) = &spec.values {
+        let record = |row: &Vec<FieldValue>| StreamRecord::with_values(spec.schema.clone(), row.clone());
+        let rows = rows.iter().map(record).collect();
+        return Ok(Arc::new(MemorySource::from_vec(spec.schema.clone(), rows)?));
+    }
+    match relations.table(&spec.relation) {
+        Some(table) => Ok(Arc::new(tables::source(table, plan, source))),
         None => relations.source(&spec.relation),
-        Some(rows) => {
-            let record = |row: &Vec<FieldValue>| StreamRecord::with_values(spec.schema.clone(), row.clone());
-            let rows = rows.iter().map(record).collect();
-            Ok(Arc::new(MemorySource::from_vec(spec.schema.clone(), rows)?))
-        }
     }
 }
 

@@ -1,0 +1,71 @@
+//! Materialized tables: filled by a job, read by pull queries from other threads while it runs.
+
+mod support;
+
+use std::sync::Arc;
+
+use millstream::connector::memory::MemorySource;
+use millstream::{DataType, Engine, FieldValue, Schema, StreamRecord};
+use support::within;
+
+fn orders() -> Arc<Schema> {
+    Schema::of([("symbol", DataType::Varchar), ("amount", DataType::BigInt)])
+}
+
+fn order(symbol: &str, amount: i64) -> StreamRecord {
+    StreamRecord::with_values(orders(), [symbol.into(), amount.into()])
+}
+
+fn pull(engine: &Engine, query: &str) -> Vec<Vec<FieldValue>> {
+    let mut job = engine.query(query, None).unwrap().start().unwrap();
+    let rows = job.rows().map(|r| r.values().to_vec()).collect();
+    job.wait().unwrap();
+    rows
+}
+
+fn errors(engine: &Engine, text: &str) -> String {
+    engine.sql(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_latest_row_of_each_key_can_be_read_while_the_job_runs() {
+    within(60, "pull queries", || {
+        let engine = Engine::new();
+        let (sender, source) = MemorySource::channel(orders(), 16);
+        engine.register_source("orders", source).unwrap();
+        let text = "CREATE TABLE latest (PRIMARY KEY (symbol)) AS SELECT symbol, amount FROM orders";
+        let job = engine.sql(text).unwrap().start().unwrap();
+        for i in 0..100 {
+            sender.send(order(["a", "b"][i % 2], i as i64)).unwrap();
+        }
+        // The table catches up with what was sent; until then it holds earlier rows of the same keys.
+        while pull(&engine, "SELECT amount FROM latest WHERE symbol = 'b'") != [[FieldValue::Integer(99)]] {
+            std::thread::yield_now();
+        }
+        assert_eq!(pull(&engine, "SELECT * FROM latest"), [
+            ["a".into(), FieldValue::Integer(98)],
+            ["b".into(), FieldValue::Integer(99)]
+        ]);
+        assert_eq!(pull(&engine, "SELECT symbol FROM latest WHERE amount > 98"), [[FieldValue::from("b")]]);
+        assert!(pull(&engine, "SELECT * FROM latest WHERE symbol = 'c'").is_empty());
+        // A constant of another type is compared, not looked up.
+        assert!(pull(&engine, "SELECT * FROM latest WHERE symbol = 'a' AND symbol = 'b'").is_empty());
+        drop(sender);
+        job.wait().unwrap();
+        assert_eq!(pull(&engine, "SELECT amount + 1 AS n FROM latest WHERE 'a' = symbol"), [[FieldValue::Integer(99)]]);
+    });
+}
+
+#[test]
+fn what_a_table_needs_is_said() {
+    let engine = Engine::new();
+    let (_sender, source) = MemorySource::channel(orders(), 16);
+    engine.register_source("orders", source).unwrap();
+    let said = errors(&engine, "CREATE TABLE t AS SELECT symbol FROM orders");
+    assert!(said.contains("'t' needs a key") && said.contains("GROUP BY"), "{said}");
+    let said = errors(&engine, "CREATE TABLE t (PRIMARY KEY (nope)) AS SELECT symbol FROM orders");
+    assert!(said.contains("no column 'nope'"), "{said}");
+    let text = "CREATE TABLE u (PRIMARY KEY (symbol)) AS SELECT symbol FROM orders; SELECT * FROM u";
+    let said = errors(&engine, text);
+    assert!(said.contains("'u' is filled by this text"), "{said}");
+}
