@@ -42,17 +42,20 @@ fn the_latest_row_of_each_key_can_be_read_while_the_job_runs() {
         while pull(&engine, "SELECT amount FROM latest WHERE symbol = 'b'") != [[FieldValue::Integer(99)]] {
             std::thread::yield_now();
         }
-        assert_eq!(pull(&engine, "SELECT * FROM latest"), [
-            ["a".into(), FieldValue::Integer(98)],
-            ["b".into(), FieldValue::Integer(99)]
-        ]);
+        assert_eq!(
+            pull(&engine, "SELECT * FROM latest"),
+            [["a".into(), FieldValue::Integer(98)], ["b".into(), FieldValue::Integer(99)]]
+        );
         assert_eq!(pull(&engine, "SELECT symbol FROM latest WHERE amount > 98"), [[FieldValue::from("b")]]);
         assert!(pull(&engine, "SELECT * FROM latest WHERE symbol = 'c'").is_empty());
         // A constant of another type is compared, not looked up.
         assert!(pull(&engine, "SELECT * FROM latest WHERE symbol = 'a' AND symbol = 'b'").is_empty());
         drop(sender);
         job.wait().unwrap();
-        assert_eq!(pull(&engine, "SELECT amount + 1 AS n FROM latest WHERE 'a' = symbol"), [[FieldValue::Integer(99)]]);
+        assert_eq!(
+            pull(&engine, "SELECT amount + 1 AS n FROM latest WHERE 'a' = symbol"),
+            [[FieldValue::Integer(99)]]
+        );
     });
 }
 

@@ -31,8 +31,9 @@ pub(super) fn materialized(relation: &Relation, plan: &LogicalPlan) -> Result<Ta
     let declared: Vec<usize> = relation.primary_key.iter().map(position).collect::<Result<_, _>>()?;
     let key = match declared.is_empty() {
         false => declared,
-        true => plan::output_key(plan)
-            .ok_or_else(|| format!("'{name}' needs a key: which columns of the query tell its rows apart?"))?,
+        true => plan::output_key(plan).ok_or_else(|| {
+            format!("'{name}' needs a key: which columns of the query tell its rows apart?")
+        })?,
     };
     Ok(Table::new(schema.clone(), key))
 }
@@ -87,12 +88,15 @@ fn wanted_key(table: &Table, plan: &JobPlan, source: usize) -> Option<Vec<FieldV
             let Expr::Binary { op: BinaryOp::Eq, left, right, .. } = condition else { return None };
             let (index, value, data_type) = match (&**left, &**right) {
                 (Expr::Column { index, .. }, Expr::Literal { value, data_type })
-                | (Expr::Literal { value, data_type }, Expr::Column { index, .. }) => (*index, value, data_type),
+                | (Expr::Literal { value, data_type }, Expr::Column { index, .. }) => {
+                    (*index, value, data_type)
+                }
                 _ => return None,
             };
             // Keys are found by their exact text: only a constant of the column's own type is one.
             let named = read.fields().get(index)?.name == wanted.name;
-            let exact = wanted.data_type == *data_type || (wanted.data_type.is_integer() && data_type.is_integer());
+            let exact =
+                wanted.data_type == *data_type || (wanted.data_type.is_integer() && data_type.is_integer());
             let plain = exact && (data_type.is_integer() || matches!(value, FieldValue::String(_)));
             (named && plain && !value.is_null()).then(|| value.clone())
         })
