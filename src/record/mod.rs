@@ -5,6 +5,7 @@
 
 mod batch;
 mod clock;
+mod grouping;
 mod headers;
 mod pool;
 mod position;
@@ -20,6 +21,7 @@ mod value;
 pub use self::serde::{ConvertError, ValueDeserializer};
 pub use batch::{Batch, BatchBuilder, BuilderMark, Reject};
 pub use clock::Clock;
+pub use grouping::{group_hash, same_group};
 pub use headers::Headers;
 pub use pool::{Pool, Pools};
 pub use position::Position;

@@ -2,9 +2,11 @@
 
 mod checkpoint;
 mod codec;
+mod keyed;
 mod values;
 
 pub use checkpoint::{Checkpoint, StateDir, StateDirError};
+pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
 pub use codec::{StateError, StateReader, StateWriter};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.

@@ -16,6 +16,11 @@ impl StateWriter {
         self.u64(v as u64);
     }
 
+    /// Several values, with their number.
+    pub fn values(&mut self, values: &[FieldValue]) {
+        self.u64(values.len() as u64);
+        values.iter().for_each(|v| self.value(v));
+    }
     /// A value of any type.
     pub fn value(&mut self, v: &FieldValue) {
         use FieldValue as V;
@@ -106,6 +111,18 @@ impl StateReader<'_> {
         fits.ok_or_else(|| StateError("a length in the state exceeds its size".into()))
     }
 
+    /// Several values.
+    ///
+    /// # Errors
+    /// If the section ends before, or one is damaged.
+    pub fn values(&mut self) -> Result<Vec<FieldValue>, StateError> {
+        // Not reserved: the number may be damaged.
+        let mut values = Vec::new();
+        for _ in 0..self.u64()? {
+            values.push(self.value()?);
+        }
+        Ok(values)
+    }
     /// A value.
     ///
     /// # Errors
