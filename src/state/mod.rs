@@ -6,8 +6,8 @@ mod keyed;
 mod values;
 
 pub use checkpoint::{Checkpoint, StateDir, StateDirError};
-pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
 pub use codec::{StateError, StateReader, StateWriter};
+pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
