@@ -116,6 +116,7 @@ impl FunctionRegistry {
     pub fn builtin() -> Self {
         let mut registry = Self::empty();
         super::scalar::register_all(&mut registry);
+        super::aggregate::register_all(&mut registry);
         registry
     }
     /// Adds a function or an overload.
@@ -139,6 +140,10 @@ impl FunctionRegistry {
         let mut all: Vec<_> = self.aggregates.values().flatten().cloned().collect();
         all.sort_by_key(|f| (f.name, f.signature));
         all
+    }
+    /// All names of aggregate functions.
+    pub fn aggregate_names(&self) -> impl Iterator<Item = &str> {
+        self.aggregates.keys().map(String::as_str)
     }
     /// All functions, by family, then name.
     pub fn all(&self) -> Vec<Arc<FunctionSpec>> {

@@ -37,7 +37,7 @@ mod walk;
 
 pub use aggregate::{
     Accumulator, AggregateCall, AggregateFunction, AggregateInput, AggregateProgram, AggregateState,
-    Retraction, SortKey,
+    MakeFn, Retraction, SortKey,
 };
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
 pub use fold::fold;

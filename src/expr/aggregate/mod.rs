@@ -6,12 +6,20 @@
 //! accumulator changes, and what is checked at output (overflow of a SUM) by [`AggregateProgram::finish`].
 
 mod accumulator;
+mod exact_sum;
+mod extreme;
+mod functions;
+mod key;
+mod moments;
 mod program;
+mod wide;
 
 use std::sync::Arc;
 
 pub use accumulator::{Accumulator, AggregateState};
 pub use program::{AggregateInput, AggregateProgram};
+
+pub(super) use functions::register_all;
 
 use super::{Arity, Expr, ReturnType};
 use crate::record::DataType;
@@ -27,6 +35,9 @@ pub enum Retraction {
     Impossible,
 }
 
+/// Makes the state of an empty group for a call. `true` asks for the variant that can take values back.
+pub type MakeFn = dyn Fn(&AggregateCall, bool) -> Accumulator + Send + Sync;
+
 /// One overload of an aggregate function.
 pub struct AggregateFunction {
     /// Name in lower case.
@@ -35,8 +46,8 @@ pub struct AggregateFunction {
     pub signature: &'static str,
     /// One line without a final stop.
     pub doc: &'static str,
-    /// A call over the column `x` of the rows of `VALUES`, and its result as text: evaluated by a test.
-    pub example: (&'static str, &'static str),
+    /// A call over the columns `x` and `y`, their rows as VALUES has them, and the result as text: evaluated by a test.
+    pub example: (&'static str, &'static str, &'static str),
     /// Parameters.
     pub arity: Arity,
     /// Result.
@@ -47,8 +58,11 @@ pub struct AggregateFunction {
     pub retraction: Retraction,
     /// Whether the result depends on the order of the rows (`array_agg`, `first_value`).
     pub ordered: bool,
-    /// Empty state for these argument types. `keeps_values` asks for the variant that can retract.
-    pub make: fn(args: &[DataType], keeps_values: bool) -> Accumulator,
+    /// Whether the values come from WITHIN GROUP (ORDER BY …); what is in brackets must then be constant.
+    /// The state sees the value first, then the constants; the result type is derived from them in that order.
+    pub within_group: bool,
+    /// Empty state.
+    pub make: Box<MakeFn>,
 }
 
 impl std::fmt::Debug for AggregateFunction {
@@ -89,3 +103,23 @@ pub struct AggregateCall {
     /// Type of the result.
     pub data_type: DataType,
 }
+
+impl AggregateCall {
+    /// The type of the value that is aggregated: of WITHIN GROUP or of the first argument.
+    fn value_type(&self) -> DataType {
+        let within = self.order_by.first().filter(|_| self.function.within_group).map(|k| &k.expr);
+        within.or(self.args.first()).map_or(DataType::Null, Expr::data_type)
+    }
+
+    /// Whether values can leave again, DISTINCT and ORDER BY included: DISTINCT counts what it has seen, and ORDER BY keeps all rows.
+    pub fn retraction(&self) -> Retraction {
+        match self.function.retraction {
+            Retraction::Impossible => Retraction::Impossible,
+            _ if self.distinct || (!self.order_by.is_empty() && self.function.ordered) => {
+                Retraction::KeepsValues
+            }
+            other => other,
+        }
+    }
+}
+

@@ -1,98 +1,178 @@
-//! A compiled call: evaluates the arguments of a row, then feeds accumulators.
+//! A compiled call: evaluates what a row brings, then feeds accumulators.
 
-use super::super::{Datum, EvalContext, EvalResult, Program};
+use super::super::{EvalContext, EvalResult, Expr, Program};
 use super::{Accumulator, AggregateCall};
-use crate::record::FieldValue;
+use crate::expr::value::failed;
+use crate::record::{DataType, ErrorCode, FieldValue, RecordError, StreamRecord};
 
-/// What one row brings to one call: evaluated before any accumulator changes. Made once and reused.
-#[derive(Debug, Default)]
-pub struct AggregateInput<'a> {
-    /// Whether the row counts: it passed FILTER and, where NULLs are skipped, its first argument is not NULL.
-    pub counts: bool,
-    /// Arguments, then ORDER BY keys.
-    pub args: Vec<Datum<'a>>,
+/// What one row brings to one call, besides the record itself: found before any accumulator changes. Holds no borrow of
+/// the record: made once for each call and used for all records, it does not allocate.
+#[derive(Clone, Debug, Default)]
+pub struct AggregateInput {
+    /// Whether the row passed FILTER.
+    passes: bool,
+    /// Values of the arguments that are no plain columns.
+    computed: Vec<FieldValue>,
+}
+
+/// Where an argument comes from.
+#[derive(Debug)]
+enum Source {
+    /// A column of that type, read straight from the record.
+    Column { index: usize, kind: Kind },
+    /// `AggregateInput::computed` at that place.
+    Computed { at: usize, program: Program },
+    /// The same for all rows.
+    Constant(FieldValue),
 }
 
 /// A call that is ready to run.
 #[derive(Debug)]
 pub struct AggregateProgram {
-    call: AggregateCall,
-    args: Vec<Program>,
+    /// What the state sees of a row.
+    sources: Box<[Source]>,
     filter: Option<Program>,
-    keeps_values: bool,
+    skips_null: bool,
+    /// How many sources are computed.
+    computed: usize,
+    empty: Accumulator,
 }
 
 impl AggregateProgram {
     /// Compiles a call. `retracts`: values may leave again, by [`retract`](Self::retract).
     pub fn compile(call: &AggregateCall, retracts: bool) -> Self {
+        let mut computed = 0;
+        let source = |expr: &Expr| {
+            let program = Program::compile(expr);
+            if let Some(index) = program.as_column() {
+                return Source::Column { index, kind: Kind::of_type(&expr.data_type()) };
+            }
+            if let Some(value) = program.as_constant() {
+                return Source::Constant(value.clone());
+            }
+            computed += 1;
+            Source::Computed { at: computed - 1, program }
+        };
+        let keys = call.order_by.iter().map(|k| &k.expr);
+        let exprs: Vec<&Expr> = if call.function.within_group {
+            keys.chain(&call.args).collect()
+        } else {
+            call.args.iter().chain(keys).collect()
+        };
+        let sources = exprs.into_iter().map(source).collect();
         Self {
-            call: call.clone(),
-            args: call
-                .args
-                .iter()
-                .chain(call.order_by.iter().map(|k| &k.expr))
-                .map(Program::compile)
-                .collect(),
+            sources,
             filter: call.filter.as_ref().map(Program::compile),
-            keeps_values: retracts,
+            skips_null: call.function.skips_null,
+            computed,
+            empty: super::functions::empty_state(call, retracts),
         }
     }
 
     /// The state of an empty group.
+    #[inline]
     pub fn new_state(&self) -> Accumulator {
-        let types: Vec<_> = self.call.args.iter().map(|a| a.data_type()).collect();
-        (self.call.function.make)(&types, self.keeps_values)
+        self.empty.clone()
     }
 
-    /// Evaluates FILTER and arguments for one row.
+    /// The state that [`Accumulator::to_values`] described.
+    ///
+    /// # Errors
+    /// If the values are no state of this call; a sentence.
+    pub fn restore(&self, values: &[FieldValue]) -> Result<Accumulator, String> {
+        let mut state = self.new_state();
+        state.restore(values)?;
+        Ok(state)
+    }
+
+    /// Evaluates FILTER and arguments for one row: to be called before [`update`](Self::update) or
+    /// [`retract`](Self::retract) with the same record, which may then be done for any number of states.
     ///
     /// # Errors
     /// The record's error; no accumulator has changed.
-    pub fn evaluate<'a>(&'a self, ctx: &EvalContext<'a>, into: &mut AggregateInput<'a>) -> EvalResult<()> {
-        into.args.clear();
-        into.counts = match &self.filter {
+    #[inline]
+    pub fn evaluate(&self, ctx: &EvalContext<'_>, into: &mut AggregateInput) -> EvalResult<()> {
+        into.passes = match &self.filter {
             None => true,
-            Some(filter) => matches!(*filter.eval(ctx)?, FieldValue::Boolean(true)),
+            Some(filter) => filter.eval_bool(ctx)? == Some(true),
         };
-        if into.counts {
-            for arg in &self.args {
-                into.args.push(arg.eval(ctx)?);
+        if !into.passes {
+            return Ok(());
+        }
+        if into.computed.len() < self.computed {
+            into.computed.resize(self.computed, FieldValue::Null);
+        }
+        for source in &self.sources {
+            match source {
+                Source::Column { index, kind } => {
+                    let value = column(ctx.record, *index);
+                    if !kind.fits(value) {
+                        return Err(mismatch(ctx.record, *index, value));
+                    }
+                }
+                Source::Computed { at, program } => {
+                    let value = program.eval(ctx)?;
+                    if let Some(slot) = into.computed.get_mut(*at) {
+                        match value {
+                            super::super::Datum::Ref(value) => slot.assign(value),
+                            super::super::Datum::Own(value) => *slot = value,
+                        }
+                    }
+                }
+                Source::Constant(_) => {}
             }
-            let null = into.args.first().is_some_and(|a| a.is_null());
-            into.counts = !(self.call.function.skips_null && null);
         }
         Ok(())
     }
 
-    /// Adds a row.
-    pub fn update(&self, state: &mut Accumulator, input: &AggregateInput<'_>) {
-        if !input.counts {
+    /// Adds a row that was [evaluated](Self::evaluate).
+    #[inline]
+    pub fn update(&self, state: &mut Accumulator, record: &StreamRecord, input: &AggregateInput) {
+        if !input.passes {
             return;
         }
-        match state {
-            Accumulator::Count(n) => *n += 1,
-            Accumulator::Boxed(state) => state.update(&input.args),
+        match &*self.sources {
+            [] => state.update(&[]),
+            [Source::Column { index, .. }] => {
+                let value = column(record, *index);
+                if !(self.skips_null && value.is_null()) {
+                    state.update_one(value);
+                }
+            }
+            _ => self.with_args(record, input, |args| state.update(args)),
         }
     }
 
-    /// Takes a row back that was added before.
-    pub fn retract(&self, state: &mut Accumulator, input: &AggregateInput<'_>) {
-        if !input.counts {
-            return;
+    /// Takes a row back that was added before, [evaluated](Self::evaluate) anew.
+    pub fn retract(&self, state: &mut Accumulator, record: &StreamRecord, input: &AggregateInput) {
+        if input.passes {
+            self.with_args(record, input, |args| state.retract(args));
         }
-        match state {
-            Accumulator::Count(n) => *n -= 1,
-            Accumulator::Boxed(state) => state.retract(&input.args),
+    }
+
+    /// Hands over the values of all sources, unless the row is passed over for a NULL.
+    #[inline]
+    fn with_args(&self, record: &StreamRecord, input: &AggregateInput, take: impl FnOnce(&[&FieldValue])) {
+        let take = |args: &[&FieldValue]| {
+            if !(self.skips_null && args.first().is_some_and(|v| v.is_null())) {
+                take(args);
+            }
+        };
+        match &*self.sources {
+            [] => take(&[]),
+            [a] => take(&[a.value(record, input)]),
+            [a, b] => take(&[a.value(record, input), b.value(record, input)]),
+            [a, b, c] => take(&[a.value(record, input), b.value(record, input), c.value(record, input)]),
+            many => {
+                let args: Vec<&FieldValue> = many.iter().map(|s| s.value(record, input)).collect();
+                take(&args);
+            }
         }
     }
 
     /// Adds all rows of `from`, which come after those of `into`.
     pub fn merge(&self, into: &mut Accumulator, from: &Accumulator) {
-        match (into, from) {
-            (Accumulator::Count(a), Accumulator::Count(b)) => *a += b,
-            (Accumulator::Boxed(a), Accumulator::Boxed(b)) => a.merge(&**b),
-            _ => {}
-        }
+        into.merge(from);
     }
 
     /// The result for the rows so far.
@@ -100,9 +180,88 @@ impl AggregateProgram {
     /// # Errors
     /// What is only known at output, e.g. a SUM beyond BIGINT.
     pub fn finish(&self, state: &Accumulator) -> EvalResult<FieldValue> {
-        match state {
-            Accumulator::Count(n) => Ok(FieldValue::Integer(*n)),
-            Accumulator::Boxed(state) => state.finish(),
+        state.finish()
+    }
+}
+
+impl Source {
+    #[inline]
+    fn value<'a>(&'a self, record: &'a StreamRecord, input: &'a AggregateInput) -> &'a FieldValue {
+        match self {
+            Source::Column { index, .. } => column(record, *index),
+            Source::Computed { at, .. } => input.computed.get(*at).unwrap_or(&FieldValue::Null),
+            Source::Constant(value) => value,
+        }
+    }
+}
+
+#[inline]
+fn column(record: &StreamRecord, index: usize) -> &FieldValue {
+    record.values().get(index).unwrap_or(&FieldValue::Null)
+}
+
+/// A value of another type than the schema declares: a source's mistake, never read as something else.
+#[cold]
+fn mismatch(record: &StreamRecord, index: usize, value: &FieldValue) -> Box<RecordError> {
+    let declared = record.schema().fields().get(index);
+    let wanted = declared.map_or(DataType::Null, |f| f.data_type.clone());
+    let error = failed(
+        ErrorCode::TypeMismatch,
+        format!("a value of type {} where {wanted} was declared", value.data_type()),
+    );
+    match declared {
+        Some(field) => Box::new(error.in_column(&field.name)),
+        None => error,
+    }
+}
+
+/// Which variant values of a type have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Integer,
+    Float,
+    String,
+    Timestamp,
+    Other(std::mem::Discriminant<FieldValue>),
+}
+
+impl Kind {
+    fn of_type(data_type: &DataType) -> Self {
+        use FieldValue as V;
+        let other = |v: V| Kind::Other(std::mem::discriminant(&v));
+        match data_type {
+            DataType::Null => Kind::Any,
+            DataType::SmallInt | DataType::Integer | DataType::BigInt => Kind::Integer,
+            DataType::Real | DataType::Double => Kind::Float,
+            DataType::Varchar => Kind::String,
+            DataType::Timestamp => Kind::Timestamp,
+            DataType::Boolean => other(V::Boolean(false)),
+            DataType::Decimal { .. } => other(V::Decimal(crate::record::Decimal::ZERO)),
+            DataType::Bytes => other(V::Bytes([].into())),
+            DataType::Date => other(V::Date(0)),
+            DataType::Time => other(V::Time(0)),
+            DataType::Interval => other(V::Interval(crate::record::Interval::default())),
+            DataType::Array(_) => other(V::Array(std::sync::Arc::default())),
+            DataType::Map(..) => other(V::Map(std::sync::Arc::default())),
+            DataType::Json => other(V::Json("".into())),
+            DataType::Struct(_) => other(V::Struct(std::sync::Arc::new(crate::record::StructValue {
+                names: [].into(),
+                values: Vec::new(),
+            }))),
+        }
+    }
+
+    #[inline]
+    fn fits(self, value: &FieldValue) -> bool {
+        use FieldValue as V;
+        match self {
+            Kind::Integer => matches!(value, V::Integer(_) | V::Null),
+            Kind::Float => matches!(value, V::Float(_) | V::Null),
+            Kind::String => matches!(value, V::String(_) | V::Null),
+            Kind::Timestamp => matches!(value, V::Timestamp(_) | V::Null),
+            Kind::Other(kind) => std::mem::discriminant(value) == kind || value.is_null(),
+            Kind::Any => true,
         }
     }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::convert::{MAX_PRECISION, cast_to, unify, widens};
 use super::{TypeError, Typed, bounded, case, coalesce, nullif, string_literal};
 use crate::expr::special::{self, SPECIAL_FORMS};
-use crate::expr::{
-    AggregateCall, AggregateFunction, Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType,
-};
+use crate::expr::{Arity, Expr, FunctionRegistry, FunctionSpec, ReturnType};
 use crate::record::{DataType, FieldValue, nearest};
 
 /// A call: chooses the overload and casts the arguments. COALESCE, NULLIF, GREATEST, LEAST and IF are functions here too.
@@ -41,32 +39,6 @@ pub fn call(functions: &FunctionRegistry, name: &str, args: Vec<Expr>) -> Typed 
             Err(misfit(&lower, signatures, &args))
         }
     }
-}
-
-/// A call of an aggregate function without its clauses: chooses the overload and casts the arguments. `within` is the
-/// type of the value that WITHIN GROUP names, for functions that look at that.
-///
-/// # Errors
-/// If no overload fits; lists the signatures.
-pub fn aggregate(
-    overloads: &[Arc<AggregateFunction>],
-    name: &str,
-    args: Vec<Expr>,
-    within: Option<DataType>,
-) -> Result<AggregateCall, TypeError> {
-    let chosen = overloads
-        .iter()
-        .find(|f| fits(&f.arity, &args, Fit::AsIs))
-        .or_else(|| overloads.iter().find(|f| fits(&f.arity, &args, Fit::Widened)));
-    let Some(function) = chosen else {
-        return Err(misfit(name, overloads.iter().map(|f| f.signature).collect(), &args));
-    };
-    let args = arguments(&function.arity, args)?;
-    let types: Vec<DataType> = within.into_iter().chain(args.iter().map(Expr::data_type)).collect();
-    let data_type = result(&function.returns, &types)
-        .map_err(|m| TypeError::new(format!("{name}: {m}")).with_hint(function.signature))?;
-    let function = function.clone();
-    Ok(AggregateCall { function, args, distinct: false, filter: None, order_by: Vec::new(), data_type })
 }
 
 fn whole_literal(expr: &Expr) -> Option<i64> {
@@ -118,7 +90,8 @@ fn unknown(functions: &FunctionRegistry, name: &str, count: usize) -> TypeError 
     }
 }
 
-fn misfit(name: &str, signatures: Vec<&str>, args: &[Expr]) -> TypeError {
+/// No overload takes these arguments.
+pub(super) fn misfit(name: &str, signatures: Vec<&str>, args: &[Expr]) -> TypeError {
     let types: Vec<String> = args.iter().map(|a| a.data_type().to_string()).collect();
     TypeError::new(format!("{name} does not take ({})", types.join(", ")))
         .with_hint(format!("there is {}", signatures.join("; ")))
@@ -138,7 +111,7 @@ fn extreme(name: &str, args: Vec<Expr>) -> Typed {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Fit {
+pub(super) enum Fit {
     AsIs,
     Widened,
 }
@@ -157,7 +130,7 @@ fn parameters(arity: &Arity, count: usize) -> Option<Vec<&DataType>> {
     }
 }
 
-fn fits(arity: &Arity, args: &[Expr], fit: Fit) -> bool {
+pub(super) fn fits(arity: &Arity, args: &[Expr], fit: Fit) -> bool {
     parameters(arity, args.len())
         .is_some_and(|types| args.iter().zip(types).all(|(arg, to)| takes(&arg.data_type(), arg, to, fit)))
 }
@@ -196,7 +169,7 @@ fn build(function: &Arc<FunctionSpec>, args: Vec<Expr>) -> Typed {
 }
 
 /// The arguments, cast to the parameters that they were found to fit.
-fn arguments(arity: &Arity, args: Vec<Expr>) -> Result<Vec<Expr>, TypeError> {
+pub(super) fn arguments(arity: &Arity, args: Vec<Expr>) -> Result<Vec<Expr>, TypeError> {
     let types = parameters(arity, args.len()).unwrap_or_default();
     let mut cast = Vec::with_capacity(args.len());
     for (arg, to) in args.into_iter().zip(types) {
@@ -214,7 +187,8 @@ fn arguments(arity: &Arity, args: Vec<Expr>) -> Result<Vec<Expr>, TypeError> {
     Ok(cast)
 }
 
-fn result(returns: &ReturnType, types: &[DataType]) -> Result<DataType, String> {
+/// The type of the result of a call with these arguments.
+pub(super) fn result(returns: &ReturnType, types: &[DataType]) -> Result<DataType, String> {
     match returns {
         ReturnType::Fixed(t) => Ok(t.clone()),
         ReturnType::SameAs(i) => Ok(types.get(*i).cloned().unwrap_or(DataType::Null)),

@@ -1,5 +1,6 @@
 //! Builds typed expressions: result types, NULL logic and implicit casts are decided here and nowhere else.
 
+mod aggregate;
 mod call;
 mod condition;
 mod convert;
@@ -9,7 +10,8 @@ mod operator;
 use super::{Expr, walk};
 use crate::record::{DataType, FieldValue, Schema};
 
-pub use call::{aggregate, call};
+pub use aggregate::aggregate_call;
+pub use call::call;
 pub use condition::{and, any_of, between, case, coalesce, in_list, like, nullif, or};
 pub use convert::{cast, castable, coerce, common_type, unify, widens};
 pub use nested::{array, field, index, map, structure};

@@ -9,9 +9,6 @@ use crate::expr::{AggregateCall, Expr, SortKey, typing};
 use crate::record::DataType;
 use crate::sql::Diagnostic;
 
-/// Functions that look at the values that WITHIN GROUP names: `percentile_cont(0.5) WITHIN GROUP (ORDER BY x)`.
-const ORDERED_SET: &[&str] = &["percentile_cont", "percentile_disc", "mode"];
-
 /// What stands between the parentheses of an aggregate call.
 struct Arguments<'e> {
     distinct: bool,
@@ -64,30 +61,9 @@ impl Session<'_, '_> {
         let bound: Vec<_> = args.iter().flatten().map(|a| self.expr(a, inner)).collect();
         let filter = function.filter.as_ref().map(|f| self.condition(f, "FILTER", inner)).transpose();
         let order_by = self.sort_keys(order_by, inner);
-        let (args, filter, mut order_by) = (all(bound)?, filter?, order_by?);
-        let ordered_set = ORDERED_SET.contains(&name);
-        let value = match (ordered_set, order_by.as_slice()) {
-            (false, _) => None,
-            (true, [key]) if !within.is_empty() => Some(key.expr.data_type()),
-            (true, _) => {
-                let error = Diagnostic::new(format!("{name} takes one value WITHIN GROUP"), self.here);
-                return Err(self.report(error.with_hint(format!("{name}(…) WITHIN GROUP (ORDER BY value)"))));
-            }
-        };
-        let made = typing::aggregate(self.binder.functions.aggregates(name), name, args, value);
-        let mut call = self.typed(made, self.here)?;
-        if !call.function.ordered && !ordered_set {
-            order_by.clear();
-        }
-        if distinct && !ordered_set && order_by.iter().any(|k| !call.args.contains(&k.expr)) {
-            let message = "with DISTINCT, ORDER BY in a call takes one of its arguments";
-            return self.fail(message, self.here);
-        }
-        if distinct && call.args.is_empty() {
-            return self.fail(format!("{name}(DISTINCT …) takes an argument"), self.here);
-        }
-        (call.distinct, call.filter, call.order_by) = (distinct, filter, order_by);
-        Ok(call)
+        let (args, filter, order_by) = (all(bound)?, filter?, order_by?);
+        let made = typing::aggregate_call(self.binder.functions, name, args, distinct, filter, order_by);
+        self.typed(made, self.here)
     }
 
     fn aggregate_arguments<'e>(&mut self, args: &'e FunctionArguments) -> Bind<Arguments<'e>> {

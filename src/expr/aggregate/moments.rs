@@ -1,0 +1,91 @@
+//! Variance and standard deviation of one variable: Youngs and Cramer's recurrence, as in PostgreSQL.
+
+use crate::expr::EvalResult;
+use crate::expr::value::{decimal_to_f64, overflow};
+use crate::record::FieldValue;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    VarPop,
+    VarSamp,
+    StddevPop,
+    StddevSamp,
+}
+
+/// Count, sum, and sum of squared differences from the mean.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moments {
+    n: f64,
+    sum: f64,
+    squares: f64,
+}
+
+/// A number as DOUBLE.
+#[inline]
+pub(super) fn as_double(value: &FieldValue) -> Option<f64> {
+    match value {
+        FieldValue::Float(x) => Some(*x),
+        FieldValue::Integer(i) => Some(*i as f64),
+        FieldValue::Decimal(d) => Some(decimal_to_f64(d)),
+        _ => None,
+    }
+}
+
+impl Moments {
+    #[inline]
+    pub(super) fn update(&mut self, value: &FieldValue) {
+        if let Some(x) = as_double(value) {
+            self.add(x);
+        }
+    }
+    #[inline]
+    fn add(&mut self, x: f64) {
+        self.n += 1.0;
+        self.sum += x;
+        if self.n > 1.0 {
+            let d = x * self.n - self.sum;
+            self.squares += d * d / (self.n * (self.n - 1.0));
+        } else if !x.is_finite() {
+            self.squares = f64::NAN;
+        }
+    }
+    /// Chan, Golub and LeVeque's formula.
+    pub(super) fn merge(&mut self, other: &Self) {
+        if other.n == 0.0 {
+            return;
+        }
+        if self.n == 0.0 {
+            *self = *other;
+            return;
+        }
+        let d = self.sum / self.n - other.sum / other.n;
+        let n = self.n + other.n;
+        self.squares += other.squares + self.n * other.n * d * d / n;
+        self.sum += other.sum;
+        self.n = n;
+    }
+    pub(super) fn finish(&self, result: Spread) -> EvalResult<FieldValue> {
+        let sample = matches!(result, Spread::VarSamp | Spread::StddevSamp);
+        let divisor = if sample { self.n - 1.0 } else { self.n };
+        if divisor <= 0.0 {
+            return Ok(FieldValue::Null);
+        }
+        if self.squares.is_infinite() || (self.sum.is_infinite() && !self.squares.is_nan()) {
+            return Err(overflow("DOUBLE"));
+        }
+        let variance = self.squares / divisor;
+        let root = matches!(result, Spread::StddevPop | Spread::StddevSamp);
+        Ok(FieldValue::Float(if root { variance.sqrt() } else { variance }))
+    }
+    pub(super) fn to_values(self) -> Vec<FieldValue> {
+        [self.n, self.sum, self.squares].map(FieldValue::Float).into()
+    }
+    pub(super) fn restore(&mut self, values: &[FieldValue]) -> Result<(), String> {
+        let [FieldValue::Float(n), FieldValue::Float(sum), FieldValue::Float(squares)] = values else {
+            return Err(format!("{} values are no moments", values.len()));
+        };
+        *self = Self { n: *n, sum: *sum, squares: *squares };
+        Ok(())
+    }
+}
