@@ -67,25 +67,67 @@ pub(super) enum Inner {
     /// `count_if(x)`.
     Trues(i64),
     /// Of integers.
-    Sum { sum: Wide, n: i64, mean: bool },
+    Sum {
+        sum: Wide,
+        n: i64,
+        mean: bool,
+    },
     /// Of decimals with so many digits after the point.
-    DecimalSum { sum: Wide, n: i64, scale: u8, mean: bool },
+    DecimalSum {
+        sum: Wide,
+        n: i64,
+        scale: u8,
+        mean: bool,
+    },
     /// Of doubles, in row order. `special`: there was an infinity or NaN.
-    FloatSum { sum: f64, n: i64, special: bool, mean: bool },
+    FloatSum {
+        sum: f64,
+        n: i64,
+        special: bool,
+        mean: bool,
+    },
     /// MIN and MAX of integers, dates and times; for MAX all bits are turned, which turns the order.
-    IntExtreme { least: i64, seen: bool, max: bool, kind: IntKind },
+    IntExtreme {
+        least: i64,
+        seen: bool,
+        max: bool,
+        kind: IntKind,
+    },
     /// MIN and MAX of doubles.
-    FloatExtreme { best: f64, seen: bool, max: bool },
+    FloatExtreme {
+        best: f64,
+        seen: bool,
+        max: bool,
+    },
     /// MIN and MAX of everything else; NULL before the first value.
-    Extreme { best: FieldValue, max: bool },
+    Extreme {
+        best: FieldValue,
+        max: bool,
+    },
     /// The first row's value or the last row's; with `skip` the first that is not NULL.
-    End { value: FieldValue, seen: bool, last: bool, skip: bool },
+    End {
+        value: FieldValue,
+        seen: bool,
+        last: bool,
+        skip: bool,
+    },
     /// Of booleans: how many of each. `all`: AND, else OR.
-    Logic { trues: i64, falses: i64, all: bool },
+    Logic {
+        trues: i64,
+        falses: i64,
+        all: bool,
+    },
     /// Of integers; AND and OR can't forget.
-    Bits { bits: i64, n: i64, op: BitOp },
+    Bits {
+        bits: i64,
+        n: i64,
+        op: BitOp,
+    },
     /// Variance and standard deviation.
-    Moments { moments: Moments, result: Spread },
+    Moments {
+        moments: Moments,
+        result: Spread,
+    },
     Boxed(Box<dyn AggregateState>),
 }
 
@@ -306,7 +348,9 @@ impl Accumulator {
             }
             Inner::DecimalSum { sum, n, scale, mean: true } => return decimal_mean(sum.get(), *n, *scale),
             Inner::DecimalSum { sum, scale, .. } => return decimal(sum.get(), *scale),
-            Inner::FloatSum { sum, special: false, .. } if !sum.is_finite() => return Err(overflow("DOUBLE")),
+            Inner::FloatSum { sum, special: false, .. } if !sum.is_finite() => {
+                return Err(overflow("DOUBLE"));
+            }
             Inner::FloatSum { sum, n, mean, .. } => V::Float(if *mean { sum / *n as f64 } else { *sum }),
             Inner::IntExtreme { least, max, kind, .. } => kind.value(least ^ -i64::from(*max)),
             Inner::FloatExtreme { best, .. } => V::Float(*best),

@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn single_values_come_back_as_they_were() {
-        for x in [0.0, 1.0, -1.5, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e-310, 0.1, 1e300] {
+        for x in [0.0, 1.0, -1.5, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e-310, 0.1, 1e300]
+        {
             assert_eq!(sum(&[x]).to_bits(), x.to_bits(), "{x:e}");
         }
         assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).is_nan());

@@ -48,11 +48,12 @@ impl Multiset {
     /// The value at that place in the order, from 0.
     pub(super) fn nth(&self, at: u64) -> Option<&FieldValue> {
         let mut passed = 0;
-        self.iter().find(|(_, n)| {
-            passed += n;
-            passed > at
-        })
-        .map(|(v, _)| v)
+        self.iter()
+            .find(|(_, n)| {
+                passed += n;
+                passed > at
+            })
+            .map(|(v, _)| v)
     }
     /// Pairs of value and count.
     pub(super) fn to_values(&self) -> Vec<FieldValue> {

@@ -33,9 +33,7 @@ fn written(a: &FieldValue, b: &FieldValue) -> Ordering {
     match (a, b) {
         (V::Float(x), V::Float(y)) => y.is_sign_negative().cmp(&x.is_sign_negative()),
         (V::Decimal(x), V::Decimal(y)) => x.scale().cmp(&y.scale()),
-        (V::Interval(x), V::Interval(y)) => {
-            (x.months, x.days, x.micros).cmp(&(y.months, y.days, y.micros))
-        }
+        (V::Interval(x), V::Interval(y)) => (x.months, x.days, x.micros).cmp(&(y.months, y.days, y.micros)),
         (V::Array(x), V::Array(y)) => all_written(x.iter(), y.iter()),
         (V::Struct(x), V::Struct(y)) => all_written(x.values.iter(), y.values.iter()),
         (V::Map(x), V::Map(y)) => {
@@ -127,9 +125,9 @@ fn hash(value: &FieldValue, to: &mut Mixer) {
         V::Array(items) => items.iter().for_each(|v| hash(v, to)),
         V::Struct(s) => s.values.iter().for_each(|v| hash(v, to)),
         // Entries in any order make the same map.
-        V::Map(entries) => to.write_u64(
-            entries.iter().map(|(k, v)| hash_of([k, v])).fold(0, u64::wrapping_add),
-        ),
+        V::Map(entries) => {
+            to.write_u64(entries.iter().map(|(k, v)| hash_of([k, v])).fold(0, u64::wrapping_add))
+        }
     }
 }
 

@@ -114,8 +114,18 @@ fn extremes() -> Vec<AggregateFunction> {
         }))
     };
     vec![
-        row("min(value)", "The least value; NaN is the greatest number", ("min(x)", "(2), (NULL), (1)", "1"), false),
-        row("max(value)", "The greatest value; NaN is the greatest number", ("max(x)", "('a'), ('b')", "b"), true),
+        row(
+            "min(value)",
+            "The least value; NaN is the greatest number",
+            ("min(x)", "(2), (NULL), (1)", "1"),
+            false,
+        ),
+        row(
+            "max(value)",
+            "The greatest value; NaN is the greatest number",
+            ("max(x)", "('a'), ('b')", "b"),
+            true,
+        ),
     ]
 }
 
