@@ -1,6 +1,6 @@
 //! Physical node → running operator.
 
-use super::{FilterProjectOp, LimitOp, Operator, UnionOp, UnnestOp, WatermarkOp};
+use super::{AggregateOp, FilterProjectOp, LimitOp, Operator, UnionOp, UnnestOp, WatermarkOp};
 use crate::plan::{NodeSpec, OperatorSpec};
 
 /// Makes the operator of a node.
@@ -14,6 +14,9 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::Limit(spec) => Box::new(LimitOp::new(spec)),
         OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone(), node.inputs.len())),
         OperatorSpec::Watermark(spec) => Box::new(WatermarkOp::new(spec)),
+        OperatorSpec::Aggregate(spec) => {
+            Box::new(AggregateOp::new(spec).map_err(|e| format!("{}: {e}", node.id))?)
+        }
         other => return Err(format!("{}: {} is not supported yet", node.id, other.kind())),
     })
 }

@@ -3,6 +3,7 @@
 //! Operators are driven by the job's processor, one batch at a time, under the engine lock. They know no
 //! thread, no channel, no file.
 
+mod aggregate;
 mod build;
 mod filter_project;
 mod limit;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::plan::LatePolicy;
 use crate::record::{Batch, ErrorCode, Pools, RecordError, StreamRecord};
 
+pub use aggregate::AggregateOp;
 pub use build::build;
 pub use filter_project::FilterProjectOp;
 pub use limit::LimitOp;
@@ -150,6 +152,12 @@ pub trait Operator: Send {
     /// An input has ended. After the last one nothing more can be emitted.
     fn on_end(&mut self, input: InputId, out: &mut Output<'_>) {
         let _ = (input, out);
+    }
+
+    /// Memory that its state takes, in bytes (estimate): asked after each batch, so it must be cheap. Beyond
+    /// `state_max_bytes` the job fails.
+    fn state_bytes(&self) -> usize {
+        0
     }
 
     /// Writes all state. Called at a barrier.

@@ -21,6 +21,13 @@ pub enum StateContract {
         /// Upper bound in bytes.
         bytes: usize,
     },
+    /// Keeps what depends on the data.
+    Kept {
+        /// What it is, e.g. `"the first 3 rows of each partition"`.
+        what: String,
+        /// For how long, e.g. `"for the job's life"`.
+        until: &'static str,
+    },
 }
 
 impl StateContract {

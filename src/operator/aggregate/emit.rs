@@ -1,0 +1,165 @@
+//! Groups become output rows: inserts when a result is final, changes against what was shown before.
+
+use super::shape::{Groups, Shape};
+use super::windows::Span;
+use crate::operator::Output;
+use crate::expr::{Accumulator, EvalContext};
+use crate::record::{Batch, FieldValue, RecordError, RowKind};
+
+/// Rows of one output batch.
+const MAX_ROWS: usize = 1024;
+
+/// Writes output rows into recycled records and hands full batches on.
+pub(super) struct Emitter<'e, 'o> {
+    shape: &'e Shape,
+    pub(super) out: &'e mut Output<'o>,
+    made: Batch,
+    /// What the rows carry as their watermark.
+    watermark: i64,
+    results: Vec<FieldValue>,
+}
+
+/// A group's results that the outside may know: key, window, values.
+pub(super) struct Shown<'g> {
+    pub(super) key: &'g [FieldValue],
+    pub(super) window: Option<Span>,
+    pub(super) values: &'g [FieldValue],
+}
+
+impl<'e, 'o> Emitter<'e, 'o> {
+    pub(super) fn new(shape: &'e Shape, out: &'e mut Output<'o>, watermark: i64) -> Self {
+        let made = out.pools.take(out.home);
+        Self { shape, out, made, watermark, results: Vec::with_capacity(shape.calls.len()) }
+    }
+
+    /// Hands on what is left.
+    pub(super) fn finish(self) {
+        let Self { out, made, .. } = self;
+        hand_on(made, out);
+    }
+
+    /// Appends a row.
+    pub(super) fn row(&mut self, kind: RowKind, row: &Shown<'_>) {
+        if self.made.len() >= MAX_ROWS {
+            let next = self.out.pools.take(self.out.home);
+            hand_on(std::mem::replace(&mut self.made, next), self.out);
+        }
+        let (record, _) = self.made.next_slot(&self.shape.schema);
+        record.set_kind(kind);
+        record.set_watermark(self.watermark);
+        record.set_event_time(row.window.map(|w| w.end.saturating_sub(1)));
+        let results = self.shape.put_key(row.key, row.window, record.values_mut());
+        for (to, from) in results.iter_mut().zip(row.values) {
+            to.assign(from);
+        }
+    }
+
+    /// Finishes a group's results into `self.results`; `false` if that failed, which ends the job.
+    fn results_of(&mut self, key: &[FieldValue], cells: &[Accumulator]) -> bool {
+        match self.shape.finish(cells, &mut self.results) {
+            Ok(()) => true,
+            Err(error) => {
+                self.fail(key, &error);
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self, key: &[FieldValue], error: &RecordError) {
+        let key: Vec<String> = key.iter().map(crate::expr::to_text).collect();
+        let group = if key.is_empty() { String::new() } else { format!(" in group ({})", key.join(", ")) };
+        self.out.fatal.get_or_insert_with(|| format!("{error}{group}"));
+    }
+
+    /// Whether the row that was appended last passes HAVING; otherwise it is taken back.
+    fn passes(&mut self, key: &[FieldValue]) -> bool {
+        let Some(having) = &self.shape.having else { return true };
+        let Some(record) = self.made.records().last() else { return false };
+        let verdict = having.eval_bool(&EvalContext { record, now: self.out.now });
+        let passes = match verdict {
+            Ok(truth) => truth == Some(true),
+            Err(error) => {
+                self.fail(key, &error);
+                false
+            }
+        };
+        if !passes {
+            self.made.truncate(self.made.len() - 1);
+        }
+        passes
+    }
+
+    /// Appends a final result, if it passes HAVING; tells whether it did. The results stay in [`results`](Self::results).
+    pub(super) fn insert(&mut self, key: &[FieldValue], window: Option<Span>, cells: &[Accumulator]) -> bool {
+        if !self.results_of(key, cells) {
+            return false;
+        }
+        let results = std::mem::take(&mut self.results);
+        self.row(RowKind::Insert, &Shown { key, window, values: &results });
+        self.results = results;
+        self.passes(key)
+    }
+
+    /// The results of the last [`insert`](Self::insert).
+    pub(super) fn results(&self) -> &[FieldValue] {
+        &self.results
+    }
+
+    /// Appends what has changed in a group since it was last shown, and remembers it. `exists`: it has rows, or needs none.
+    pub(super) fn change(&mut self, groups: &mut Groups, slot: usize, window: Option<Span>, exists: bool) {
+        let was = groups.head(slot).shown;
+        let mut now = false;
+        if exists {
+            if !self.results_of(groups.key(slot), groups.cells(slot)) {
+                return;
+            }
+            if was && same_values(&self.results, groups.shown(slot)) {
+                return;
+            }
+            now = match self.shape.having {
+                None => true,
+                Some(_) => {
+                    let results = std::mem::take(&mut self.results);
+                    let row = Shown { key: groups.key(slot), window, values: &results };
+                    self.row(RowKind::Insert, &row);
+                    self.results = results;
+                    let passes = self.passes(groups.key(slot));
+                    if passes {
+                        self.made.truncate(self.made.len() - 1);
+                    }
+                    passes
+                }
+            };
+        }
+        if was {
+            let kind = if now { RowKind::UpdateBefore } else { RowKind::Delete };
+            self.row(kind, &Shown { key: groups.key(slot), window, values: groups.shown(slot) });
+        }
+        if now {
+            for (to, from) in groups.shown_mut(slot).iter_mut().zip(&mut self.results) {
+                std::mem::swap(to, from);
+            }
+            let kind = if was { RowKind::UpdateAfter } else { RowKind::Insert };
+            self.row(kind, &Shown { key: groups.key(slot), window, values: groups.shown(slot) });
+        }
+        if let Some(head) = groups.head_mut(slot) {
+            head.shown = now;
+        }
+    }
+}
+
+/// Whether two results look the same.
+pub(super) fn same_values(a: &[FieldValue], b: &[FieldValue]) -> bool {
+    let same = |(a, b): (&FieldValue, &FieldValue)| match (a, b) {
+        (FieldValue::Float(x), FieldValue::Float(y)) => x.to_bits() == y.to_bits(),
+        _ => a == b,
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+fn hand_on(mut made: Batch, out: &mut Output<'_>) {
+    out.counters.produced += made.len() as u64;
+    let size = made.records().first().map_or(0, |r| r.footprint());
+    made.set_bytes(size * made.len());
+    out.emit(made);
+}

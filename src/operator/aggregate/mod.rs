@@ -1,0 +1,448 @@
+//! GROUP BY with and without windows: the running form of [`AggregateSpec`].
+//!
+//! Records are taken one by one, in order. Before a record is taken, every window fires whose time has come for *its*
+//! watermark; so results do not depend on batches. Groups lie in tables ([`crate::state::GroupTable`]), one for each shard
+//! of the key groups; what is emitted is put into the order of arrival, so results do not depend on shards either.
+//!
+//! [`windows`] is arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`], [`slices`] and
+//! [`sessions`] keep the state of the kinds of windows.
+
+mod emit;
+mod panes;
+mod shape;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::filter_project::panic_error;
+use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
+use crate::expr::EvalResult;
+use crate::plan::{AggregateSpec, Emit, WindowKind};
+use crate::record::{Batch, StreamRecord, group_hash};
+use crate::state::shard_of;
+use emit::Emitter;
+use panes::Panes;
+use shape::{Groups, Row, Scratch, Shape, adds};
+use windows::{Span, Windows};
+
+/// Groups without windows, of one shard.
+#[derive(Debug)]
+struct GroupShard {
+    groups: Groups,
+    /// Groups that changed since they were last shown: position of the record that touched it first, slot.
+    touched: Vec<(u64, usize)>,
+}
+
+/// The state.
+#[derive(Debug)]
+enum State {
+    Groups(Vec<GroupShard>),
+    Panes(Windows, Vec<Panes>),
+}
+
+/// Running form of [`AggregateSpec`].
+#[derive(Debug)]
+pub struct AggregateOp {
+    shape: Shape,
+    scratch: Scratch,
+    state: State,
+    /// Records taken in.
+    seq: u64,
+    /// No window is due before the watermark reaches this.
+    next_fire: i64,
+    /// The watermark of the last firing: rows emitted later carry it.
+    fired: i64,
+    contract: StateContract,
+}
+
+impl AggregateOp {
+    /// Compiles keys and calls.
+    ///
+    /// # Errors
+    /// If the plan asks for what is not supported; a sentence.
+    pub fn new(spec: &AggregateSpec) -> Result<Self, String> {
+        Self::with_shards(spec, 1)
+    }
+
+    /// The same with so many shards.
+    pub(super) fn with_shards(spec: &AggregateSpec, shards: usize) -> Result<Self, String> {
+        let windows = spec.window.as_ref().map(Windows::new);
+        let shows = spec.emit != Emit::Final || windows.is_some_and(|w| w.corrects());
+        let shape = Shape::new(spec, shows);
+        let state = match windows {
+            None => {
+                let shard = || GroupShard { groups: shape.groups(), touched: Vec::new() };
+                State::Groups((0..shards).map(|_| shard()).collect())
+            }
+            Some(windows) => match windows.kind() {
+                WindowKind::Session { .. } => return Err("SESSION is not supported yet".into()),
+                _ => State::Panes(windows, (0..shards).map(|_| Panes::default()).collect()),
+            },
+        };
+        Ok(Self {
+            scratch: shape.scratch(),
+            contract: contract(spec),
+            shape,
+            state,
+            seq: 0,
+            next_fire: i64::MAX,
+            fired: i64::MIN,
+        })
+    }
+
+    /// Takes one record. `changing` is set while state is being changed.
+    fn take(
+        &mut self,
+        record: &Arc<StreamRecord>,
+        scratch: &mut Scratch,
+        changing: &mut bool,
+        out: &mut Output<'_>,
+    ) -> EvalResult<()> {
+        let time = self.shape.evaluate(record, out.now, scratch)?;
+        *changing = true;
+        let mut watermark = i64::MIN;
+        if let Some(windows) = self.windows() {
+            watermark = windows.effective(record.watermark());
+            if watermark >= self.next_fire {
+                self.fire(watermark, out);
+            }
+            match windows.last_end(time) {
+                Some(end) if windows.expiry(end) <= watermark => {
+                    out.late(record, windows.late);
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => {
+                    // Between two windows.
+                    out.counters.absorbed += 1;
+                    return Ok(());
+                }
+            }
+        }
+        out.counters.absorbed += 1;
+        self.seq += 1;
+        let sets = self.shape.sets();
+        for set in 0..sets {
+            let hash = self.shape.hash(record, scratch, set);
+            let seq = self.seq * sets as u64 + set as u64;
+            let adds = adds(record);
+            self.put(&Row { record, scratch, set, hash, seq, time, watermark, adds });
+        }
+        if self.shows_at_once() {
+            self.show(None, out);
+        }
+        Ok(())
+    }
+
+    fn windows(&self) -> Option<Windows> {
+        match &self.state {
+            State::Groups(_) => None,
+            State::Panes(windows, _) => Some(*windows),
+        }
+    }
+
+    /// Whether changes are shown after each record: asked for, or corrections of windows that have fired.
+    fn shows_at_once(&self) -> bool {
+        match self.shape.emit {
+            Emit::EveryChange => true,
+            Emit::Final => self.windows().is_some_and(|w| w.corrects()),
+            Emit::Changes => false,
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, row: &Row<'_>) {
+        let shape = &self.shape;
+        match &mut self.state {
+            State::Groups(shards) => {
+                let at = shard_of(row.hash, shards.len());
+                let Some(shard) = shards.get_mut(at) else { return };
+                let slot = shape.slot(&mut shard.groups, row);
+                let rows = shape.feed_group(&mut shard.groups, slot, row);
+                if shape.emit == Emit::Final {
+                    if rows == 0 && shape.retracts {
+                        shard.groups.remove(slot);
+                    }
+                } else if let Some(head) = shard.groups.head_mut(slot).filter(|h| h.mark == 0) {
+                    head.mark = 1;
+                    shard.touched.push((row.seq, slot));
+                }
+            }
+            State::Panes(windows, shards) => {
+                let at = shard_of(row.hash, shards.len());
+                let Some(panes) = shards.get_mut(at) else { return };
+                if let WindowKind::Tumble { size } = windows.kind() {
+                    let start = windows::floor(row.time, size);
+                    let span = Span { start, end: start.saturating_add(size) };
+                    self.next_fire = self.next_fire.min(next_due(windows, span, row.watermark));
+                    panes.take(shape, windows, row, span);
+                    return;
+                }
+                let after = row.watermark.saturating_sub(windows.lateness);
+                for span in windows.all_after(row.time, after) {
+                    self.next_fire = self.next_fire.min(next_due(windows, span, row.watermark));
+                    panes.take(shape, windows, row, span);
+                }
+            }
+        }
+    }
+
+    /// Fires and forgets all windows whose time has come.
+    fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
+        let before = self.fired;
+        if let State::Panes(windows, shards) = &mut self.state {
+            let mut spans: Vec<Span> = Vec::new();
+            for panes in &*shards {
+                spans.extend(panes.spans().take_while(|s| windows.due(s.end) <= watermark));
+            }
+            spans.sort_unstable();
+            spans.dedup();
+            let mut order = Vec::new();
+            let mut to = Emitter::new(&self.shape, out, before);
+            for span in spans {
+                if self.shape.emit == Emit::Final {
+                    fire_pane(&self.shape, shards, span, &mut order, &mut to);
+                }
+                if windows.expiry(span.end) <= watermark {
+                    if self.shape.emit != Emit::Final {
+                        show_panes(shards, Some(span), &mut to);
+                    }
+                    shards.iter_mut().for_each(|panes| panes.close(span));
+                }
+            }
+            to.finish();
+            let next = |panes: &Panes| panes.next_due(windows, watermark);
+            self.next_fire = shards.iter().filter_map(next).min().unwrap_or(i64::MAX);
+        }
+        if watermark != i64::MAX {
+            self.fired = watermark;
+        }
+    }
+
+    /// Shows what has changed.
+    fn show(&mut self, only: Option<Span>, out: &mut Output<'_>) {
+        let mut to = Emitter::new(&self.shape, out, self.fired);
+        match &mut self.state {
+            State::Groups(shards) => {
+                let mut touched: Vec<(u64, usize, usize)> = Vec::new();
+                for (at, shard) in shards.iter_mut().enumerate() {
+                    touched.extend(shard.touched.drain(..).map(|(seq, slot)| (seq, at, slot)));
+                }
+                if shards.len() > 1 {
+                    touched.sort_unstable();
+                }
+                let keyless = self.shape.global_sets().next().is_some();
+                for (_, at, slot) in touched {
+                    let Some(shard) = shards.get_mut(at) else { continue };
+                    let rows = shard.groups.head(slot).rows;
+                    let global = keyless && self.shape.is_global(shard.groups.key(slot));
+                    to.change(&mut shard.groups, slot, None, rows > 0 || global);
+                    match shard.groups.head_mut(slot) {
+                        Some(head) if rows > 0 || global => head.mark = 0,
+                        _ => shard.groups.remove(slot),
+                    }
+                }
+            }
+            State::Panes(_, shards) => show_panes(shards, only, &mut to),
+        }
+        to.finish();
+    }
+
+    /// Everything that is only known at the end of the input.
+    fn end(&mut self, out: &mut Output<'_>) {
+        let State::Groups(shards) = &mut self.state else { return };
+        // A group without keys exists without rows too.
+        for set in self.shape.global_sets() {
+            let key = self.shape.global_key(set);
+            let hash = group_hash(&key);
+            let at = shard_of(hash, shards.len());
+            let Some(shard) = shards.get_mut(at) else { continue };
+            if shard.groups.find(hash, |k| k == key.as_slice()).is_none() {
+                self.seq += 1;
+                let first = self.seq * self.shape.sets() as u64 + set as u64;
+                let slot = shard.groups.insert(hash, first, key, self.shape.new_cells());
+                if self.shape.emit != Emit::Final {
+                    shard.touched.push((first, slot));
+                }
+            }
+        }
+        if self.shape.emit == Emit::Final {
+            let mut order = Vec::new();
+            for (at, shard) in shards.iter().enumerate() {
+                order.extend(shard.groups.live().map(|slot| (shard.groups.head(slot).first, at, slot)));
+            }
+            in_order(&mut order);
+            let mut to = Emitter::new(&self.shape, out, i64::MIN);
+            for (_, at, slot) in order {
+                let Some(shard) = shards.get(at) else { continue };
+                to.insert(shard.groups.key(slot), None, shard.groups.cells(slot));
+            }
+            to.finish();
+            shards.iter_mut().for_each(|s| s.groups.clear());
+        } else {
+            self.show(None, out);
+        }
+    }
+}
+
+/// When something is next to be done for a window, seen at a watermark: its first firing, or its end.
+#[inline]
+fn next_due(windows: &Windows, span: Span, watermark: i64) -> i64 {
+    let due = windows.due(span.end);
+    if due > watermark { due } else { windows.expiry(span.end) }
+}
+
+fn in_order(order: &mut [(u64, usize, usize)]) {
+    if !order.is_sorted() {
+        order.sort_unstable();
+    }
+}
+
+/// Emits the groups of a window that has not fired yet.
+fn fire_pane(
+    shape: &Shape,
+    shards: &mut [Panes],
+    span: Span,
+    order: &mut Vec<(u64, usize, usize)>,
+    to: &mut Emitter<'_, '_>,
+) {
+    order.clear();
+    for (at, panes) in shards.iter_mut().enumerate() {
+        if let Some(pane) = panes.get_mut(span).filter(|p| !p.fired) {
+            pane.fired = true;
+            order.extend(pane.groups.live().map(|slot| (pane.groups.head(slot).first, at, slot)));
+        }
+    }
+    in_order(order);
+    let keep = shape.widths().shown > 0 || shape.calls.is_empty();
+    for &(_, at, slot) in &*order {
+        let Some(pane) = shards.get_mut(at).and_then(|p| p.get_mut(span)) else { continue };
+        let shown = to.insert(pane.groups.key(slot), Some(span), pane.groups.cells(slot));
+        if shown && keep {
+            for (to, from) in pane.groups.shown_mut(slot).iter_mut().zip(to.results()) {
+                to.assign(from);
+            }
+            if let Some(head) = pane.groups.head_mut(slot) {
+                head.shown = true;
+            }
+        }
+    }
+}
+
+/// Shows touched groups of all windows, or of one.
+fn show_panes(shards: &mut [Panes], only: Option<Span>, to: &mut Emitter<'_, '_>) {
+    let mut touched: Vec<(u64, Span, usize, usize)> = Vec::new();
+    for (at, panes) in shards.iter_mut().enumerate() {
+        panes.touched.retain(|t| {
+            let now = only.is_none_or(|span| span == t.span);
+            if now {
+                touched.push((t.seq, t.span, at, t.slot));
+            }
+            !now
+        });
+    }
+    if touched.is_empty() {
+        return;
+    }
+    if shards.len() > 1 {
+        touched.sort_unstable();
+    }
+    for (_, span, at, slot) in touched {
+        let Some(pane) = shards.get_mut(at).and_then(|p| p.get_mut(span)) else { continue };
+        let rows = pane.groups.head(slot).rows;
+        to.change(&mut pane.groups, slot, Some(span), rows > 0);
+        match pane.groups.head_mut(slot) {
+            Some(head) if rows > 0 => head.mark = 0,
+            _ => pane.groups.remove(slot),
+        }
+    }
+}
+
+fn contract(spec: &AggregateSpec) -> StateContract {
+    let what = if spec.calls.is_empty() { "distinct rows" } else { "groups and their aggregates" };
+    let until = match &spec.window {
+        None => "for the job's life",
+        Some(w) if w.has_watermark => "until the watermark has passed their window",
+        Some(_) => "until the input ends",
+    };
+    StateContract::Kept { what: what.into(), until }
+}
+
+impl Operator for AggregateOp {
+    fn process(&mut self, _: InputId, batch: Batch, out: &mut Output<'_>) {
+        self.process_shared(InputId(0), &batch, out);
+        out.pools.give(batch);
+    }
+
+    fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
+        out.counters.input += batch.len() as u64;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let records = batch.records();
+        let mut at = 0;
+        while at < records.len() {
+            let mut changing = false;
+            // A panic leaves `at` at the record that caused it; the loop goes on behind it.
+            let sweep = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(record) = records.get(at) {
+                    changing = false;
+                    if let Err(error) = self.take(record, &mut scratch, &mut changing, out) {
+                        out.counters.rejected += 1;
+                        out.rejects.push(Rejected { record: record.clone(), error: *error });
+                    }
+                    at += 1;
+                }
+            }));
+            if let Err(panic) = sweep {
+                if changing {
+                    // State is half changed: only a restart can mend that.
+                    resume_unwind(panic);
+                }
+                if let Some(record) = records.get(at) {
+                    out.counters.rejected += 1;
+                    out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
+                }
+                at += 1;
+            }
+        }
+        self.scratch = scratch;
+        if self.shape.emit == Emit::Changes {
+            self.show(None, out);
+        }
+    }
+
+    fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
+        let Some(windows) = self.windows() else { return };
+        let watermark = windows.effective(micros);
+        if watermark >= self.next_fire && watermark > i64::MIN {
+            self.fire(watermark, out);
+        }
+    }
+
+    fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
+        self.end(out);
+    }
+
+    fn state_bytes(&self) -> usize {
+        match &self.state {
+            State::Groups(shards) => shards.iter().map(|s| s.groups.bytes()).sum(),
+            State::Panes(_, shards) => shards.iter().map(Panes::bytes).sum(),
+        }
+    }
+
+    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+        self.write(to);
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.read(from)
+    }
+
+    fn state_contract(&self) -> StateContract {
+        self.contract.clone()
+    }
+}

@@ -1,0 +1,320 @@
+//! What of an aggregation does not change while it runs: keys, calls, HAVING, the shape of its output.
+
+use std::sync::Arc;
+
+use super::windows::Span;
+use crate::expr::{
+    Accumulator, AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program,
+};
+use crate::plan::{AggregateSpec, Emit};
+use crate::record::{
+    ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord, group_hash, same_group,
+};
+use crate::state::{GroupTable, Widths};
+
+/// Groups with the accumulators of their calls.
+pub(super) type Groups = GroupTable<Accumulator>;
+
+/// Where a key comes from.
+#[derive(Debug)]
+enum KeySource {
+    Column(usize),
+    Computed { at: usize, program: Program },
+}
+
+/// One grouping set.
+#[derive(Debug)]
+struct GroupingSet {
+    /// For each key whether it counts.
+    counts: Vec<bool>,
+    /// Its number: the last value of the stored key, as a NULL key is another group than a key left out.
+    number: FieldValue,
+}
+
+/// The compiled plan.
+#[derive(Debug)]
+pub(super) struct Shape {
+    keys: Vec<KeySource>,
+    computed: usize,
+    sets: Vec<GroupingSet>,
+    time: Option<Program>,
+    pub(super) calls: Vec<AggregateProgram>,
+    pub(super) having: Option<Program>,
+    pub(super) emit: Emit,
+    pub(super) retracts: bool,
+    pub(super) schema: Arc<Schema>,
+    /// Whether shown values are kept.
+    shows: bool,
+}
+
+/// What evaluation finds for one record; reused for all.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    keys: Vec<FieldValue>,
+    inputs: Vec<AggregateInput>,
+}
+
+/// One record at its turn.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'r> {
+    pub(super) record: &'r StreamRecord,
+    pub(super) scratch: &'r Scratch,
+    /// Its grouping set.
+    pub(super) set: usize,
+    /// Hash of its key in that set.
+    pub(super) hash: u64,
+    /// Position in the operator's input.
+    pub(super) seq: u64,
+    /// Its time; 0 without a window.
+    pub(super) time: i64,
+    /// The watermark that counts for it.
+    pub(super) watermark: i64,
+    /// It adds to the group; else it takes back.
+    pub(super) adds: bool,
+}
+
+impl Shape {
+    pub(super) fn new(spec: &AggregateSpec, shows: bool) -> Self {
+        let mut computed = 0;
+        let key = |expr: &Expr| {
+            let program = Program::compile(expr);
+            if let Some(index) = program.as_column() {
+                return KeySource::Column(index);
+            }
+            computed += 1;
+            KeySource::Computed { at: computed - 1, program }
+        };
+        let keys: Vec<KeySource> = spec.keys.iter().map(key).collect();
+        let set = |(number, set): (usize, &Vec<usize>)| GroupingSet {
+            counts: (0..keys.len()).map(|k| set.contains(&k)).collect(),
+            number: FieldValue::Integer(number as i64),
+        };
+        Self {
+            sets: spec.grouping_sets.iter().enumerate().map(set).collect(),
+            keys,
+            computed,
+            time: spec.window.as_ref().map(|w| Program::compile(&w.time)),
+            calls: spec.calls.iter().map(|c| AggregateProgram::compile(c, spec.retracts)).collect(),
+            having: spec.having.as_ref().map(Program::compile),
+            emit: spec.emit,
+            retracts: spec.retracts,
+            schema: spec.schema.clone(),
+            shows,
+        }
+    }
+
+    pub(super) fn scratch(&self) -> Scratch {
+        Scratch {
+            keys: vec![FieldValue::Null; self.computed],
+            inputs: self.calls.iter().map(|_| AggregateInput::default()).collect(),
+        }
+    }
+
+    pub(super) fn widths(&self) -> Widths {
+        let shown = if self.shows { self.calls.len() } else { 0 };
+        Widths { key: self.key_width(), cells: self.calls.len(), shown }
+    }
+
+    fn key_width(&self) -> usize {
+        self.keys.len() + usize::from(!self.sets.is_empty())
+    }
+
+    pub(super) fn groups(&self) -> Groups {
+        Groups::new(self.widths())
+    }
+
+    /// How many groups a record touches.
+    #[inline]
+    pub(super) fn sets(&self) -> usize {
+        self.sets.len().max(1)
+    }
+
+    /// Sets without keys: their groups exist without rows too.
+    pub(super) fn global_sets(&self) -> impl Iterator<Item = usize> + '_ {
+        let plain = (self.sets.is_empty() && self.keys.is_empty()).then_some(0);
+        let sets = self.sets.iter().enumerate().filter(|(_, s)| !s.counts.contains(&true));
+        plain.into_iter().chain(sets.map(|(i, _)| i))
+    }
+
+    /// Whether that is the stored key of a set without keys.
+    pub(super) fn is_global(&self, key: &[FieldValue]) -> bool {
+        match key.last() {
+            None => true,
+            Some(number) => self.global_sets().any(|set| self.sets.get(set).is_some_and(|s| s.number == *number)),
+        }
+    }
+
+    /// The stored key of the group that a set without keys has.
+    pub(super) fn global_key(&self, set: usize) -> Vec<FieldValue> {
+        let nulls = vec![FieldValue::Null; self.keys.len()];
+        nulls.into_iter().chain(self.sets.get(set).map(|s| s.number.clone())).collect()
+    }
+
+    /// Evaluates everything that one record needs, before any state changes; gives its time.
+    ///
+    /// # Errors
+    /// The record's error.
+    #[inline]
+    pub(super) fn evaluate(
+        &self,
+        record: &StreamRecord,
+        now: i64,
+        scratch: &mut Scratch,
+    ) -> EvalResult<i64> {
+        let ctx = EvalContext { record, now };
+        if self.computed > 0 {
+            for key in &self.keys {
+                if let KeySource::Computed { at, program } = key {
+                    let value = program.eval(&ctx)?;
+                    if let Some(slot) = scratch.keys.get_mut(*at) {
+                        slot.assign(&value);
+                    }
+                }
+            }
+        }
+        let time = match &self.time {
+            None => 0,
+            Some(program) => match &*program.eval(&ctx)? {
+                FieldValue::Timestamp(t) => *t,
+                _ => return Err(no_time()),
+            },
+        };
+        for (call, input) in self.calls.iter().zip(&mut scratch.inputs) {
+            call.evaluate(&ctx, input)?;
+        }
+        Ok(time)
+    }
+
+    #[inline]
+    fn key_value<'a>(
+        &'a self,
+        at: usize,
+        record: &'a StreamRecord,
+        scratch: &'a Scratch,
+        set: usize,
+    ) -> &'a FieldValue {
+        const NULL: &FieldValue = &FieldValue::Null;
+        if let Some(set) = self.sets.get(set) {
+            match set.counts.get(at) {
+                None => return &set.number,
+                Some(false) => return NULL,
+                Some(true) => {}
+            }
+        }
+        match self.keys.get(at) {
+            Some(KeySource::Column(index)) => record.values().get(*index).unwrap_or(NULL),
+            Some(KeySource::Computed { at, .. }) => scratch.keys.get(*at).unwrap_or(NULL),
+            None => NULL,
+        }
+    }
+
+    /// Hash of an evaluated record's key.
+    #[inline]
+    pub(super) fn hash(&self, record: &StreamRecord, scratch: &Scratch, set: usize) -> u64 {
+        group_hash((0..self.key_width()).map(|at| self.key_value(at, record, scratch, set)))
+    }
+
+    /// The slot of a row's group, which is made if there is none.
+    #[inline]
+    pub(super) fn slot(&self, groups: &mut Groups, row: &Row<'_>) -> usize {
+        let value = |at| self.key_value(at, row.record, row.scratch, row.set);
+        let same = |stored: &[FieldValue]| stored.iter().enumerate().all(|(at, s)| same_group(s, value(at)));
+        match groups.find(row.hash, same) {
+            Some(slot) => slot,
+            None => groups.insert(
+                row.hash,
+                row.seq,
+                (0..self.key_width()).map(|at| value(at).clone()),
+                self.calls.iter().map(AggregateProgram::new_state),
+            ),
+        }
+    }
+
+    /// The key of a row.
+    pub(super) fn key(&self, row: &Row<'_>) -> Vec<FieldValue> {
+        (0..self.key_width()).map(|at| self.key_value(at, row.record, row.scratch, row.set).clone()).collect()
+    }
+
+    /// Adds a row to accumulators, or takes it back.
+    #[inline]
+    pub(super) fn feed(&self, cells: &mut [Accumulator], row: &Row<'_>) {
+        let calls = self.calls.iter().zip(&row.scratch.inputs).zip(cells);
+        if row.adds {
+            for ((call, input), cell) in calls {
+                call.update(cell, row.record, input);
+            }
+        } else {
+            for ((call, input), cell) in calls {
+                call.retract(cell, row.record, input);
+            }
+        }
+    }
+
+    /// Adds a row to a group; gives the group's rows.
+    #[inline]
+    pub(super) fn feed_group(&self, groups: &mut Groups, slot: usize, row: &Row<'_>) -> i64 {
+        self.feed(groups.cells_mut(slot), row);
+        match groups.head_mut(slot) {
+            Some(head) => {
+                head.rows += if row.adds { 1 } else { -1 };
+                head.rows
+            }
+            None => 0,
+        }
+    }
+
+    /// Merges accumulators whose rows come after.
+    pub(super) fn merge(&self, into: &mut [Accumulator], from: &[Accumulator]) {
+        for ((call, into), from) in self.calls.iter().zip(into).zip(from) {
+            call.merge(into, from);
+        }
+    }
+
+    pub(super) fn new_cells(&self) -> impl Iterator<Item = Accumulator> + '_ {
+        self.calls.iter().map(AggregateProgram::new_state)
+    }
+
+    /// Results of the calls.
+    ///
+    /// # Errors
+    /// What is only known at output, e.g. a SUM beyond BIGINT.
+    pub(super) fn finish(&self, cells: &[Accumulator], to: &mut Vec<FieldValue>) -> EvalResult<()> {
+        to.clear();
+        for (call, cell) in self.calls.iter().zip(cells) {
+            to.push(call.finish(cell)?);
+        }
+        Ok(())
+    }
+
+    /// Writes key and window of a group into an output row; gives the places of the results.
+    pub(super) fn put_key<'v>(
+        &self,
+        key: &[FieldValue],
+        window: Option<Span>,
+        values: &'v mut [FieldValue],
+    ) -> &'v mut [FieldValue] {
+        let (keys, rest) = values.split_at_mut(self.keys.len().min(values.len()));
+        for (to, from) in keys.iter_mut().zip(key) {
+            to.assign(from);
+        }
+        match (window, rest) {
+            (Some(span), [start, end, rest @ ..]) => {
+                *start = FieldValue::Timestamp(span.start);
+                *end = FieldValue::Timestamp(span.end);
+                rest
+            }
+            (_, rest) => rest,
+        }
+    }
+}
+
+/// Whether a row adds to its group; else it takes back.
+#[inline]
+pub(super) fn adds(record: &StreamRecord) -> bool {
+    matches!(record.kind(), RowKind::Insert | RowKind::UpdateAfter)
+}
+
+#[cold]
+fn no_time() -> Box<RecordError> {
+    Box::new(RecordError::new(ErrorCode::NotNull, "the time of the record is NULL: it belongs to no window"))
+}

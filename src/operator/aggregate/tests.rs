@@ -1,0 +1,1 @@
+//! Aggregations by hand-made plans.
