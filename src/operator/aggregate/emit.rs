@@ -2,8 +2,8 @@
 
 use super::shape::{Groups, Shape};
 use super::windows::Span;
-use crate::operator::Output;
 use crate::expr::{Accumulator, EvalContext};
+use crate::operator::Output;
 use crate::record::{Batch, FieldValue, RecordError, RowKind};
 
 /// Rows of one output batch.

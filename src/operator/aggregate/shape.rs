@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::windows::Span;
-use crate::expr::{
-    Accumulator, AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program,
-};
+use crate::expr::{Accumulator, AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program};
 use crate::plan::{AggregateSpec, Emit};
 use crate::record::{
     ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord, group_hash, same_group,
@@ -140,7 +138,9 @@ impl Shape {
     pub(super) fn is_global(&self, key: &[FieldValue]) -> bool {
         match key.last() {
             None => true,
-            Some(number) => self.global_sets().any(|set| self.sets.get(set).is_some_and(|s| s.number == *number)),
+            Some(number) => {
+                self.global_sets().any(|set| self.sets.get(set).is_some_and(|s| s.number == *number))
+            }
         }
     }
 
@@ -155,12 +155,7 @@ impl Shape {
     /// # Errors
     /// The record's error.
     #[inline]
-    pub(super) fn evaluate(
-        &self,
-        record: &StreamRecord,
-        now: i64,
-        scratch: &mut Scratch,
-    ) -> EvalResult<i64> {
+    pub(super) fn evaluate(&self, record: &StreamRecord, now: i64, scratch: &mut Scratch) -> EvalResult<i64> {
         let ctx = EvalContext { record, now };
         if self.computed > 0 {
             for key in &self.keys {

@@ -12,7 +12,8 @@ const VERSION: u8 = 1;
 
 /// The cell of call number `at` from its values.
 pub(super) fn cell(shape: &Shape, at: usize, values: &[FieldValue]) -> Result<Accumulator, StateError> {
-    let call = shape.calls.get(at).ok_or_else(|| StateError("more aggregates in the state than calls".into()))?;
+    let call =
+        shape.calls.get(at).ok_or_else(|| StateError("more aggregates in the state than calls".into()))?;
     call.restore(values).map_err(StateError)
 }
 
@@ -86,7 +87,8 @@ impl AggregateOp {
         let shape = &self.shape;
         match &mut self.state {
             State::Groups(shards) => {
-                let mut tables: Vec<Groups> = shards.iter().map(|_| GroupTable::new(shape.widths())).collect();
+                let mut tables: Vec<Groups> =
+                    shards.iter().map(|_| GroupTable::new(shape.widths())).collect();
                 read_groups(from, &mut tables, |at, values| cell(shape, at, values))?;
                 for (shard, groups) in shards.iter_mut().zip(tables) {
                     shard.groups = groups;
