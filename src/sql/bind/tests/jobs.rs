@@ -97,6 +97,7 @@ fn every_operator_keeps_the_contract_that_explain_prints() {
             crate::operator::StateContract::Constant { what, bytes } => {
                 assert!(text.contains(what) && text.contains(&format!("{bytes} bytes")), "{text}");
             }
+            crate::operator::StateContract::Kept { what, .. } => panic!("{text}: {what}"),
         }
     }
 }
