@@ -12,6 +12,10 @@ use crate::record::FieldValue;
 pub trait AggregateState: std::fmt::Debug + Send + Sync {
     /// Takes the arguments of one row.
     fn update(&mut self, args: &[&FieldValue]);
+    /// Whether [`retract`](Self::retract) does what it says. If not, the rows are kept where any may leave again.
+    fn takes_back(&self) -> bool {
+        true
+    }
     /// Takes them back.
     fn retract(&mut self, args: &[&FieldValue]);
     /// Takes everything that another state of the same call holds; its rows come after those of `self`.
@@ -259,6 +263,21 @@ impl Accumulator {
             }
             (Inner::Moments { moments, .. }, value) => moments.update(value),
             _ => {}
+        }
+    }
+
+    /// Whether [`retract`](Self::retract) does what it says.
+    pub(super) fn takes_back(&self) -> bool {
+        match &self.0 {
+            Inner::Boxed(state) => state.takes_back(),
+            Inner::Bits { op, .. } => *op == BitOp::Xor,
+            Inner::FloatSum { .. }
+            | Inner::IntExtreme { .. }
+            | Inner::FloatExtreme { .. }
+            | Inner::Extreme { .. }
+            | Inner::End { .. }
+            | Inner::Moments { .. } => false,
+            _ => true,
         }
     }
 

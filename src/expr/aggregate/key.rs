@@ -27,6 +27,11 @@ impl Ord for Key {
     }
 }
 
+/// Whether two values are equal and written alike.
+pub(super) fn identical(a: &FieldValue, b: &FieldValue) -> bool {
+    compare_nulls_last(a, b).then_with(|| written(a, b)).is_eq()
+}
+
 /// Order of equal values that are written in different ways.
 fn written(a: &FieldValue, b: &FieldValue) -> Ordering {
     use FieldValue as V;

@@ -6,12 +6,18 @@
 //! accumulator changes, and what is checked at output (overflow of a SUM) by [`AggregateProgram::finish`].
 
 mod accumulator;
+mod collect;
+mod distinct;
 mod exact_sum;
 mod extreme;
 mod functions;
 mod key;
 mod moments;
 mod program;
+mod rank;
+mod regression;
+mod rows;
+mod sketch;
 mod wide;
 
 use std::sync::Arc;
