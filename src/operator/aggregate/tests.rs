@@ -1,1 +1,381 @@
-//! Aggregations by hand-made plans.
+//! Aggregations by hand-made plans, against a reference that sees all rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::AggregateOp;
+use crate::expr::{AggregateCall, Expr, FunctionRegistry, typing};
+use crate::operator::test_kit::Bench;
+use crate::operator::{InputId, Operator, StateReader, StateWriter, Workers};
+use crate::plan::{AggregateSpec, Emit, LatePolicy, WindowKind, WindowSpec};
+use crate::record::{Batch, DataType, Field, FieldValue, RowKind, Schema, StreamRecord};
+
+/// Small, seeded, and the same everywhere (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+    fn below(&mut self, n: i64) -> i64 {
+        (self.next() % n as u64) as i64
+    }
+}
+
+fn input() -> Arc<Schema> {
+    Schema::of([("t", DataType::Timestamp), ("k", DataType::BigInt), ("x", DataType::BigInt)])
+}
+
+fn column(at: usize) -> Expr {
+    typing::column(&input(), at).unwrap()
+}
+
+fn call(name: &str, args: Vec<Expr>, distinct: bool) -> AggregateCall {
+    typing::aggregate_call(&FunctionRegistry::builtin(), name, args, distinct, None, vec![]).unwrap()
+}
+
+fn calls() -> Vec<AggregateCall> {
+    vec![
+        call("count", vec![], false),
+        call("sum", vec![column(2)], false),
+        call("min", vec![column(2)], false),
+        call("max", vec![column(2)], false),
+        call("avg", vec![column(2)], false),
+    ]
+}
+
+fn spec(kind: Option<WindowKind>, lateness: i64, late: LatePolicy, emit: Emit) -> AggregateSpec {
+    let window = kind.map(|kind| WindowSpec { kind, time: column(0), lateness, late, has_watermark: true });
+    let mut fields = vec![Field::new("k", DataType::BigInt)];
+    if window.is_some() {
+        fields.push(Field::new("window_start", DataType::Timestamp));
+        fields.push(Field::new("window_end", DataType::Timestamp));
+    }
+    let calls = calls();
+    fields.extend(calls.iter().enumerate().map(|(i, c)| Field::new(&format!("c{i}"), c.data_type.clone())));
+    AggregateSpec {
+        keys: vec![column(1)],
+        grouping_sets: vec![],
+        window,
+        calls,
+        having: None,
+        emit,
+        retracts: false,
+        schema: Schema::new(fields),
+    }
+}
+
+/// One row of a random stream, with the watermark that holds just before it.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    t: i64,
+    k: Option<i64>,
+    x: Option<i64>,
+    watermark: i64,
+    kind: RowKind,
+}
+
+/// Out of order within `bound` and beyond, ties, duplicates, NULLs, gaps of many windows.
+fn stream(random: &mut Random, rows: usize, keys: i64) -> Vec<Event> {
+    let bound = random.below(20);
+    let (gaps, mess) = (random.below(3) == 0, random.below(40) + 1);
+    let mut now = random.below(200) - 100;
+    let mut watermark = i64::MIN;
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..rows {
+        now += random.below(4);
+        if gaps && random.below(40) == 0 {
+            now += random.below(1000);
+        }
+        let t = now - if random.below(3) == 0 { random.below(mess) } else { 0 };
+        let null = |v: i64, n: i64| (n != 0).then_some(v);
+        let mut event = Event {
+            t,
+            k: null(random.below(keys), random.below(20)),
+            x: null(random.below(100) - 30, random.below(10)),
+            watermark,
+            kind: RowKind::Insert,
+        };
+        if let Some(last) = events.last().filter(|_| random.below(15) == 0) {
+            event = Event { watermark, ..*last };
+        }
+        events.push(event);
+        watermark = watermark.max(event.t - bound);
+    }
+    events
+}
+
+fn record(e: &Event) -> Arc<StreamRecord> {
+    let int = |v: Option<i64>| v.map_or(FieldValue::Null, FieldValue::Integer);
+    let mut r = StreamRecord::with_values(input(), [FieldValue::Timestamp(e.t), int(e.k), int(e.x)]);
+    r.set_watermark(e.watermark);
+    r.set_kind(e.kind);
+    Arc::new(r)
+}
+
+/// A row as text: kind, values.
+type Rows = Vec<String>;
+
+fn text(values: &[FieldValue]) -> String {
+    values.iter().map(crate::expr::to_text).collect::<Vec<_>>().join(",")
+}
+
+fn rows(bench: &Bench) -> Rows {
+    bench.records().map(|r| format!("{} {}", r.kind().symbol(), text(r.values()))).collect()
+}
+
+/// Runs events in batches of `batch`, telling the watermark at batch ends; at `cut` the state moves to `shards.1` shards.
+fn run(spec: &AggregateSpec, events: &[Event], batch: usize, shards: (usize, usize), cut: usize) -> Bench {
+    let mut op = AggregateOp::with_shards(spec, shards.0).unwrap();
+    let mut bench = Bench::new();
+    bench.workers = Workers::new(shards.0);
+    let mut done = 0;
+    for chunk in events.chunks(batch) {
+        bench.process(&mut op, Batch::new(chunk.iter().map(record).collect()));
+        done += chunk.len();
+        if let Some(next) = events.get(done) {
+            bench.watermark(&mut op, InputId(0), next.watermark);
+        }
+        if done >= cut && done - chunk.len() < cut {
+            let mut to = StateWriter::new();
+            op.snapshot(&mut to).unwrap();
+            let bytes = to.into_bytes();
+            op = AggregateOp::with_shards(spec, shards.1).unwrap();
+            let mut from = StateReader::new(&bytes);
+            op.restore(&mut from).unwrap();
+            assert!(from.is_empty());
+            // What was restored is what was written.
+            let mut again = StateWriter::new();
+            op.snapshot(&mut again).unwrap();
+            assert_eq!(again.into_bytes(), bytes);
+        }
+    }
+    bench.end(&mut op);
+    assert_eq!(bench.fatal, None);
+    bench.check_ledger();
+    bench
+}
+
+/// What the calls give for these rows.
+fn results(xs: &[Option<i64>]) -> Vec<FieldValue> {
+    let some: Vec<i64> = xs.iter().flatten().copied().collect();
+    let or_null = |v: Option<i64>| v.map_or(FieldValue::Null, FieldValue::Integer);
+    let sum: i64 = some.iter().sum();
+    vec![
+        FieldValue::Integer(xs.len() as i64),
+        or_null((!some.is_empty()).then_some(sum)),
+        or_null(some.iter().min().copied()),
+        or_null(some.iter().max().copied()),
+        if some.is_empty() { FieldValue::Null } else { FieldValue::Float(sum as f64 / some.len() as f64) },
+    ]
+}
+
+fn row(k: Option<i64>, span: Option<(i64, i64)>, xs: &[Option<i64>]) -> String {
+    let mut values = vec![k.map_or(FieldValue::Null, FieldValue::Integer)];
+    values.extend(span.iter().flat_map(|(end, start)| [*start, *end]).map(FieldValue::Timestamp));
+    values.extend(results(xs));
+    text(&values)
+}
+
+/// All windows `(end, start)` that hold `t`, found by trying.
+fn windows_of(kind: WindowKind, t: i64) -> Vec<(i64, i64)> {
+    let mut spans = Vec::new();
+    match kind {
+        WindowKind::Tumble { size } => spans.push((t.div_euclid(size) * size + size, t.div_euclid(size) * size)),
+        WindowKind::Hop { slide, size } => {
+            let last = t.div_euclid(slide) * slide;
+            let starts = (0..=size / slide + 1).map(|i| last - i * slide).filter(|s| t < s + size);
+            spans.extend(starts.map(|s| (s + size, s)));
+        }
+        WindowKind::Cumulate { step, size } => {
+            let start = t.div_euclid(size) * size;
+            let ends = (1..=size / step).map(|i| start + i * step).filter(|e| t < *e);
+            spans.extend(ends.map(|e| (e, start)));
+        }
+        WindowKind::Session { .. } => unreachable!(),
+    }
+    spans.sort_unstable();
+    spans
+}
+
+/// The reference: keeps every row of every window, and looks at all windows before each record.
+fn reference(spec: &AggregateSpec, events: &[Event]) -> (Rows, u64) {
+    struct Window {
+        fired: bool,
+        groups: Vec<(Option<i64>, Vec<Option<i64>>)>,
+    }
+    let WindowSpec { kind, lateness, late, .. } = spec.window.clone().unwrap();
+    let corrects = late == LatePolicy::Update;
+    let mut windows: BTreeMap<(i64, i64), Window> = BTreeMap::new();
+    let (mut out, mut late_rows) = (Vec::new(), 0);
+    let mut advance = |windows: &mut BTreeMap<(i64, i64), Window>, w: i64, out: &mut Rows| {
+        windows.retain(|span, window| {
+            let due = if corrects { span.0 } else { span.0 + lateness };
+            if !window.fired && due <= w {
+                window.fired = true;
+                out.extend(window.groups.iter().map(|(k, xs)| format!("+I {}", row(*k, Some(*span), xs))));
+            }
+            w < span.0.saturating_add(lateness)
+        });
+    };
+    for e in events {
+        advance(&mut windows, e.watermark, &mut out);
+        let spans: Vec<_> = windows_of(kind, e.t);
+        let open: Vec<_> = spans.iter().filter(|s| e.watermark < s.0 + lateness).copied().collect();
+        late_rows += u64::from(!spans.is_empty() && open.is_empty());
+        for span in open {
+            let fired = corrects && span.0 <= e.watermark;
+            let window = windows.entry(span).or_insert(Window { fired, groups: vec![] });
+            let known = window.groups.iter().position(|(k, _)| *k == e.k);
+            let at = known.unwrap_or_else(|| {
+                window.groups.push((e.k, vec![]));
+                window.groups.len() - 1
+            });
+            let xs = &mut window.groups[at].1;
+            let before = row(e.k, Some(span), xs);
+            xs.push(e.x);
+            let after = row(e.k, Some(span), xs);
+            if window.fired {
+                match known {
+                    None => out.push(format!("+I {after}")),
+                    Some(_) if before == after => {}
+                    Some(_) => out.extend([format!("-U {before}"), format!("+U {after}")]),
+                }
+            }
+        }
+    }
+    advance(&mut windows, i64::MAX, &mut out);
+    (out, late_rows)
+}
+
+fn kinds(random: &mut Random) -> WindowKind {
+    let size = random.below(40) + 1;
+    match random.below(4) {
+        0 => WindowKind::Tumble { size },
+        1 | 2 => WindowKind::Hop { slide: random.below(30) + 1, size },
+        _ => {
+            let step = random.below(10) + 1;
+            WindowKind::Cumulate { step, size: step * (random.below(6) + 1) }
+        }
+    }
+}
+
+fn policy(random: &mut Random) -> (i64, LatePolicy) {
+    let late = [LatePolicy::Drop, LatePolicy::DeadLetter, LatePolicy::Update][random.below(3) as usize];
+    (random.below(3) * random.below(20), late)
+}
+
+#[test]
+fn windows_give_what_a_reference_gives_that_sees_all_rows() {
+    for seed in 0..400 {
+        let mut random = Random(seed);
+        let kind = kinds(&mut random);
+        let (lateness, late) = policy(&mut random);
+        let keys = [1, 3, 50, 10_000][random.below(4) as usize];
+        let rows_in = random.below(400) as usize;
+        let events = stream(&mut random, rows_in, keys);
+        let spec = spec(Some(kind), lateness, late, Emit::Final);
+        let (expected, late_rows) = reference(&spec, &events);
+        for (batch, shards) in [(1, (1, 3)), (7, (3, 8)), (1000, (8, 1))] {
+            let cut = random.below(rows_in as i64 + 1) as usize;
+            let bench = run(&spec, &events, batch, shards, cut);
+            let told = format!("seed {seed}: {kind:?} {lateness} {late:?}, batches of {batch}, shards {shards:?}, cut {cut}");
+            assert_eq!(rows(&bench), expected, "{told}");
+            assert_eq!(bench.counters.late, late_rows, "{told}");
+            let letters = if late == LatePolicy::DeadLetter { late_rows } else { 0 };
+            assert_eq!(bench.rejects.len() as u64, letters, "{told}");
+        }
+    }
+}
+
+/// What remains of a changelog: each row must find the state that it speaks of.
+fn applied(changes: &Rows) -> Vec<String> {
+    let mut table: Vec<String> = Vec::new();
+    for change in changes {
+        let (kind, row) = change.split_once(' ').unwrap();
+        if let "-U" | "-D" = kind {
+            let at = table.iter().position(|r| r == row).unwrap_or_else(|| panic!("{change}: not there"));
+            table.remove(at);
+        } else {
+            table.push(row.to_owned());
+        }
+    }
+    table.sort();
+    table
+}
+
+#[test]
+fn emit_changes_ends_where_emit_final_does() {
+    for seed in 1000..1200 {
+        let mut random = Random(seed);
+        let kind = kinds(&mut random);
+        let (lateness, late) = policy(&mut random);
+        let events = stream(&mut random, 200, 5);
+        let mut last = applied(&reference(&spec(Some(kind), lateness, late, Emit::Final), &events).0);
+        last.sort();
+        let per_record = spec(Some(kind), lateness, late, Emit::EveryChange);
+        let mut first = None;
+        for (batch, shards) in [(1, (1, 1)), (7, (3, 2)), (1000, (8, 3))] {
+            let changes = spec(Some(kind), lateness, late, Emit::Changes);
+            let bench = run(&changes, &events, batch, shards, 50);
+            assert_eq!(applied(&rows(&bench)), last, "seed {seed}: {kind:?} {lateness} {late:?} batch {batch}");
+            let each = rows(&run(&per_record, &events, batch, shards, 50));
+            assert_eq!(applied(&each), last);
+            assert_eq!(first.get_or_insert_with(|| each.clone()), &each, "the same for any batch");
+        }
+    }
+}
+
+/// Rows that come, and some that go again.
+fn changelog(random: &mut Random, rows: usize) -> Vec<Event> {
+    let mut there: Vec<Event> = Vec::new();
+    let mut events = Vec::new();
+    for mut e in stream(random, rows, 4) {
+        if !there.is_empty() && random.below(3) == 0 {
+            let mut gone = there.swap_remove(random.below(there.len() as i64) as usize);
+            gone.kind = if random.below(2) == 0 { RowKind::Delete } else { RowKind::UpdateBefore };
+            events.push(gone);
+        }
+        e.watermark = i64::MIN;
+        e.kind = if random.below(2) == 0 { RowKind::Insert } else { RowKind::UpdateAfter };
+        there.push(e);
+        events.push(e);
+    }
+    events
+}
+
+#[test]
+fn groups_follow_rows_that_come_and_go() {
+    for seed in 2000..2100 {
+        let mut random = Random(seed);
+        let events = changelog(&mut random, 100);
+        let mut groups: BTreeMap<Option<i64>, Vec<Option<i64>>> = BTreeMap::new();
+        for e in &events {
+            let xs = groups.entry(e.k).or_default();
+            if super::shape::adds(&record(e)) {
+                xs.push(e.x);
+            } else {
+                let at = xs.iter().position(|x| *x == e.x).unwrap();
+                xs.remove(at);
+            }
+        }
+        groups.retain(|_, xs| !xs.is_empty());
+        let mut expected: Vec<String> = groups.iter().map(|(k, xs)| row(*k, None, xs)).collect();
+        expected.sort();
+        let mut first = None;
+        for (batch, shards) in [(1, (1, 1)), (7, (3, 8)), (1000, (8, 2))] {
+            for emit in [Emit::Final, Emit::Changes, Emit::EveryChange] {
+                let spec = AggregateSpec { retracts: true, ..spec(None, 0, LatePolicy::Drop, emit) };
+                let bench = run(&spec, &events, batch, shards, 60);
+                assert_eq!(applied(&rows(&bench)), expected, "seed {seed} {emit:?} batch {batch}");
+                if emit == Emit::EveryChange {
+                    let each = rows(&bench);
+                    assert_eq!(first.get_or_insert_with(|| each.clone()), &each, "seed {seed}");
+                }
+            }
+        }
+    }
+}
