@@ -184,7 +184,9 @@ fn row(k: Option<i64>, span: Option<(i64, i64)>, xs: &[Option<i64>]) -> String {
 fn windows_of(kind: WindowKind, t: i64) -> Vec<(i64, i64)> {
     let mut spans = Vec::new();
     match kind {
-        WindowKind::Tumble { size } => spans.push((t.div_euclid(size) * size + size, t.div_euclid(size) * size)),
+        WindowKind::Tumble { size } => {
+            spans.push((t.div_euclid(size) * size + size, t.div_euclid(size) * size))
+        }
         WindowKind::Hop { slide, size } => {
             let last = t.div_euclid(slide) * slide;
             let starts = (0..=size / slide + 1).map(|i| last - i * slide).filter(|s| t < s + size);
@@ -282,7 +284,9 @@ fn windows_give_what_a_reference_gives_that_sees_all_rows() {
         for (batch, shards) in [(1, (1, 3)), (7, (3, 8)), (1000, (8, 1))] {
             let cut = random.below(rows_in as i64 + 1) as usize;
             let bench = run(&spec, &events, batch, shards, cut);
-            let told = format!("seed {seed}: {kind:?} {lateness} {late:?}, batches of {batch}, shards {shards:?}, cut {cut}");
+            let told = format!(
+                "seed {seed}: {kind:?} {lateness} {late:?}, batches of {batch}, shards {shards:?}, cut {cut}"
+            );
             assert_eq!(rows(&bench), expected, "{told}");
             assert_eq!(bench.counters.late, late_rows, "{told}");
             let letters = if late == LatePolicy::DeadLetter { late_rows } else { 0 };
@@ -321,7 +325,11 @@ fn emit_changes_ends_where_emit_final_does() {
         for (batch, shards) in [(1, (1, 1)), (7, (3, 2)), (1000, (8, 3))] {
             let changes = spec(Some(kind), lateness, late, Emit::Changes);
             let bench = run(&changes, &events, batch, shards, 50);
-            assert_eq!(applied(&rows(&bench)), last, "seed {seed}: {kind:?} {lateness} {late:?} batch {batch}");
+            assert_eq!(
+                applied(&rows(&bench)),
+                last,
+                "seed {seed}: {kind:?} {lateness} {late:?} batch {batch}"
+            );
             let each = rows(&run(&per_record, &events, batch, shards, 50));
             assert_eq!(applied(&each), last);
             assert_eq!(first.get_or_insert_with(|| each.clone()), &each, "the same for any batch");
