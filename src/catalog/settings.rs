@@ -62,6 +62,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "bytes of spent batches kept for reuse, per source and operator",
     ),
     OptionSpec::new(
+        "state_max_bytes",
+        OptionKind::Bytes,
+        "1 GiB",
+        "memory that one operator's state (groups, kept rows) may take: the job fails beyond it",
+    ),
+    OptionSpec::new(
         "empty_batches",
         OptionKind::Int { min: 1, max: 1_000_000 },
         "3",

@@ -49,6 +49,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("channel_batches", Int(n)) => config.channel_batches = count(n),
         ("channel_bytes", Bytes(n)) => config.channel_bytes = size(n),
         ("pool_bytes", Bytes(n)) => config.pool_bytes = size(n),
+        ("state_max_bytes", Bytes(n)) => config.state_max_bytes = size(n),
         ("empty_batches", Int(n)) => config.empty_batches = u32::try_from(n).unwrap_or(u32::MAX),
         ("empty_wait", Duration(d)) => config.empty_wait = d,
         ("on_error", Text(t)) => config.on_error = on_error(&t),
@@ -107,7 +108,7 @@ mod tests {
             "execution" => "threads",
             "threads" | "batch_rows" | "channel_batches" | "empty_batches" | "max_errors"
             | "max_restarts" => "77",
-            "batch_bytes" | "channel_bytes" | "pool_bytes" => "77KB",
+            "batch_bytes" | "channel_bytes" | "pool_bytes" | "state_max_bytes" => "77KB",
             "batch_strategy" => "memory",
             "on_error" => "skip",
             "max_error_ratio" => "0.77",

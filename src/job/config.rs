@@ -80,6 +80,8 @@ pub struct JobConfig {
     pub channel_bytes: usize,
     /// Bytes of spent batches that each pool keeps.
     pub pool_bytes: usize,
+    /// Bytes that the state of one operator may take.
+    pub state_max_bytes: usize,
     /// Empty reads in a row after which a source of unknown boundedness is taken for ended.
     pub empty_batches: u32,
     /// Time between these reads.
@@ -125,6 +127,7 @@ impl Default for JobConfig {
             channel_batches: 8,
             channel_bytes: 4 << 20,
             pool_bytes: 8 << 20,
+            state_max_bytes: 1 << 30,
             empty_batches: 3,
             empty_wait: Duration::from_millis(100),
             on_error: OnError::Fail,

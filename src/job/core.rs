@@ -113,6 +113,7 @@ pub(super) struct Core {
     pools: Pools,
     pub(super) workers: Workers,
     on_error: OnError,
+    state_max_bytes: usize,
     budget: Arc<ErrorBudget>,
     tracer: Option<Tracer>,
     now: i64,
@@ -144,6 +145,7 @@ impl Core {
             // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
             workers: Workers::new(if config.execution == Execution::Inline { 1 } else { config.threads }),
             on_error: config.on_error,
+            state_max_bytes: config.state_max_bytes,
             budget,
             tracer: Tracer::for_mode(config.trace),
             now: 0,
@@ -357,7 +359,18 @@ impl Core {
         work(&mut *slot.operator, &mut out);
         let (watermark, idle) = (out.watermark, out.idle);
         slot.timer = slot.operator.next_timer();
-        if let Some(why) = out.fatal {
+        let fatal = out.fatal.take();
+        let held = slot.operator.state_bytes();
+        let fatal = fatal.or_else(|| {
+            (held > self.state_max_bytes).then(|| {
+                format!(
+                    "its state takes {held} bytes, more than state_max_bytes = {}; raise it with SET state_max_bytes = '…', \
+                     or keep less",
+                    self.state_max_bytes
+                )
+            })
+        });
+        if let Some(why) = fatal {
             return Err(JobError::Operator { operator: slot.name.clone(), why });
         }
         if out.done && !slot.done {
@@ -502,6 +515,7 @@ impl Core {
                 late: n.counters.late,
                 produced: n.counters.produced,
                 rejected: n.counters.rejected,
+                state_bytes: n.operator.state_bytes() as u64,
             })
             .collect()
     }

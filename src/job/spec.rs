@@ -65,7 +65,6 @@ impl JobSpec {
             OperatorSpec::Aggregate(spec) => {
                 spec.window.as_ref().is_some_and(|w| w.late == LatePolicy::DeadLetter)
             }
-            OperatorSpec::WindowTable(spec) => spec.window.late == LatePolicy::DeadLetter,
             _ => false,
         });
         if let Some(node) = late.filter(|_| self.dead_letters.is_none()) {

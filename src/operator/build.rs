@@ -1,6 +1,9 @@
 //! Physical node → running operator.
 
-use super::{AggregateOp, FilterProjectOp, LimitOp, Operator, UnionOp, UnnestOp, WatermarkOp};
+use super::{
+    AggregateOp, FilterProjectOp, LimitOp, Operator, SortOp, TopNOp, UnionOp, UnnestOp, WatermarkOp,
+    WindowTableOp,
+};
 use crate::plan::{NodeSpec, OperatorSpec};
 
 /// Makes the operator of a node.
@@ -13,6 +16,9 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::Unnest(spec) => Box::new(UnnestOp::new(spec)),
         OperatorSpec::Limit(spec) => Box::new(LimitOp::new(spec)),
         OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone(), node.inputs.len())),
+        OperatorSpec::WindowTable(spec) => Box::new(WindowTableOp::new(spec)),
+        OperatorSpec::Sort(spec) => Box::new(SortOp::new(spec)),
+        OperatorSpec::TopN(spec) => Box::new(TopNOp::new(spec)),
         OperatorSpec::Watermark(spec) => Box::new(WatermarkOp::new(spec)),
         OperatorSpec::Aggregate(spec) => {
             Box::new(AggregateOp::new(spec).map_err(|e| format!("{}: {e}", node.id))?)

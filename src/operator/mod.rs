@@ -6,12 +6,16 @@
 mod aggregate;
 mod build;
 mod filter_project;
+mod kept;
 mod limit;
+mod sort;
 #[cfg(test)]
 mod test_kit;
+mod top_n;
 mod union;
 mod unnest;
 mod watermark;
+mod window_table;
 mod workers;
 
 use std::sync::Arc;
@@ -23,9 +27,12 @@ pub use aggregate::AggregateOp;
 pub use build::build;
 pub use filter_project::FilterProjectOp;
 pub use limit::LimitOp;
+pub use sort::SortOp;
+pub use top_n::TopNOp;
 pub use union::UnionOp;
 pub use unnest::UnnestOp;
 pub use watermark::WatermarkOp;
+pub use window_table::WindowTableOp;
 pub use workers::Workers;
 
 pub use crate::state::{StateContract, StateError, StateReader, StateWriter};

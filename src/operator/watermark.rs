@@ -2,11 +2,10 @@
 //!
 //! Everything is judged record by record in the order of arrival, so neither stamps nor lateness depend on batches.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::filter_project::panic_error;
-use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
+use super::kept::pass_records;
+use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{BinaryOp, EvalContext, EvalResult, Expr, Program, Volatility, fold};
 use crate::plan::WatermarkSpec;
 use crate::record::{Batch, ErrorCode, FieldValue, RecordError, StreamRecord};
@@ -246,41 +245,14 @@ fn too_far_ahead(event: i64, now: i64, skew: i64) -> RecordError {
 }
 
 impl Operator for WatermarkOp {
-    fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
+    fn process(&mut self, _: InputId, batch: Batch, out: &mut Output<'_>) {
         let now = out.now;
         self.now = now;
-        out.counters.input += batch.len() as u64;
-        let (mut at, mut kept, mut last) = (0, 0, usize::MAX);
-        while at < batch.len() {
-            // A panic leaves `at` at the record that caused it, before anything of it changed.
-            let sweep = catch_unwind(AssertUnwindSafe(|| {
-                while at < batch.len() {
-                    let Some(slot) = batch.records_mut().get_mut(at) else { break };
-                    match self.step(slot, last, now) {
-                        Ok(partition) => {
-                            last = partition;
-                            batch.keep(at, kept);
-                            kept += 1;
-                        }
-                        Err(error) => {
-                            out.counters.rejected += 1;
-                            out.rejects.push(Rejected { record: slot.clone(), error: *error });
-                        }
-                    }
-                    at += 1;
-                }
-            }));
-            if let Err(panic) = sweep {
-                if let Some(record) = batch.records().get(at) {
-                    out.counters.rejected += 1;
-                    out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
-                }
-                at += 1;
-            }
-        }
-        out.counters.forwarded += kept as u64;
-        batch.truncate(kept);
-        out.emit(batch);
+        let mut last = usize::MAX;
+        pass_records(batch, out, |slot| {
+            last = self.step(slot, last, now)?;
+            Ok(())
+        });
         self.hand_on(out);
     }
 

@@ -95,7 +95,8 @@ impl Stateful {
                 spec.partition_by.iter_mut().chain(keys).chain(calls).collect()
             }
             Stateful::TopN(spec) => {
-                spec.partition_by.iter_mut().chain(spec.order_by.iter_mut().map(|k| &mut k.expr)).collect()
+                let keys = spec.order_by.iter_mut().map(|k| &mut k.expr);
+                spec.partition_by.iter_mut().chain(keys).chain(&mut spec.window_end).collect()
             }
             Stateful::Sort(spec) => spec.order_by.iter_mut().map(|k| &mut k.expr).collect(),
         }
@@ -121,7 +122,8 @@ impl OverSpec {
 }
 impl TopNSpec {
     pub(super) fn exprs(&self) -> Vec<&Expr> {
-        self.partition_by.iter().chain(self.order_by.iter().map(|k| &k.expr)).collect()
+        let keys = self.order_by.iter().map(|k| &k.expr);
+        self.partition_by.iter().chain(keys).chain(&self.window_end).collect()
     }
 }
 impl SortSpec {

@@ -203,7 +203,10 @@ pub struct TopNSpec {
     pub offset: u64,
     /// Whether the rank (BIGINT, from 1) is the last output column.
     pub with_rank: bool,
-    /// When results are emitted; `Final` = at the end of the bounded input, sorted by partition's first arrival and rank.
+    /// The column that ends the window of a partition, where the input is windowed, has a watermark and is partitioned by it:
+    /// under `Final` a partition is emitted and forgotten when the watermark reaches it, NULL and the rest at the end.
+    pub window_end: Option<Expr>,
+    /// When results are emitted; `Final` = at the end of the bounded input (or of the window), by the partition's first arrival and rank.
     pub emit: Emit,
     /// Whether the input may hold update-before and delete rows.
     pub retracts: bool,

@@ -1,0 +1,427 @@
+//! What operators that keep rows have in common: sort keys, partitions, and rows taken out of their batch.
+
+use std::cmp::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::filter_project::panic_error;
+use super::{Output, Rejected};
+use crate::expr::{EvalContext, EvalResult, Program, SortKey, compare};
+use crate::record::{Batch, FieldValue, Schema, StreamRecord};
+use crate::state::{StateError, StateReader, StateWriter};
+
+/// Rows of one output batch.
+pub(super) const MAX_ROWS: usize = 1024;
+
+/// How one ORDER BY item compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Direction {
+    pub(super) descending: bool,
+    pub(super) nulls_first: bool,
+}
+
+/// A compiled ORDER BY.
+#[derive(Debug)]
+pub(super) struct SortOrder {
+    programs: Vec<Program>,
+    directions: Arc<[Direction]>,
+}
+
+impl SortOrder {
+    pub(super) fn new(keys: &[SortKey]) -> Self {
+        let direction = |k: &SortKey| Direction { descending: k.descending, nulls_first: k.nulls_first };
+        Self {
+            programs: keys.iter().map(|k| Program::compile(&k.expr)).collect(),
+            directions: keys.iter().map(direction).collect(),
+        }
+    }
+
+    /// The keys of a record.
+    pub(super) fn keys(&self, record: &StreamRecord, now: i64) -> EvalResult<Box<[FieldValue]>> {
+        let ctx = EvalContext { record, now };
+        self.programs.iter().map(|p| Ok(p.eval(&ctx)?.into_owned())).collect()
+    }
+
+    pub(super) fn directions(&self) -> &Arc<[Direction]> {
+        &self.directions
+    }
+}
+
+/// Order of two lists of sort keys.
+pub(super) fn compare_keys(directions: &[Direction], a: &[FieldValue], b: &[FieldValue]) -> Ordering {
+    for ((d, x), y) in directions.iter().zip(a).zip(b) {
+        let order = match (x.is_null(), y.is_null()) {
+            (true, true) => Ordering::Equal,
+            (true, false) if d.nulls_first => Ordering::Less,
+            (true, false) => Ordering::Greater,
+            (false, true) if d.nulls_first => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) => {
+                let order = compare(x, y).unwrap_or(Ordering::Equal);
+                if d.descending { order.reverse() } else { order }
+            }
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// The place of a row in an ORDER BY; ties by arrival.
+#[derive(Clone, Debug)]
+pub(super) struct Rank {
+    directions: Arc<[Direction]>,
+    pub(super) keys: Box<[FieldValue]>,
+    pub(super) arrival: u64,
+}
+
+impl Rank {
+    pub(super) fn new(directions: &Arc<[Direction]>, keys: Box<[FieldValue]>, arrival: u64) -> Self {
+        Self { directions: directions.clone(), keys, arrival }
+    }
+    /// Whether both rows have the same keys.
+    pub(super) fn is_peer(&self, other: &Self) -> bool {
+        compare_keys(&self.directions, &self.keys, &other.keys).is_eq()
+    }
+    /// Bytes that it takes (estimate).
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>() + self.keys.iter().map(|k| size_of::<FieldValue>() + k.heap_bytes()).sum::<usize>()
+    }
+    pub(super) fn snapshot(&self, to: &mut StateWriter) {
+        self.keys.iter().for_each(|k| to.value(k));
+        to.u64(self.arrival);
+    }
+    pub(super) fn restore(
+        directions: &Arc<[Direction]>,
+        from: &mut StateReader<'_>,
+    ) -> Result<Self, StateError> {
+        let keys = directions.iter().map(|_| from.value()).collect::<Result<_, _>>()?;
+        Ok(Self::new(directions, keys, from.u64()?))
+    }
+}
+
+impl PartialEq for Rank {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Rank {}
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_keys(&self.directions, &self.keys, &other.keys).then(self.arrival.cmp(&other.arrival))
+    }
+}
+
+/// PARTITION BY: rows with equal values belong together; NULLs are equal.
+#[derive(Debug)]
+pub(super) struct PartitionKey {
+    programs: Vec<Program>,
+    /// The key of the last row, as bytes.
+    bytes: Vec<u8>,
+}
+
+impl PartitionKey {
+    pub(super) fn new(exprs: &[crate::expr::Expr]) -> Self {
+        Self { programs: exprs.iter().map(Program::compile).collect(), bytes: Vec::new() }
+    }
+
+    /// The key of a record, as bytes that are equal where the values are.
+    pub(super) fn of(&mut self, record: &StreamRecord, now: i64) -> EvalResult<&[u8]> {
+        let ctx = EvalContext { record, now };
+        self.bytes.clear();
+        for program in &self.programs {
+            write_key(&*program.eval(&ctx)?, &mut self.bytes);
+        }
+        Ok(&self.bytes)
+    }
+}
+
+/// State for each partition, in the order in which they came up.
+#[derive(Debug)]
+pub(super) struct Partitions<T> {
+    places: HashMap<Box<[u8]>, usize>,
+    states: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Default for Partitions<T> {
+    fn default() -> Self {
+        Self { places: HashMap::new(), states: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Partitions<T> {
+    /// The place of the partition with that key, made if there is none.
+    pub(super) fn place(&mut self, key: &[u8], make: impl FnOnce() -> T) -> usize {
+        if let Some(at) = self.places.get(key) {
+            return *at;
+        }
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => {
+                self.states.push(None);
+                self.states.len() - 1
+            }
+        };
+        if let Some(slot) = self.states.get_mut(at) {
+            *slot = Some(make());
+        }
+        self.places.insert(key.into(), at);
+        at
+    }
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.states.get_mut(at)?.as_mut()
+    }
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.states.iter().flatten()
+    }
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+    /// Takes out the partitions for which `which` says so.
+    pub(super) fn take_if(&mut self, which: impl Fn(&T) -> bool) -> Vec<T> {
+        let Self { places, states, free } = self;
+        let mut taken = Vec::new();
+        places.retain(|_, at| {
+            let Some(slot) = states.get_mut(*at) else { return false };
+            if !slot.as_ref().is_some_and(&which) {
+                return true;
+            }
+            taken.extend(slot.take());
+            free.push(*at);
+            false
+        });
+        taken
+    }
+    /// Key and state of each partition, in an order that depends on the content alone.
+    pub(super) fn entries(&self) -> Vec<(&[u8], &T)> {
+        let mut entries = Vec::with_capacity(self.places.len());
+        for (key, at) in &self.places {
+            entries.extend(self.states.get(*at).and_then(Option::as_ref).map(|t| (&**key, t)));
+        }
+        entries.sort_by_key(|(k, _)| *k);
+        entries
+    }
+}
+
+/// Takes a record out of a batch for keeps; `blank`, which is shared and so never overwritten, takes its place.
+pub(super) fn take_record(slot: &mut Arc<StreamRecord>, blank: &Arc<StreamRecord>) -> Arc<StreamRecord> {
+    std::mem::replace(slot, blank.clone())
+}
+
+/// What [`take_record`] leaves in place of a record.
+pub(super) fn blank() -> Arc<StreamRecord> {
+    Arc::new(StreamRecord::new(Schema::new([])))
+}
+
+/// Writes a copy of a kept row, which stays as it is, into the next record of `made`; columns beyond the row's are for the
+/// caller to set.
+pub(super) fn copy_row<'a>(
+    made: &'a mut Batch,
+    row: &StreamRecord,
+    schema: &Arc<Schema>,
+) -> &'a mut StreamRecord {
+    let (to, _) = made.next_slot(schema);
+    to.copy_metadata(row);
+    for (slot, value) in to.values_mut().iter_mut().zip(row.values()) {
+        slot.assign(value);
+    }
+    to
+}
+
+/// Calls `each` for every record of a batch. A record whose expressions fail or panic is rejected; `each` evaluates them before
+/// it changes anything.
+pub(super) fn for_each_record(
+    batch: &mut Batch,
+    out: &mut Output<'_>,
+    mut each: impl FnMut(&mut Arc<StreamRecord>, &mut Output<'_>) -> EvalResult<()>,
+) {
+    out.counters.input += batch.len() as u64;
+    let records = batch.records_mut();
+    let mut at = 0;
+    while at < records.len() {
+        // A panic leaves `at` at the record that caused it; the loop goes on behind it.
+        let sweep = catch_unwind(AssertUnwindSafe(|| {
+            while let Some(slot) = records.get_mut(at) {
+                if let Err(error) = each(slot, out) {
+                    out.counters.rejected += 1;
+                    out.rejects.push(Rejected { record: slot.clone(), error: *error });
+                }
+                at += 1;
+            }
+        }));
+        if let Err(panic) = sweep {
+            if let Some(record) = records.get(at) {
+                out.counters.rejected += 1;
+                out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
+            }
+            at += 1;
+        }
+    }
+}
+
+/// Calls `each` for every record of a batch and hands the batch on without those whose expressions failed or panicked.
+pub(super) fn pass_records(
+    mut batch: Batch,
+    out: &mut Output<'_>,
+    mut each: impl FnMut(&mut Arc<StreamRecord>) -> EvalResult<()>,
+) {
+    out.counters.input += batch.len() as u64;
+    let (mut at, mut kept) = (0, 0);
+    while at < batch.len() {
+        let sweep = catch_unwind(AssertUnwindSafe(|| {
+            while at < batch.len() {
+                let Some(slot) = batch.records_mut().get_mut(at) else { break };
+                match each(slot) {
+                    Ok(()) => {
+                        batch.keep(at, kept);
+                        kept += 1;
+                    }
+                    Err(error) => {
+                        out.counters.rejected += 1;
+                        out.rejects.push(Rejected { record: slot.clone(), error: *error });
+                    }
+                }
+                at += 1;
+            }
+        }));
+        if let Err(panic) = sweep {
+            if let Some(record) = batch.records().get(at) {
+                out.counters.rejected += 1;
+                out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
+            }
+            at += 1;
+        }
+    }
+    out.counters.forwarded += kept as u64;
+    batch.truncate(kept);
+    out.emit(batch);
+}
+
+/// Emits kept rows, which nobody needs any more, as rows made from state.
+pub(super) fn emit_kept(rows: impl IntoIterator<Item = Arc<StreamRecord>>, out: &mut Output<'_>) {
+    let mut made = out.pools.take(out.home);
+    for row in rows {
+        if made.len() == MAX_ROWS {
+            emit_made(std::mem::replace(&mut made, out.pools.take(out.home)), out);
+        }
+        made.push(row);
+    }
+    emit_made(made, out);
+}
+
+/// Emits rows made from state.
+pub(super) fn emit_made(mut made: Batch, out: &mut Output<'_>) {
+    out.counters.produced += made.len() as u64;
+    let size = made.records().first().map_or(0, |r| r.footprint());
+    made.set_bytes(size * made.len());
+    out.emit(made);
+}
+
+/// Appends bytes that are equal where two values of one type are equal: `1.0` and `1.00`, `-0.0` and `0.0`, `1 month` and
+/// `30 days`.
+fn write_key(value: &FieldValue, to: &mut Vec<u8>) {
+    use FieldValue as V;
+    let mut word = |tag: u8, word: u64| {
+        to.push(tag);
+        to.extend_from_slice(&word.to_le_bytes());
+    };
+    match value {
+        V::Null => to.push(0),
+        V::Boolean(b) => to.push(1 + u8::from(*b)),
+        V::Integer(i) => word(3, *i as u64),
+        V::Float(x) if x.is_nan() => word(4, f64::NAN.to_bits()),
+        V::Float(x) => word(4, (x + 0.0).to_bits()),
+        V::Decimal(d) => {
+            to.push(5);
+            to.extend_from_slice(&d.normalize().serialize());
+        }
+        V::String(s) => write_bytes(6, s.as_bytes(), to),
+        V::Bytes(b) => write_bytes(7, b, to),
+        V::Date(d) => word(8, i64::from(*d) as u64),
+        V::Time(t) => word(9, *t as u64),
+        V::Timestamp(t) => word(10, *t as u64),
+        V::Interval(i) => {
+            let days = i128::from(i.months) * 30 + i128::from(i.days);
+            let micros = days * i128::from(crate::record::text::MICROS_PER_DAY) + i128::from(i.micros);
+            to.push(11);
+            to.extend_from_slice(&micros.to_le_bytes());
+        }
+        V::Array(items) => write_list(12, items, to),
+        V::Struct(s) => write_list(14, &s.values, to),
+        V::Map(entries) => {
+            // Entries in any order make the same map.
+            let mut parts: Vec<Vec<u8>> = entries
+                .iter()
+                .map(|(k, v)| {
+                    let mut part = Vec::new();
+                    write_key(k, &mut part);
+                    write_key(v, &mut part);
+                    part
+                })
+                .collect();
+            parts.sort();
+            to.push(13);
+            to.extend_from_slice(&(parts.len() as u64).to_le_bytes());
+            parts.iter().for_each(|p| to.extend_from_slice(p));
+        }
+        V::Json(j) => write_bytes(15, j.as_bytes(), to),
+    }
+}
+
+fn write_bytes(tag: u8, bytes: &[u8], to: &mut Vec<u8>) {
+    to.push(tag);
+    to.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    to.extend_from_slice(bytes);
+}
+
+fn write_list(tag: u8, items: &[FieldValue], to: &mut Vec<u8>) {
+    to.push(tag);
+    to.extend_from_slice(&(items.len() as u64).to_le_bytes());
+    items.iter().for_each(|v| write_key(v, to));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Decimal, Interval};
+
+    #[test]
+    fn keys_are_equal_where_the_values_are() {
+        let key = |v: &FieldValue| {
+            let mut bytes = Vec::new();
+            write_key(v, &mut bytes);
+            bytes
+        };
+        let days = |months, days| FieldValue::Interval(Interval { months, days, micros: 0 });
+        let list = |items: &[&str]| {
+            FieldValue::Array(Arc::new(items.iter().map(|s| FieldValue::from(*s)).collect()))
+        };
+        let equal = [
+            (0.0.into(), (-0.0).into()),
+            (f64::NAN.into(), (-f64::NAN).into()),
+            (Decimal::new(10, 1).into(), Decimal::new(1, 0).into()),
+            (days(1, 0), days(0, 30)),
+        ];
+        for (a, b) in &equal {
+            assert_eq!(key(a), key(b), "{a:?} {b:?}");
+        }
+        let different = [
+            (FieldValue::Null, "".into()),
+            (list(&["ab", "c"]), list(&["a", "bc"])),
+            (list(&["a"]), list(&["a", "b"])),
+            (Decimal::new(11, 1).into(), Decimal::new(1, 0).into()),
+        ];
+        for (a, b) in &different {
+            assert_ne!(key(a), key(b), "{a:?} {b:?}");
+        }
+    }
+}
