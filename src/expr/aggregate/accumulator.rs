@@ -362,9 +362,7 @@ impl Accumulator {
             | Inner::IntExtreme { seen: false, .. }
             | Inner::FloatExtreme { seen: false, .. } => V::Null,
             Inner::Sum { sum, n, mean: true } => V::Float(integer_mean(sum.get(), *n)),
-            Inner::Sum { sum, .. } => {
-                V::Integer(i64::try_from(sum.get()).map_err(|_| overflow("the sum is a BIGINT"))?)
-            }
+            Inner::Sum { sum, .. } => V::Integer(i64::try_from(sum.get()).map_err(|_| overflow("BIGINT"))?),
             Inner::DecimalSum { sum, n, scale, mean: true } => return decimal_mean(sum.get(), *n, *scale),
             Inner::DecimalSum { sum, scale, .. } => return decimal(sum.get(), *scale),
             Inner::FloatSum { sum, special: false, .. } if !sum.is_finite() => {

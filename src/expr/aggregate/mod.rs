@@ -64,8 +64,9 @@ pub struct AggregateFunction {
     pub retraction: Retraction,
     /// Whether the result depends on the order of the rows (`array_agg`, `first_value`).
     pub ordered: bool,
-    /// Whether the values come from WITHIN GROUP (ORDER BY …); what is in brackets must then be constant.
-    /// The state sees the value first, then the constants; the result type is derived from them in that order.
+    /// Whether all arguments but the value must be constant.
+    pub constants: bool,
+    /// Whether the values come from WITHIN GROUP (ORDER BY …). The state sees the value first, then the constants; the result type is derived from them in that order.
     pub within_group: bool,
     /// Empty state.
     pub make: Box<MakeFn>,
@@ -128,3 +129,7 @@ impl AggregateCall {
         }
     }
 }
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod tests;

@@ -41,13 +41,15 @@ impl Moments {
     }
     #[inline]
     fn add(&mut self, x: f64) {
+        let fine = x.is_finite() && self.sum.is_finite();
         self.n += 1.0;
         self.sum += x;
-        if self.n > 1.0 {
+        if !self.sum.is_finite() && !self.squares.is_infinite() {
+            // An infinity stands for overflow, NaN for values that are no numbers.
+            self.squares = if fine { f64::INFINITY } else { f64::NAN };
+        } else if self.n > 1.0 {
             let d = x * self.n - self.sum;
             self.squares += d * d / (self.n * (self.n - 1.0));
-        } else if !x.is_finite() {
-            self.squares = f64::NAN;
         }
     }
     /// Chan, Golub and LeVeque's formula.
@@ -61,7 +63,11 @@ impl Moments {
         }
         let d = self.sum / self.n - other.sum / other.n;
         let n = self.n + other.n;
+        let overflown = self.squares.is_infinite() || other.squares.is_infinite();
         self.squares += other.squares + self.n * other.n * d * d / n;
+        if overflown {
+            self.squares = f64::INFINITY;
+        }
         self.sum += other.sum;
         self.n = n;
     }
@@ -71,7 +77,7 @@ impl Moments {
         if divisor <= 0.0 {
             return Ok(FieldValue::Null);
         }
-        if self.squares.is_infinite() || (self.sum.is_infinite() && !self.squares.is_nan()) {
+        if self.squares.is_infinite() {
             return Err(overflow("DOUBLE"));
         }
         let variance = self.squares / divisor;

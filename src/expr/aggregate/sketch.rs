@@ -178,7 +178,7 @@ const NOT_A_NUMBER: i64 = INFINITE + 1;
 
 /// DDSketch: counts of values in buckets whose bounds grow by a factor, so that every percentile is off by at most 1 %.
 /// At most some 140,000 buckets, as many as doubles have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct DdSketch {
     /// In the order of the values.
     buckets: BTreeMap<i64, i64>,
@@ -213,6 +213,10 @@ fn representative(bucket: i64) -> f64 {
 }
 
 impl DdSketch {
+    /// A NaN for a fraction that is NULL.
+    pub(super) fn new(fraction: f64) -> Self {
+        Self { buckets: BTreeMap::new(), n: 0, fraction }
+    }
     fn add(&mut self, x: f64, n: i64) {
         let bucket = bucket(x);
         let count = self.buckets.entry(bucket).or_default();
@@ -226,17 +230,12 @@ impl DdSketch {
 
 impl AggregateState for DdSketch {
     fn update(&mut self, args: &[&FieldValue]) {
-        if let [value, fraction] = args
-            && let Some(x) = as_double(value)
-        {
-            self.fraction = as_double(fraction).unwrap_or(f64::NAN);
+        if let Some(x) = args.first().and_then(|v| as_double(v)) {
             self.add(x, 1);
         }
     }
     fn retract(&mut self, args: &[&FieldValue]) {
-        if let [value, _] = args
-            && let Some(x) = as_double(value)
-        {
+        if let Some(x) = args.first().and_then(|v| as_double(v)) {
             self.add(x, -1);
         }
     }
@@ -246,7 +245,6 @@ impl AggregateState for DdSketch {
                 *self.buckets.entry(*bucket).or_default() += n;
             }
             self.n += other.n;
-            self.fraction = other.fraction;
         }
     }
     fn finish(&self) -> EvalResult<FieldValue> {
@@ -266,15 +264,10 @@ impl AggregateState for DdSketch {
         Ok(found.map(|(bucket, _)| representative(*bucket)).into())
     }
     fn to_values(&self) -> Vec<FieldValue> {
-        let pairs = self.buckets.iter().flat_map(|(b, n)| [FieldValue::Integer(*b), FieldValue::Integer(*n)]);
-        std::iter::once(FieldValue::Float(self.fraction)).chain(pairs).collect()
+        self.buckets.iter().flat_map(|(b, n)| [FieldValue::Integer(*b), FieldValue::Integer(*n)]).collect()
     }
     fn restore(&mut self, values: &[FieldValue]) -> Result<(), String> {
-        let [FieldValue::Float(fraction), pairs @ ..] = values else {
-            return Err("a sketch without its fraction".into());
-        };
-        self.fraction = *fraction;
-        for pair in pairs.chunks(2) {
+        for pair in values.chunks(2) {
             match pair {
                 [FieldValue::Integer(bucket), FieldValue::Integer(n @ 1..)] => {
                     self.buckets.insert(*bucket, *n);

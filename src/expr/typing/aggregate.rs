@@ -85,14 +85,15 @@ fn resolve(
         return Err(misfit(name, signatures, if within { all.get(1..).unwrap_or_default() } else { &all }));
     };
     let mut all = arguments(&function.arity, all)?;
+    if function.constants && all.iter().skip(1).any(|a| !a.is_constant()) {
+        return Err(
+            TypeError::new(format!("the fraction of {name} must be constant")).with_hint(function.signature)
+        );
+    }
     if !within {
         return Ok((function.clone(), all, order_by));
     }
     let args = all.split_off(1);
-    if args.iter().any(|a| !a.is_constant()) {
-        return Err(TypeError::new(format!("what stands in the brackets of {name} must be constant"))
-            .with_hint(function.signature));
-    }
     let order_by = order_by.into_iter().zip(all).map(|(key, expr)| SortKey { expr, ..key }).collect();
     Ok((function.clone(), args, order_by))
 }

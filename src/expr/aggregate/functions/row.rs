@@ -25,6 +25,7 @@ pub(super) fn row(
         skips_null: true,
         retraction: Retraction::Exact,
         ordered: false,
+        constants: false,
         within_group: false,
         make: Box::new(make),
     }

@@ -46,27 +46,27 @@ type Result = fn(&Regression) -> Option<f64>;
 fn pairs() -> Vec<AggregateFunction> {
     const ROWS: &str = "(1, 1), (3, 2), (4, 4), (NULL, 9)";
     let table: [(&'static str, &'static str, &'static str, &'static str, Result); 11] = [
-        ("covar_pop(y, x)", "Covariance of all there is", "covar_pop(x, y)", "1.4444444444444446", |r| {
+        ("covar_pop(y, x)", "Covariance of all there is", "covar_pop(x, y)", "1.4444444444444444", |r| {
             Some(r.sxy / r.n)
         }),
-        ("covar_samp(y, x)", "Covariance of a sample", "covar_samp(x, y)", "2.166666666666667", |r| {
+        ("covar_samp(y, x)", "Covariance of a sample", "covar_samp(x, y)", "2.1666666666666665", |r| {
             (r.n > 1.0).then(|| r.sxy / (r.n - 1.0))
         }),
-        ("corr(y, x)", "Correlation, from -1 to 1", "corr(x, y)", "0.9285714285714287", |r| {
+        ("corr(y, x)", "Correlation, from -1 to 1", "corr(x, y)", "0.9285714285714286", |r| {
             (r.sxx != 0.0 && r.syy != 0.0).then(|| r.sxy / (r.sxx * r.syy).sqrt())
         }),
         (
             "regr_slope(y, x)",
             "Slope of the line of least squares",
             "regr_slope(x, y)",
-            "0.9285714285714287",
+            "0.9285714285714286",
             |r| (r.sxx != 0.0).then(|| r.sxy / r.sxx),
         ),
         (
             "regr_intercept(y, x)",
             "Where the line of least squares meets x = 0",
             "regr_intercept(x, y)",
-            "0.49999999999999956",
+            "0.4999999999999997",
             |r| (r.sxx != 0.0).then(|| (r.sy - r.sx * r.sxy / r.sxx) / r.n),
         ),
         ("regr_r2(y, x)", "Square of the correlation", "regr_r2(x, y)", "0.8622448979591838", |r| {
@@ -82,7 +82,7 @@ fn pairs() -> Vec<AggregateFunction> {
             "regr_sxx(y, x)",
             "Sum of squares of x about its mean",
             "regr_sxx(x, y)",
-            "4.666666666666667",
+            "4.666666666666666",
             |r| Some(r.sxx),
         ),
         (
@@ -96,7 +96,7 @@ fn pairs() -> Vec<AggregateFunction> {
             "regr_sxy(y, x)",
             "Sum of products of x and y about their means",
             "regr_sxy(x, y)",
-            "4.333333333333334",
+            "4.333333333333333",
             |r| Some(r.sxy),
         ),
     ];

@@ -3,6 +3,7 @@
 use super::super::accumulator::{BitOp, Inner};
 use super::super::collect::{self, Beside, Collected, Gathering};
 use super::super::extreme::{Reading, Sorted};
+use super::super::moments::as_double;
 use super::super::sketch::{DdSketch, HyperLogLog};
 use super::super::{Accumulator, AggregateCall, AggregateFunction, Retraction, rank};
 use super::basic::ordered;
@@ -175,6 +176,7 @@ fn sorted(reading: Reading) -> impl Fn(&AggregateCall, bool) -> Accumulator {
 
 fn within(mut function: AggregateFunction) -> AggregateFunction {
     function.within_group = true;
+    function.constants = true;
     keeps(function)
 }
 
@@ -210,7 +212,7 @@ fn ranks() -> Vec<AggregateFunction> {
         within(row(
             "percentile_cont(fractions) WITHIN GROUP (ORDER BY number)",
             "The same for each fraction of an ARRAY",
-            ("percentile_cont(ARRAY[0.25, 0.5]) WITHIN GROUP (ORDER BY x)", rows, "[1.5,2]"),
+            ("percentile_cont(ARRAY[0.25, 0.5]) WITHIN GROUP (ORDER BY x)", rows, "[1.5,2.0]"),
             [DOUBLE, array()],
             array(),
             sorted(rank::continuous),
@@ -314,15 +316,17 @@ fn sketches() -> Vec<AggregateFunction> {
         |_, _| Accumulator::boxed(HyperLogLog::default()),
     );
     distinct.retraction = Retraction::Impossible;
-    vec![
-        distinct,
-        row(
-            "approx_percentile(number, fraction)",
-            "The value at that fraction of the order, off by 1 % at most (DDSketch)",
-            ("approx_percentile(x, 0.5)", "(1), (0), (-5)", "0"),
-            [DOUBLE, DOUBLE],
-            DOUBLE,
-            |_, _| Accumulator::boxed(DdSketch::default()),
-        ),
-    ]
+    let mut percentile = row(
+        "approx_percentile(number, fraction)",
+        "The value at that fraction of the order, off by 1 % at most (DDSketch)",
+        ("approx_percentile(x, 0.5)", "(1), (0), (-5)", "0"),
+        [DOUBLE, DOUBLE],
+        DOUBLE,
+        |call, _| {
+            let fraction = constants(call).get(1).and_then(as_double);
+            Accumulator::boxed(DdSketch::new(fraction.unwrap_or(f64::NAN)))
+        },
+    );
+    percentile.constants = true;
+    vec![distinct, percentile]
 }
