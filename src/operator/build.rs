@@ -1,7 +1,7 @@
 //! Physical node → running operator.
 
 use super::{
-    AggregateOp, FilterProjectOp, LimitOp, Operator, SortOp, TopNOp, UnionOp, UnnestOp, WatermarkOp,
+    AggregateOp, FilterProjectOp, LimitOp, Operator, OverOp, SortOp, TopNOp, UnionOp, UnnestOp, WatermarkOp,
     WindowTableOp,
 };
 use crate::plan::{NodeSpec, OperatorSpec};
@@ -23,6 +23,6 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::Aggregate(spec) => {
             Box::new(AggregateOp::new(spec).map_err(|e| format!("{}: {e}", node.id))?)
         }
-        other => return Err(format!("{}: {} is not supported yet", node.id, other.kind())),
+        OperatorSpec::Over(spec) => Box::new(OverOp::new(spec).map_err(|e| format!("{}: {e}", node.id))?),
     })
 }

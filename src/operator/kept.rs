@@ -13,24 +13,24 @@ use crate::record::{Batch, FieldValue, Schema, StreamRecord};
 use crate::state::{StateError, StateReader, StateWriter};
 
 /// Rows of one output batch.
-pub(super) const MAX_ROWS: usize = 1024;
+pub(in crate::operator) const MAX_ROWS: usize = 1024;
 
 /// How one ORDER BY item compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Direction {
-    pub(super) descending: bool,
-    pub(super) nulls_first: bool,
+pub(in crate::operator) struct Direction {
+    pub(in crate::operator) descending: bool,
+    pub(in crate::operator) nulls_first: bool,
 }
 
 /// A compiled ORDER BY.
 #[derive(Debug)]
-pub(super) struct SortOrder {
+pub(in crate::operator) struct SortOrder {
     programs: Vec<Program>,
     directions: Arc<[Direction]>,
 }
 
 impl SortOrder {
-    pub(super) fn new(keys: &[SortKey]) -> Self {
+    pub(in crate::operator) fn new(keys: &[SortKey]) -> Self {
         let direction = |k: &SortKey| Direction { descending: k.descending, nulls_first: k.nulls_first };
         Self {
             programs: keys.iter().map(|k| Program::compile(&k.expr)).collect(),
@@ -39,18 +39,22 @@ impl SortOrder {
     }
 
     /// The keys of a record.
-    pub(super) fn keys(&self, record: &StreamRecord, now: i64) -> EvalResult<Box<[FieldValue]>> {
+    pub(in crate::operator) fn keys(&self, record: &StreamRecord, now: i64) -> EvalResult<Box<[FieldValue]>> {
         let ctx = EvalContext { record, now };
         self.programs.iter().map(|p| Ok(p.eval(&ctx)?.into_owned())).collect()
     }
 
-    pub(super) fn directions(&self) -> &Arc<[Direction]> {
+    pub(in crate::operator) fn directions(&self) -> &Arc<[Direction]> {
         &self.directions
     }
 }
 
 /// Order of two lists of sort keys.
-pub(super) fn compare_keys(directions: &[Direction], a: &[FieldValue], b: &[FieldValue]) -> Ordering {
+pub(in crate::operator) fn compare_keys(
+    directions: &[Direction],
+    a: &[FieldValue],
+    b: &[FieldValue],
+) -> Ordering {
     for ((d, x), y) in directions.iter().zip(a).zip(b) {
         let order = match (x.is_null(), y.is_null()) {
             (true, true) => Ordering::Equal,
@@ -72,29 +76,33 @@ pub(super) fn compare_keys(directions: &[Direction], a: &[FieldValue], b: &[Fiel
 
 /// The place of a row in an ORDER BY; ties by arrival.
 #[derive(Clone, Debug)]
-pub(super) struct Rank {
+pub(in crate::operator) struct Rank {
     directions: Arc<[Direction]>,
-    pub(super) keys: Box<[FieldValue]>,
-    pub(super) arrival: u64,
+    pub(in crate::operator) keys: Box<[FieldValue]>,
+    pub(in crate::operator) arrival: u64,
 }
 
 impl Rank {
-    pub(super) fn new(directions: &Arc<[Direction]>, keys: Box<[FieldValue]>, arrival: u64) -> Self {
+    pub(in crate::operator) fn new(
+        directions: &Arc<[Direction]>,
+        keys: Box<[FieldValue]>,
+        arrival: u64,
+    ) -> Self {
         Self { directions: directions.clone(), keys, arrival }
     }
     /// Whether both rows have the same keys.
-    pub(super) fn is_peer(&self, other: &Self) -> bool {
+    pub(in crate::operator) fn is_peer(&self, other: &Self) -> bool {
         compare_keys(&self.directions, &self.keys, &other.keys).is_eq()
     }
     /// Bytes that it takes (estimate).
-    pub(super) fn footprint(&self) -> usize {
+    pub(in crate::operator) fn footprint(&self) -> usize {
         size_of::<Self>() + self.keys.iter().map(|k| size_of::<FieldValue>() + k.heap_bytes()).sum::<usize>()
     }
-    pub(super) fn snapshot(&self, to: &mut StateWriter) {
+    pub(in crate::operator) fn snapshot(&self, to: &mut StateWriter) {
         self.keys.iter().for_each(|k| to.value(k));
         to.u64(self.arrival);
     }
-    pub(super) fn restore(
+    pub(in crate::operator) fn restore(
         directions: &Arc<[Direction]>,
         from: &mut StateReader<'_>,
     ) -> Result<Self, StateError> {
@@ -122,19 +130,19 @@ impl Ord for Rank {
 
 /// PARTITION BY: rows with equal values belong together; NULLs are equal.
 #[derive(Debug)]
-pub(super) struct PartitionKey {
+pub(in crate::operator) struct PartitionKey {
     programs: Vec<Program>,
     /// The key of the last row, as bytes.
     bytes: Vec<u8>,
 }
 
 impl PartitionKey {
-    pub(super) fn new(exprs: &[crate::expr::Expr]) -> Self {
+    pub(in crate::operator) fn new(exprs: &[crate::expr::Expr]) -> Self {
         Self { programs: exprs.iter().map(Program::compile).collect(), bytes: Vec::new() }
     }
 
     /// The key of a record, as bytes that are equal where the values are.
-    pub(super) fn of(&mut self, record: &StreamRecord, now: i64) -> EvalResult<&[u8]> {
+    pub(in crate::operator) fn of(&mut self, record: &StreamRecord, now: i64) -> EvalResult<&[u8]> {
         let ctx = EvalContext { record, now };
         self.bytes.clear();
         for program in &self.programs {
@@ -146,7 +154,7 @@ impl PartitionKey {
 
 /// State for each partition, in the order in which they came up.
 #[derive(Debug)]
-pub(super) struct Partitions<T> {
+pub(in crate::operator) struct Partitions<T> {
     places: HashMap<Box<[u8]>, usize>,
     states: Vec<Option<T>>,
     free: Vec<usize>,
@@ -160,7 +168,7 @@ impl<T> Default for Partitions<T> {
 
 impl<T> Partitions<T> {
     /// The place of the partition with that key, made if there is none.
-    pub(super) fn place(&mut self, key: &[u8], make: impl FnOnce() -> T) -> usize {
+    pub(in crate::operator) fn place(&mut self, key: &[u8], make: impl FnOnce() -> T) -> usize {
         if let Some(at) = self.places.get(key) {
             return *at;
         }
@@ -177,22 +185,22 @@ impl<T> Partitions<T> {
         self.places.insert(key.into(), at);
         at
     }
-    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+    pub(in crate::operator) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.states.get_mut(at)?.as_mut()
     }
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::operator) fn iter(&self) -> impl Iterator<Item = &T> {
         self.states.iter().flatten()
     }
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::operator) fn len(&self) -> usize {
         self.places.len()
     }
     /// Takes out the partitions for which `which` says so.
-    pub(super) fn take_if(&mut self, which: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(in crate::operator) fn take_if(&mut self, which: impl Fn(usize, &T) -> bool) -> Vec<T> {
         let Self { places, states, free } = self;
         let mut taken = Vec::new();
         places.retain(|_, at| {
             let Some(slot) = states.get_mut(*at) else { return false };
-            if !slot.as_ref().is_some_and(&which) {
+            if !slot.as_ref().is_some_and(|state| which(*at, state)) {
                 return true;
             }
             taken.extend(slot.take());
@@ -202,7 +210,7 @@ impl<T> Partitions<T> {
         taken
     }
     /// Key and state of each partition, in an order that depends on the content alone.
-    pub(super) fn entries(&self) -> Vec<(&[u8], &T)> {
+    pub(in crate::operator) fn entries(&self) -> Vec<(&[u8], &T)> {
         let mut entries = Vec::with_capacity(self.places.len());
         for (key, at) in &self.places {
             entries.extend(self.states.get(*at).and_then(Option::as_ref).map(|t| (&**key, t)));
@@ -213,18 +221,21 @@ impl<T> Partitions<T> {
 }
 
 /// Takes a record out of a batch for keeps; `blank`, which is shared and so never overwritten, takes its place.
-pub(super) fn take_record(slot: &mut Arc<StreamRecord>, blank: &Arc<StreamRecord>) -> Arc<StreamRecord> {
+pub(in crate::operator) fn take_record(
+    slot: &mut Arc<StreamRecord>,
+    blank: &Arc<StreamRecord>,
+) -> Arc<StreamRecord> {
     std::mem::replace(slot, blank.clone())
 }
 
 /// What [`take_record`] leaves in place of a record.
-pub(super) fn blank() -> Arc<StreamRecord> {
+pub(in crate::operator) fn blank() -> Arc<StreamRecord> {
     Arc::new(StreamRecord::new(Schema::new([])))
 }
 
 /// Writes a copy of a kept row, which stays as it is, into the next record of `made`; columns beyond the row's are for the
 /// caller to set.
-pub(super) fn copy_row<'a>(
+pub(in crate::operator) fn copy_row<'a>(
     made: &'a mut Batch,
     row: &StreamRecord,
     schema: &Arc<Schema>,
@@ -239,7 +250,7 @@ pub(super) fn copy_row<'a>(
 
 /// Calls `each` for every record of a batch. A record whose expressions fail or panic is rejected; `each` evaluates them before
 /// it changes anything.
-pub(super) fn for_each_record(
+pub(in crate::operator) fn for_each_record(
     batch: &mut Batch,
     out: &mut Output<'_>,
     mut each: impl FnMut(&mut Arc<StreamRecord>, &mut Output<'_>) -> EvalResult<()>,
@@ -269,7 +280,7 @@ pub(super) fn for_each_record(
 }
 
 /// Calls `each` for every record of a batch and hands the batch on without those whose expressions failed or panicked.
-pub(super) fn pass_records(
+pub(in crate::operator) fn pass_records(
     mut batch: Batch,
     out: &mut Output<'_>,
     mut each: impl FnMut(&mut Arc<StreamRecord>) -> EvalResult<()>,
@@ -307,7 +318,10 @@ pub(super) fn pass_records(
 }
 
 /// Emits kept rows, which nobody needs any more, as rows made from state.
-pub(super) fn emit_kept(rows: impl IntoIterator<Item = Arc<StreamRecord>>, out: &mut Output<'_>) {
+pub(in crate::operator) fn emit_kept(
+    rows: impl IntoIterator<Item = Arc<StreamRecord>>,
+    out: &mut Output<'_>,
+) {
     let mut made = out.pools.take(out.home);
     for row in rows {
         if made.len() == MAX_ROWS {
@@ -319,7 +333,7 @@ pub(super) fn emit_kept(rows: impl IntoIterator<Item = Arc<StreamRecord>>, out: 
 }
 
 /// Emits rows made from state.
-pub(super) fn emit_made(mut made: Batch, out: &mut Output<'_>) {
+pub(in crate::operator) fn emit_made(mut made: Batch, out: &mut Output<'_>) {
     out.counters.produced += made.len() as u64;
     let size = made.records().first().map_or(0, |r| r.footprint());
     made.set_bytes(size * made.len());

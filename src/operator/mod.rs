@@ -8,6 +8,7 @@ mod build;
 mod filter_project;
 mod kept;
 mod limit;
+mod over;
 mod sort;
 #[cfg(test)]
 mod test_kit;
@@ -27,6 +28,7 @@ pub use aggregate::AggregateOp;
 pub use build::build;
 pub use filter_project::FilterProjectOp;
 pub use limit::LimitOp;
+pub use over::OverOp;
 pub use sort::SortOp;
 pub use top_n::TopNOp;
 pub use union::UnionOp;

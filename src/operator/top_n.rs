@@ -164,7 +164,7 @@ impl TopNOp {
         if self.window_end.is_none() || watermark < self.next_end || self.emit != Emit::Final {
             return;
         }
-        let mut ended = self.partitions.take_if(|top| top.end <= watermark);
+        let mut ended = self.partitions.take_if(|_, top| top.end <= watermark);
         ended.sort_by_key(|top| (top.end, top.first));
         self.next_end = self.partitions.iter().map(|top| top.end).min().unwrap_or(i64::MAX);
         self.emit_final(ended, out);
@@ -288,7 +288,7 @@ impl Operator for TopNOp {
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
         if self.emit == Emit::Final {
-            let mut tops = self.partitions.take_if(|_| true);
+            let mut tops = self.partitions.take_if(|_, _| true);
             tops.sort_by_key(|top| (top.end, top.first));
             self.emit_final(tops, out);
         }

@@ -1,0 +1,311 @@
+//! The rows of one partition in their order, and the frame that slides over them.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::function::{Brought, Calls};
+use crate::expr::{Accumulator, compare};
+use crate::operator::kept::{Direction, Rank};
+use crate::plan::{Frame, FrameBound};
+use crate::record::{Decimal, FieldValue, StreamRecord};
+use crate::state::{StateError, StateReader, StateWriter};
+
+/// A row with everything that was evaluated for it.
+#[derive(Debug)]
+pub(super) struct OverRow {
+    pub(super) rank: Rank,
+    pub(super) record: Arc<StreamRecord>,
+    pub(super) brought: Brought,
+}
+
+impl OverRow {
+    pub(super) fn footprint(&self) -> usize {
+        self.rank.footprint() + self.record.footprint() + 64
+    }
+}
+
+/// Frame and peers of a row: positions in its line.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u64,
+    /// Behind the last row; an empty frame has `end <= start`.
+    pub(super) end: u64,
+    pub(super) peers: Range<u64>,
+    pub(super) dense_rank: u64,
+}
+
+/// The rows of a partition, from 0; those that nothing needs any more are gone.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// The first rows, where an unbounded frame needs them and they have left `rows`.
+    head: Vec<Arc<OverRow>>,
+    rows: VecDeque<Arc<OverRow>>,
+    /// Position of the first of `rows`.
+    base: u64,
+    pub(super) accumulators: Vec<Accumulator>,
+    /// Rows that the accumulators hold.
+    added: Range<u64>,
+    /// Where frames begin and end: only forward.
+    start: u64,
+    end: u64,
+    /// The peers of the last row that was looked at.
+    peers: Range<u64>,
+    dense_rank: u64,
+}
+
+impl Line {
+    pub(super) fn new(calls: &Calls) -> Self {
+        Self { accumulators: calls.aggregates.iter().map(|a| a.new_state()).collect(), ..Self::default() }
+    }
+    /// Behind the last row.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.rows.len() as u64
+    }
+    pub(super) fn row(&self, at: u64) -> Option<&Arc<OverRow>> {
+        match at.checked_sub(self.base) {
+            Some(i) => self.rows.get(usize::try_from(i).ok()?),
+            None => self.head.get(usize::try_from(at).ok()?),
+        }
+    }
+    pub(super) fn push(&mut self, row: Arc<OverRow>) {
+        self.rows.push_back(row);
+    }
+
+    /// Frame and peers of row `at`, and the accumulators filled with the frame. Rows are to be asked for in order.
+    pub(super) fn advance(
+        &mut self,
+        at: u64,
+        frame: &Frame,
+        directions: &[Direction],
+        calls: &Calls,
+    ) -> Span {
+        if at >= self.peers.end {
+            self.peers = at..at + 1;
+            self.dense_rank += 1;
+        }
+        // More peers may have come since.
+        while self.is_peer(at, self.peers.end) {
+            self.peers.end += 1;
+        }
+        let (start, end) =
+            (self.bound(at, frame, true, directions), self.bound(at, frame, false, directions));
+        (self.start, self.end) = (start, end);
+        self.add_up(start, end, calls);
+        Span { start, end, peers: self.peers.clone(), dense_rank: self.dense_rank }
+    }
+
+    fn is_peer(&self, at: u64, other: u64) -> bool {
+        matches!((self.row(at), self.row(other)), (Some(a), Some(b)) if a.rank.is_peer(&b.rank))
+    }
+
+    fn bound(&self, at: u64, frame: &Frame, is_start: bool, directions: &[Direction]) -> u64 {
+        let bound = if is_start { frame.start } else { frame.end };
+        let offset = match bound {
+            FrameBound::UnboundedPreceding => return 0,
+            FrameBound::UnboundedFollowing => return self.end(),
+            FrameBound::CurrentRow if frame.rows => return if is_start { at } else { at + 1 },
+            FrameBound::CurrentRow => return if is_start { self.peers.start } else { self.peers.end },
+            FrameBound::Preceding(n) => n.saturating_neg(),
+            FrameBound::Following(n) => n,
+        };
+        if frame.rows {
+            let row = at.saturating_add_signed(offset).min(self.end());
+            let before_all = at.checked_add_signed(offset).is_none();
+            return match is_start {
+                true => row,
+                false if before_all => 0,
+                false => (row + 1).min(self.end()),
+            };
+        }
+        let (Some(direction), Some(current)) = (directions.first(), self.row(at)) else { return at };
+        let mut to = if is_start { self.start } else { self.end };
+        while let Some(row) = self.row(to) {
+            let order = distance(&row.rank, &current.rank, offset, *direction);
+            if order == Ordering::Less || (order == Ordering::Equal && !is_start) { to += 1 } else { break }
+        }
+        to
+    }
+
+    fn add_up(&mut self, start: u64, end: u64, calls: &Calls) {
+        if calls.aggregates.is_empty() {
+            self.added = start.max(end)..start.max(end);
+            return;
+        }
+        if start >= end {
+            self.accumulators = calls.aggregates.iter().map(|a| a.new_state()).collect();
+            self.added = start.max(end)..start.max(end);
+            return;
+        }
+        let mut added = self.added.clone();
+        if added.end <= start {
+            // Nothing that was added is left.
+            if !added.is_empty() {
+                self.accumulators = calls.aggregates.iter().map(|a| a.new_state()).collect();
+            }
+            added = start..start;
+        }
+        let Self { accumulators, rows, head, base, .. } = self;
+        let row = |at: u64| match at.checked_sub(*base) {
+            Some(i) => rows.get(i as usize),
+            None => head.get(at as usize),
+        };
+        for (i, (program, state)) in calls.aggregates.iter().zip(accumulators.iter_mut()).enumerate() {
+            let takes_back = calls.takes_back.get(i).copied().unwrap_or(false);
+            let mut add = added.end..end;
+            if added.start < start && !takes_back {
+                *state = program.new_state();
+                add = start..end;
+            }
+            for at in add {
+                if let Some(row) = row(at)
+                    && let Some(input) = row.brought.inputs.get(i)
+                {
+                    program.update(state, &row.record, input);
+                }
+            }
+            if takes_back {
+                for at in added.start..start {
+                    if let Some(row) = row(at)
+                        && let Some(input) = row.brought.inputs.get(i)
+                    {
+                        program.retract(state, &row.record, input);
+                    }
+                }
+            }
+        }
+        self.added = start..end;
+    }
+
+    /// Forgets what no later row needs; `at` was the last row that was looked at. Returns the bytes set free.
+    pub(super) fn forget(&mut self, at: u64, frame: &Frame, calls: &Calls) -> usize {
+        let Some(reach) = calls.reach else { return 0 };
+        let unbounded = frame.start == FrameBound::UnboundedPreceding;
+        if unbounded && calls.head == u64::MAX {
+            return 0;
+        }
+        // What LAG, the rows still to be added, the last row of the frame, and its first one need.
+        let mut keep = (at + 1).saturating_sub(reach).min(self.added.end).min(self.end.saturating_sub(1));
+        if !unbounded {
+            keep = keep.min(self.start);
+        }
+        let mut freed = 0;
+        while self.base < keep {
+            let Some(row) = self.rows.pop_front() else { break };
+            if unbounded && self.base < calls.head {
+                self.head.push(row);
+            } else {
+                freed += row.footprint();
+            }
+            self.base += 1;
+        }
+        freed
+    }
+
+    /// Whether no row of it reaches to `time` with a RANGE frame of that length.
+    pub(super) fn is_over(&self, time: i64, length: i64) -> bool {
+        match self.rows.back().and_then(|r| r.rank.keys.first()) {
+            Some(FieldValue::Timestamp(last)) => last.saturating_add(length) < time,
+            _ => false,
+        }
+    }
+    pub(super) fn footprint(&self) -> usize {
+        self.rows.iter().chain(&self.head).map(|r| r.footprint()).sum()
+    }
+
+    pub(super) fn snapshot(&self, to: &mut StateWriter) {
+        let numbers = [
+            self.base,
+            self.added.start,
+            self.added.end,
+            self.start,
+            self.end,
+            self.peers.start,
+            self.peers.end,
+            self.dense_rank,
+        ];
+        numbers.into_iter().for_each(|n| to.u64(n));
+        for list in [self.head.iter().collect::<Vec<_>>(), self.rows.iter().collect()] {
+            to.u64(list.len() as u64);
+            for row in list {
+                row.rank.snapshot(to);
+                to.record(&row.record);
+            }
+        }
+        for state in &self.accumulators {
+            let values = state.to_values();
+            to.u64(values.len() as u64);
+            values.iter().for_each(|v| to.value(v));
+        }
+    }
+
+    pub(super) fn restore(
+        from: &mut StateReader<'_>,
+        calls: &Calls,
+        read: impl Fn(&mut StateReader<'_>) -> Result<OverRow, StateError>,
+    ) -> Result<Self, StateError> {
+        let mut numbers = [0; 8];
+        for n in &mut numbers {
+            *n = from.u64()?;
+        }
+        let [base, added_start, added_end, start, end, peers_start, peers_end, dense_rank] = numbers;
+        let mut line = Self {
+            base,
+            added: added_start..added_end,
+            start,
+            end,
+            peers: peers_start..peers_end,
+            dense_rank,
+            ..Self::default()
+        };
+        for _ in 0..from.count()? {
+            line.head.push(Arc::new(read(from)?));
+        }
+        for _ in 0..from.count()? {
+            line.rows.push_back(Arc::new(read(from)?));
+        }
+        for program in &calls.aggregates {
+            let values = (0..from.count()?).map(|_| from.value()).collect::<Result<Vec<_>, _>>()?;
+            line.accumulators.push(program.restore(&values).map_err(StateError)?);
+        }
+        Ok(line)
+    }
+}
+
+/// Where the first key of `row` stands relative to that of `current` plus `offset`, in the direction of the order.
+fn distance(row: &Rank, current: &Rank, offset: i64, direction: Direction) -> Ordering {
+    let (Some(row), Some(current)) = (row.keys.first(), current.keys.first()) else { return Ordering::Equal };
+    match (row.is_null(), current.is_null()) {
+        (true, true) => return Ordering::Equal,
+        (true, false) => return if direction.nulls_first { Ordering::Less } else { Ordering::Greater },
+        (false, true) => return if direction.nulls_first { Ordering::Greater } else { Ordering::Less },
+        (false, false) => {}
+    }
+    let signed = if direction.descending { offset.saturating_neg() } else { offset };
+    let order = match (micros(row), micros(current)) {
+        (Some(row), Some(current)) => row.cmp(&(current + i128::from(signed))),
+        _ => match current {
+            FieldValue::Float(x) => {
+                compare(row, &FieldValue::Float(x + signed as f64)).unwrap_or(Ordering::Equal)
+            }
+            FieldValue::Decimal(x) => match (row, x.checked_add(Decimal::from(signed))) {
+                (FieldValue::Decimal(row), Some(to)) => row.cmp(&to),
+                // Beyond all values that there are.
+                _ if signed > 0 => Ordering::Less,
+                _ => Ordering::Greater,
+            },
+            _ => compare(row, current).unwrap_or(Ordering::Equal),
+        },
+    };
+    if direction.descending { order.reverse() } else { order }
+}
+
+/// Integers as they are, times and dates in µs.
+fn micros(value: &FieldValue) -> Option<i128> {
+    match value {
+        FieldValue::Integer(n) | FieldValue::Timestamp(n) | FieldValue::Time(n) => Some(i128::from(*n)),
+        FieldValue::Date(d) => Some(i128::from(*d) * i128::from(crate::record::text::MICROS_PER_DAY)),
+        _ => None,
+    }
+}

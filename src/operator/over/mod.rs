@@ -1,0 +1,395 @@
+//! Calls OVER: one row for each row, with results over the frame around it.
+//!
+//! Streaming, rows wait until the watermark has passed them and then come out in the order of time; over bounded input they all wait
+//! for its end and come out in the order in which they came in. Frames slide: a row is added to an accumulator once and taken
+//! back once, whatever the length of the frame.
+
+mod function;
+mod line;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use self::function::Calls;
+use self::line::{Line, OverRow};
+use super::kept::{
+    MAX_ROWS, PartitionKey, Partitions, Rank, SortOrder, blank, copy_row, emit_made, for_each_record,
+    take_record,
+};
+use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
+use crate::expr::EvalResult;
+use crate::plan::{Frame, FrameBound, LatePolicy, OverSpec};
+use crate::record::{Batch, ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord};
+
+/// A row that waits for the watermark, or for the end.
+#[derive(Debug)]
+struct Waiting {
+    place: usize,
+    row: OverRow,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.row.rank.cmp(&other.row.rank)
+    }
+}
+
+/// Running form of [`OverSpec`].
+#[derive(Debug)]
+pub struct OverOp {
+    partition: PartitionKey,
+    order: SortOrder,
+    frame: Frame,
+    calls: Calls,
+    streaming: bool,
+    schema: Arc<Schema>,
+    input: Arc<Schema>,
+    lines: Partitions<Line>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    arrivals: u64,
+    /// Rows before this time have been emitted; rows emitted later carry it as their watermark.
+    fired: i64,
+    /// Rows fired since partitions that are over were last looked for.
+    since_sweep: usize,
+    bytes: usize,
+    results: Vec<FieldValue>,
+    blank: Arc<StreamRecord>,
+}
+
+impl OverOp {
+    /// Compiles the expressions.
+    ///
+    /// # Errors
+    /// If rows can't be emitted as the watermark passes them although the plan says so.
+    pub fn new(spec: &OverSpec) -> Result<Self, String> {
+        let calls = Calls::new(spec);
+        if spec.streaming && calls.looks_ahead {
+            return Err("a call OVER that looks at rows to come needs bounded input".into());
+        }
+        let columns = spec.schema.len().saturating_sub(spec.calls.len());
+        Ok(Self {
+            partition: PartitionKey::new(&spec.partition_by),
+            order: SortOrder::new(&spec.order_by),
+            frame: spec.frame,
+            calls,
+            streaming: spec.streaming,
+            schema: spec.schema.clone(),
+            input: Schema::new(spec.schema.fields().iter().take(columns).cloned()),
+            lines: Partitions::default(),
+            waiting: BinaryHeap::new(),
+            arrivals: 0,
+            fired: i64::MIN,
+            since_sweep: 0,
+            bytes: 0,
+            results: Vec::new(),
+            blank: blank(),
+        })
+    }
+
+    /// Takes one record in.
+    fn take(&mut self, slot: &mut Arc<StreamRecord>, out: &mut Output<'_>) -> EvalResult<()> {
+        let now = out.now;
+        if !matches!(slot.kind(), RowKind::Insert) {
+            return Err(Box::new(RecordError::new(
+                ErrorCode::InvalidArgument,
+                "a changed row came to a call OVER, which takes new rows only",
+            )));
+        }
+        let keys = self.order.keys(slot, now)?;
+        if self.streaming {
+            match keys.first() {
+                Some(FieldValue::Timestamp(time)) if *time < slot.watermark() => {
+                    out.late(slot, LatePolicy::Drop);
+                    return Ok(());
+                }
+                Some(FieldValue::Timestamp(_)) => {}
+                _ => {
+                    let null = "the time that the rows are ordered by is NULL";
+                    return Err(Box::new(RecordError::new(ErrorCode::NotNull, null)));
+                }
+            }
+        }
+        let brought = self.calls.evaluate(slot, now)?;
+        let calls = &self.calls;
+        let place = self.lines.place(self.partition.of(slot, now)?, || Line::new(calls));
+        let rank = Rank::new(self.order.directions(), keys, self.arrivals);
+        self.arrivals += 1;
+        let row = OverRow { rank, record: take_record(slot, &self.blank), brought };
+        self.bytes += row.footprint();
+        self.waiting.push(Reverse(Waiting { place, row }));
+        out.counters.absorbed += 1;
+        Ok(())
+    }
+
+    /// Emits the rows that the watermark has passed.
+    fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
+        let passed = |w: Option<&Reverse<Waiting>>| match w.and_then(|w| w.0.row.rank.keys.first()) {
+            Some(FieldValue::Timestamp(time)) => *time < watermark,
+            _ => false,
+        };
+        if !passed(self.waiting.peek()) {
+            return;
+        }
+        let mut made = out.pools.take(out.home);
+        let mut peers: Vec<usize> = Vec::new();
+        while passed(self.waiting.peek()) {
+            // All rows of one time and place in the order come at once: frames end behind the last of them.
+            peers.clear();
+            let mut first: Option<Rank> = None;
+            while let Some(Reverse(next)) = self.waiting.peek() {
+                if first.as_ref().is_some_and(|f| !f.is_peer(&next.row.rank)) {
+                    break;
+                }
+                let Some(Reverse(Waiting { place, row })) = self.waiting.pop() else { break };
+                first.get_or_insert_with(|| row.rank.clone());
+                if let Some(line) = self.lines.get_mut(place) {
+                    line.push(Arc::new(row));
+                }
+                peers.push(place);
+            }
+            self.emit_peers(&peers, &mut made, out);
+        }
+        emit_made(made, out);
+        if watermark != i64::MAX {
+            self.fired = watermark;
+        }
+        self.sweep(watermark);
+    }
+
+    /// Emits rows that were just added to the ends of these lines, in this order.
+    fn emit_peers(&mut self, places: &[usize], made: &mut Batch, out: &mut Output<'_>) {
+        // A line that occurs n times has n new rows at its end.
+        let mut next: HashMap<usize, u64> = HashMap::new();
+        let mut alone = 0;
+        for place in places {
+            let Some(line) = self.lines.get_mut(*place) else { continue };
+            match places {
+                [_] => alone = line.end().saturating_sub(1),
+                _ => *next.entry(*place).or_insert(line.end()) -= 1,
+            }
+        }
+        for place in places {
+            let at = next.get_mut(place).unwrap_or(&mut alone);
+            let Some(line) = self.lines.get_mut(*place) else { continue };
+            let span = line.advance(*at, &self.frame, self.order.directions(), &self.calls);
+            let results = self.calls.results(line, *at, &span, &mut self.results);
+            if let Some(row) = line.row(*at) {
+                if made.len() == MAX_ROWS {
+                    let next = out.pools.take(out.home);
+                    emit_made(std::mem::replace(made, next), out);
+                }
+                put(made, &row.record, results, &mut self.results, &self.schema, self.fired, out);
+            }
+            self.bytes = self.bytes.saturating_sub(line.forget(*at, &self.frame, &self.calls));
+            *at += 1;
+            self.since_sweep += 1;
+        }
+    }
+
+    /// Forgets partitions to which no frame reaches any more.
+    fn sweep(&mut self, watermark: i64) {
+        let length = match self.frame.start {
+            FrameBound::Preceding(n) if !self.frame.rows && self.calls.only_frames => n,
+            FrameBound::CurrentRow if !self.frame.rows && self.calls.only_frames => 0,
+            _ => return,
+        };
+        if self.since_sweep <= self.lines.len() + 1024 {
+            return;
+        }
+        self.since_sweep = 0;
+        let mut waits = vec![false; 0];
+        for Reverse(w) in &self.waiting {
+            if waits.len() <= w.place {
+                waits.resize(w.place + 1, false);
+            }
+            if let Some(slot) = waits.get_mut(w.place) {
+                *slot = true;
+            }
+        }
+        let over = |place: usize, line: &Line| {
+            !waits.get(place).copied().unwrap_or(false) && line.is_over(watermark, length)
+        };
+        for line in self.lines.take_if(over) {
+            self.bytes = self.bytes.saturating_sub(line.footprint());
+        }
+    }
+
+    /// Bounded input: everything, in the order of arrival.
+    fn finish(&mut self, out: &mut Output<'_>) {
+        let waiting = std::mem::take(&mut self.waiting).into_vec();
+        let mut waiting: Vec<Waiting> = waiting.into_iter().map(|Reverse(w)| w).collect();
+        waiting.sort_unstable();
+        let mut order: Vec<(u64, usize, u64)> = Vec::with_capacity(waiting.len());
+        for Waiting { place, row } in waiting {
+            if let Some(line) = self.lines.get_mut(place) {
+                order.push((row.rank.arrival, place, line.end()));
+                line.push(Arc::new(row));
+            }
+        }
+        // Frames slide along each line; rows come out as they came in, so that results wait in between.
+        let width = self.results_per_row();
+        let mut results: Vec<Option<EvalResult<Box<[FieldValue]>>>> = Vec::new();
+        results.resize_with(order.len(), || None);
+        for (arrival, place, at) in &order {
+            let Some(line) = self.lines.get_mut(*place) else { continue };
+            let span = line.advance(*at, &self.frame, self.order.directions(), &self.calls);
+            let result = self.calls.results(line, *at, &span, &mut self.results);
+            let values: Box<[FieldValue]> = self.results.drain(..).take(width).collect();
+            let index = usize::try_from(*arrival).unwrap_or(usize::MAX);
+            if let Some(slot) = results.get_mut(index) {
+                *slot = Some(result.map(|()| values));
+            }
+        }
+        order.sort_unstable();
+        let mut made = out.pools.take(out.home);
+        for ((_, place, at), result) in order.into_iter().zip(results) {
+            let Some(line) = self.lines.get_mut(place) else { continue };
+            let (Some(row), Some(result)) = (line.row(at), result) else { continue };
+            if made.len() == MAX_ROWS {
+                let next = out.pools.take(out.home);
+                emit_made(std::mem::replace(&mut made, next), out);
+            }
+            let mut values = Vec::new();
+            let result = result.map(|r| values = r.into_vec());
+            put(&mut made, &row.record, result, &mut values, &self.schema, i64::MIN, out);
+        }
+        emit_made(made, out);
+        self.lines = Partitions::default();
+        self.bytes = 0;
+    }
+
+    fn results_per_row(&self) -> usize {
+        self.schema.len().saturating_sub(self.input.len())
+    }
+
+    /// A row from a snapshot.
+    fn read_row(&self, from: &mut StateReader<'_>) -> Result<OverRow, StateError> {
+        let rank = Rank::restore(self.order.directions(), from)?;
+        let record = from.record(&self.input)?;
+        let brought = self.calls.evaluate(&record, 0).map_err(|e| StateError(e.to_string()))?;
+        Ok(OverRow { rank, record: Arc::new(record), brought })
+    }
+}
+
+/// Writes one row of the output, or rejects the row whose result is an error.
+fn put(
+    made: &mut Batch,
+    row: &Arc<StreamRecord>,
+    results: EvalResult<()>,
+    values: &mut Vec<FieldValue>,
+    schema: &Arc<Schema>,
+    watermark: i64,
+    out: &mut Output<'_>,
+) {
+    if let Err(error) = results {
+        // It was taken in, and now turns out to be an error.
+        out.counters.absorbed = out.counters.absorbed.saturating_sub(1);
+        out.counters.rejected += 1;
+        out.rejects.push(Rejected { record: row.clone(), error: *error });
+        return;
+    }
+    let width = schema.len().saturating_sub(values.len());
+    let record = copy_row(made, row, schema);
+    record.set_watermark(watermark);
+    for (slot, value) in record.values_mut().iter_mut().skip(width).zip(values.drain(..)) {
+        *slot = value;
+    }
+}
+
+impl Operator for OverOp {
+    fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
+        for_each_record(&mut batch, out, |slot, out| {
+            if self.streaming {
+                self.fire(slot.watermark(), out);
+            }
+            self.take(slot, out)
+        });
+        out.pools.give(batch);
+    }
+
+    fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
+        if self.streaming {
+            self.fire(micros, out);
+        }
+    }
+
+    fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
+        if !self.streaming {
+            self.finish(out);
+        }
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.bytes + self.lines.len() * 256
+    }
+
+    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+        to.u64(self.arrivals);
+        to.i64(self.fired);
+        let lines = self.lines.entries();
+        to.u64(lines.len() as u64);
+        for (key, line) in lines {
+            to.bytes(key);
+            line.snapshot(to);
+        }
+        let mut waiting: Vec<&Waiting> = self.waiting.iter().map(|Reverse(w)| w).collect();
+        waiting.sort_unstable();
+        to.u64(waiting.len() as u64);
+        for w in waiting {
+            w.row.rank.snapshot(to);
+            to.record(&w.row.record);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.arrivals = from.u64()?;
+        self.fired = from.i64()?;
+        for _ in 0..from.count()? {
+            let key: Box<[u8]> = from.bytes()?.into();
+            let line = Line::restore(from, &self.calls, |from| self.read_row(from))?;
+            self.bytes += line.footprint();
+            self.lines.place(&key, || line);
+        }
+        for _ in 0..from.count()? {
+            let row = self.read_row(from)?;
+            let key = self.partition.of(&row.record, 0).map_err(|e| StateError(e.to_string()))?;
+            let calls = &self.calls;
+            let place = self.lines.place(key, || Line::new(calls));
+            self.bytes += row.footprint();
+            self.waiting.push(Reverse(Waiting { place, row }));
+        }
+        Ok(())
+    }
+
+    fn state_contract(&self) -> StateContract {
+        let (what, until) = match (self.streaming, self.frame.start) {
+            (false, _) => ("all rows", "until the end of the input"),
+            (true, FrameBound::UnboundedPreceding) => {
+                ("rows ahead of the watermark, and totals of each partition", "for the job's life")
+            }
+            (true, _) => (
+                "rows ahead of the watermark, and those that a frame may still reach",
+                "until no frame reaches them",
+            ),
+        };
+        StateContract::Kept { what: what.into(), until }
+    }
+}
+
+#[cfg(test)]
+mod tests;
