@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::csv::{self, CsvDecoder, CsvEncoder, CsvOptions};
 use super::infer::Hinting;
-use super::json::{self, JsonDecoder, JsonEncoder, JsonOptions};
+use super::json::{self, DebeziumEncoder, JsonDecoder, JsonEncoder, JsonOptions, Layout, UpsertEncoder};
 use super::raw::{RawDecoder, RawEncoder};
 use super::text::{self, TextDecoder, TextEncoder, TextOptions};
 use super::{Decoder, Encoder};
@@ -48,6 +48,16 @@ pub static FORMATS: &[FormatSpec] = &[
         can_decode: true,
         can_encode: true,
         make: |options| JsonOptions::from_options(options).map(Kind::Json),
+    },
+    FormatSpec {
+        name: "debezium-json",
+        aliases: &[],
+        extensions: &[],
+        doc: "sinks: {\"before\":…,\"after\":…,\"op\":\"c|u|d\"} a line, for rows that change",
+        options: json::CHANGELOG_OPTIONS,
+        can_decode: false,
+        can_encode: true,
+        make: |options| JsonOptions::from_options(options).map(Kind::Debezium),
     },
     FormatSpec {
         name: "csv",
@@ -102,6 +112,7 @@ const COMPRESSIONS: [&str; 4] = ["gz", "zst", "gzip", "zstd"];
 pub(super) enum Kind {
     Csv(CsvOptions),
     Json(JsonOptions),
+    Debezium(JsonOptions),
     Text(TextOptions),
     Raw(TextOptions),
 }
@@ -166,6 +177,15 @@ impl Format {
         Some(spec.name)
     }
 
+    /// Whether rows that change can be written: not where every record is a new row.
+    pub fn takes_changes(&self) -> bool {
+        match &self.kind {
+            Kind::Debezium(_) => true,
+            Kind::Json(options) => options.upsert_key.is_some(),
+            Kind::Csv(_) | Kind::Text(_) | Kind::Raw(_) => false,
+        }
+    }
+
     /// Its description.
     pub fn spec(&self) -> &'static FormatSpec {
         self.spec
@@ -188,6 +208,10 @@ impl Format {
                 let declared = Schema::of(declared.iter().map(|name| (name, DataType::Null)));
                 Box::new(JsonDecoder::new(wanted.clone(), options.clone()).with_declared(&declared))
             }
+            Kind::Debezium(_) => {
+                let message = "format 'debezium-json' can be written, not read".into();
+                return Err(OptionError { name: "format".into(), message });
+            }
             Kind::Text(options) => Box::new(TextDecoder::new(wanted.clone(), declared, *options)?),
             Kind::Raw(options) => Box::new(RawDecoder::new(wanted.clone(), declared, *options)?),
         };
@@ -206,6 +230,14 @@ impl Format {
     pub fn encoder(&self, schema: &Arc<Schema>) -> Result<Box<dyn Encoder>, OptionError> {
         match &self.kind {
             Kind::Csv(options) => Ok(Box::new(CsvEncoder::new(schema.clone(), options)?)),
+            Kind::Json(JsonOptions { upsert_key: Some(_), layout: Layout::Array, .. }) => {
+                let message = "changelog = 'upsert' is written as lines, not as an array".into();
+                Err(OptionError { name: "changelog".into(), message })
+            }
+            Kind::Json(options @ JsonOptions { upsert_key: Some(key), .. }) => {
+                Ok(Box::new(UpsertEncoder::new(schema.clone(), options.clone(), key)?))
+            }
+            Kind::Debezium(options) => Ok(Box::new(DebeziumEncoder::new(schema.clone(), options.clone()))),
             Kind::Json(options) => Ok(Box::new(JsonEncoder::new(schema.clone(), options.clone()))),
             Kind::Text(_) => Ok(Box::new(TextEncoder::new(schema)?)),
             Kind::Raw(_) => Ok(Box::new(RawEncoder::new(schema)?)),

@@ -115,7 +115,12 @@ impl Relations {
             Some((_, Entry::Sink(sink, _))) => Ok(sink.clone()),
             Some((_, Entry::Table(table))) => Ok(Arc::new(TableSink(table.clone()))),
             Some((key, Entry::Declared { relation, .. })) => {
-                self.connectors.sink(&SinkRequest { name: &key, options: &relation.options })
+                let mut options = relation.options.clone();
+                let upserts = options.get("changelog").is_some_and(|c| c.eq_ignore_ascii_case("upsert"));
+                if upserts && options.get("key_columns").is_none() && !relation.primary_key.is_empty() {
+                    options.set("key_columns", relation.primary_key.join(", "));
+                }
+                self.connectors.sink(&SinkRequest { name: &key, options: &options })
             }
             _ => Err(IoError::config(format!("'{name}' can't be written"))),
         }

@@ -1,6 +1,6 @@
 //! Which plans give rows that change, and which output columns identify a row.
 
-use super::{Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful};
+use super::{AggregateSpec, Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful};
 use crate::expr::Expr;
 
 /// Whether the output holds rows other than inserts: updates of what was emitted before, deletions.
@@ -8,16 +8,21 @@ pub fn is_updating(plan: &LogicalPlan) -> bool {
     let input = plan.inputs().into_iter().any(is_updating);
     let LogicalPlan::Stateful { spec, .. } = plan else { return input };
     match spec {
-        Stateful::Aggregate(spec) => match (spec.emit, &spec.window) {
-            (Emit::Final, Some(window)) => window.late == LatePolicy::Update,
-            (Emit::Final, None) => false,
-            // A row of SELECT DISTINCT is told once and for all, unless rows can be taken back.
-            (_, None) if spec.calls.is_empty() => spec.retracts,
-            _ => true,
-        },
+        Stateful::Aggregate(spec) => aggregate_changes(spec),
         Stateful::TopN(spec) => spec.emit != Emit::Final,
         Stateful::Sort(_) => false,
         Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Over(_) => input,
+    }
+}
+
+/// Whether an aggregation takes back what it emitted.
+pub(super) fn aggregate_changes(spec: &AggregateSpec) -> bool {
+    match (spec.emit, &spec.window) {
+        (Emit::Final, Some(window)) => window.late == LatePolicy::Update,
+        (Emit::Final, None) => false,
+        // A row of SELECT DISTINCT is told once and for all, unless rows can be taken back.
+        (_, None) if spec.calls.is_empty() => spec.retracts,
+        _ => true,
     }
 }
 

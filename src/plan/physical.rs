@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AggregateSpec, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowTableSpec};
+use super::{AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowTableSpec};
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
 
@@ -212,6 +212,26 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
+    /// Whether a sink gets rows other than inserts: updates of what it got before, deletions.
+    pub fn changes(&self, sink: usize) -> bool {
+        self.sinks.get(sink).is_some_and(|s| s.inputs.iter().any(|i| self.input_changes(*i)))
+    }
+
+    fn input_changes(&self, input: InputRef) -> bool {
+        let InputRef::Node(n) = input else { return false };
+        let Some(node) = self.nodes.get(n) else { return false };
+        match &node.operator {
+            OperatorSpec::Aggregate(spec) => super::changelog::aggregate_changes(spec),
+            OperatorSpec::TopN(spec) => spec.emit != Emit::Final,
+            OperatorSpec::Sort(_) => false,
+            // Inputs are earlier nodes, so this ends.
+            _ => node
+                .inputs
+                .iter()
+                .any(|i| !matches!(i, InputRef::Node(m) if *m >= n) && self.input_changes(*i)),
+        }
+    }
+
     /// Shape of what `input` delivers.
     pub fn schema_of(&self, input: InputRef) -> Option<&Arc<Schema>> {
         match input {

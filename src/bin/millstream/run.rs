@@ -111,7 +111,12 @@ fn execute(
     let live = summaries.iter().any(|j| !j.bounded);
     let prints = summaries.iter().any(|j| j.schema.is_some());
     let frame = if live { Frame::Live } else { Frame::Ends };
-    let prepared = prepared.into_sink(|schema| output::row_sink(engine, format, schema, frame))?;
+    let changes = summaries.iter().any(|j| {
+        let mut printed = (0..).zip(&j.plan.sinks).filter(|(_, s)| s.relation.is_empty());
+        printed.any(|(k, _)| j.plan.changes(k))
+    });
+    let sink = if changes { output::change_sink } else { output::row_sink };
+    let prepared = prepared.into_sink(|schema| sink(engine, format, schema, frame))?;
     let jobs = prepared.start_all()?;
     let stoppers: Vec<_> = jobs.iter().map(Job::stopper).collect();
     let received = signals::watch(stoppers.clone(), args.quiet || one_liner)?;

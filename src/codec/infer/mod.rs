@@ -78,6 +78,10 @@ impl Inference {
         let sampler = match &format.kind {
             Kind::Csv(options) => Sampler::Csv(csv::CsvSampler::new(options.clone())),
             Kind::Json(options) => Sampler::Json(json::JsonSampler::new(options.clone())),
+            Kind::Debezium(_) => {
+                let message = "format 'debezium-json' can be written, not read".into();
+                return Err(OptionError { name: "format".into(), message });
+            }
             Kind::Text(_) => Sampler::Fixed(Schema::of([("line", DataType::Varchar)])),
             Kind::Raw(_) => Sampler::Fixed(Schema::of([("content", DataType::Bytes)])),
         };

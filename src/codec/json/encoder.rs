@@ -63,8 +63,9 @@ impl JsonEncoder {
         }
     }
 
+    /// Appends one record as an object.
     #[inline]
-    fn record(&self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    pub(super) fn object(&self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
         let values = record.values();
         for (i, column) in self.columns.iter().enumerate() {
             out.extend_from_slice(&column.prefix);
@@ -105,7 +106,7 @@ impl Encoder for JsonEncoder {
             if self.array {
                 out.extend_from_slice(if self.first { b"\n" } else { b",\n" });
             }
-            if let Err(e) = self.record(record, out) {
+            if let Err(e) = self.object(record, out) {
                 out.truncate(before);
                 return Err((i, e));
             }

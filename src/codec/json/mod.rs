@@ -6,6 +6,7 @@
 mod array;
 #[cfg(test)]
 mod array_tests;
+mod changelog;
 mod column;
 mod decoder;
 mod encoder;
@@ -19,7 +20,10 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub use changelog::{DebeziumEncoder, UpsertEncoder};
 pub use decoder::JsonDecoder;
 pub use encoder::JsonEncoder;
 pub(crate) use nested::{JsonTextReader, JsonTextWriter};
-pub use options::{DecimalFormat, DuplicateKeys, JsonOptions, Layout, OPTIONS, UnknownFields};
+pub use options::{
+    CHANGELOG_OPTIONS, DecimalFormat, DuplicateKeys, JsonOptions, Layout, OPTIONS, UnknownFields,
+};

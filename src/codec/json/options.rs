@@ -40,6 +40,19 @@ const MAX_RECORD_BYTES: OptionSpec = OptionSpec::new(
     "longest record that is read; a longer one is rejected without being held in memory",
 );
 
+const CHANGELOG: OptionSpec = OptionSpec::new(
+    "changelog",
+    OptionKind::OneOf(&["append", "upsert"]),
+    "append",
+    "sinks: upsert writes {\"key\":…,\"value\":…}: the latest row of a key, null if it is gone; append: new rows",
+);
+const KEY: OptionSpec = OptionSpec::new(
+    "key_columns",
+    OptionKind::Text,
+    "",
+    "sinks under changelog = 'upsert': the columns that tell rows apart, e.g. 'a, b'; default: the PRIMARY KEY",
+);
+
 /// What a JSON source or sink may say in its WITH clause.
 pub const OPTIONS: &[OptionSpec] = &[
     LAYOUT,
@@ -50,7 +63,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     BYTES_FORMAT,
     DECIMAL_FORMAT,
     MAX_RECORD_BYTES,
+    CHANGELOG,
+    KEY,
 ];
+
+/// What a sink of `debezium-json` may say.
+pub const CHANGELOG_OPTIONS: &[OptionSpec] = &[TIMESTAMP_FORMAT, BYTES_FORMAT, DECIMAL_FORMAT];
 
 /// How the objects of a file are arranged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +131,8 @@ pub struct JsonOptions {
     pub decimal_format: DecimalFormat,
     /// Longest record that is read; larger needs more memory when such records come.
     pub max_record_bytes: usize,
+    /// Upserts: the columns that tell rows apart; `None`: rows are appended.
+    pub upsert_key: Option<Vec<String>>,
 }
 
 impl Default for JsonOptions {
@@ -126,6 +146,7 @@ impl Default for JsonOptions {
             bytes_format: BytesFormat::Base64,
             decimal_format: DecimalFormat::Number,
             max_record_bytes: 1 << 20,
+            upsert_key: None,
         }
     }
 }
@@ -141,6 +162,7 @@ impl JsonOptions {
             Ok(_) => Ok(String::new()),
             Err(e) => Err(e),
         };
+        let key = word(&KEY)?.split(',').map(|c| c.trim().to_owned()).filter(|c| !c.is_empty()).collect();
         Ok(Self {
             layout: match word(&LAYOUT)?.as_str() {
                 "lines" => Layout::Lines,
@@ -166,6 +188,7 @@ impl JsonOptions {
                 Some(OptionValue::Bytes(n)) => usize::try_from(n).unwrap_or(usize::MAX >> 1).max(2),
                 _ => 1 << 20,
             },
+            upsert_key: (word(&CHANGELOG)? == "upsert").then_some(key),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that is printed: rows and answers to stdout, messages to stderr.
 
+mod kinds;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -16,6 +17,16 @@ pub(crate) use table::{Frame, TableSink, print_table};
 /// The format asked for; without one a table on a terminal, else JSON.
 pub(crate) fn format_or_default(asked: Option<RowFormat>) -> RowFormat {
     asked.unwrap_or(if std::io::stdout().is_terminal() { RowFormat::Table } else { RowFormat::Json })
+}
+
+/// The sink that prints rows that change, with their kinds.
+pub(crate) fn change_sink(
+    engine: &Engine,
+    format: RowFormat,
+    schema: &Arc<Schema>,
+    frame: Frame,
+) -> Result<Arc<dyn DataSink>, Error> {
+    Ok(Arc::new(kinds::KindSink::new(schema, |with_kind| row_sink(engine, format, with_kind, frame))?))
 }
 
 /// The sink that prints rows.
