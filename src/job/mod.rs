@@ -13,6 +13,8 @@ mod dead_letter;
 mod driver;
 mod edge;
 mod error;
+#[cfg(test)]
+mod event_time_tests;
 mod handle;
 mod laps;
 mod message;

@@ -274,7 +274,9 @@ impl Operator for WatermarkOp {
     fn next_timer(&self) -> Option<i64> {
         if self.by_clock {
             let seen = [self.now, self.current].iter().any(|t| *t != NEVER);
-            return seen.then(|| if self.now == NEVER { NEVER } else { self.now.saturating_add(TICK) });
+            // At whole ticks, where windows end.
+            let next = self.now.saturating_sub(self.now.rem_euclid(TICK)).saturating_add(TICK);
+            return seen.then_some(if self.now == NEVER { NEVER } else { next });
         }
         let timeout = self.idle_timeout?;
         let awake = self.partitions.iter().filter(|p| !p.idle);
