@@ -142,9 +142,9 @@ fn each_stage_on_its_thread_accounts_for_its_wall_time() {
     assert!(near(stats.sinks[0].time.busy_s, f64::from(BATCHES) * 0.005), "{:?}", stats.sinks);
     assert!(writer.busy_s >= stats.sinks[0].time.busy_s, "{writer:?}");
     let process = thread(&stats, "ms-process");
-    assert!(process.blocked_s >= stats.sinks[0].backpressure_s && process.waiting_s > 0.0, "{process:?}");
-    assert!(stats.sinks[0].backpressure_s > 0.0, "{:?}", stats.sinks);
-    assert!(reader.blocked_s > 0.0 && stats.sources[0].time.waiting_s >= 0.040, "{reader:?}");
+    assert!(process.blocked_s >= stats.sinks[0].backpressure_s, "{process:?}");
+    // Where the reader pauses, it waits or is idle; whom the writer holds up depends on the scheduler.
+    assert!(reader.waiting_s + reader.idle_s >= 0.040, "{reader:?}");
 }
 
 #[test]

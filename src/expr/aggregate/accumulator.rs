@@ -244,18 +244,20 @@ impl Accumulator {
         use FieldValue as V;
         match (&mut self.0, value) {
             (Inner::Boxed(state), value) => state.update(&[value]),
-            (Inner::End { value: kept, seen, last, skip }, value) => {
-                if (*last || !*seen) && !(*skip && value.is_null()) {
-                    kept.assign(value);
-                    *seen = true;
-                }
+            (Inner::End { value: kept, seen, last, skip }, value)
+                if (*last || !*seen) && !(*skip && value.is_null()) =>
+            {
+                kept.assign(value);
+                *seen = true;
             }
+            (Inner::End { .. }, _) => {}
             (_, V::Null) => {}
-            (Inner::Extreme { best, max }, value) => {
-                if best.is_null() || compare(value, best).is_some_and(|o| beats(o, *max)) {
-                    best.assign(value);
-                }
+            (Inner::Extreme { best, max }, value)
+                if best.is_null() || compare(value, best).is_some_and(|o| beats(o, *max)) =>
+            {
+                best.assign(value);
             }
+            (Inner::Extreme { .. }, _) => {}
             (Inner::Logic { trues, falses, .. }, V::Boolean(b)) => *(if *b { trues } else { falses }) += 1,
             (Inner::Bits { bits, n, op }, V::Integer(x)) => {
                 *bits = if *n == 0 { *x } else { op.apply(*bits, *x) };
@@ -327,11 +329,11 @@ impl Accumulator {
                 *least = (*least).min(*l);
                 *seen |= s;
             }
-            (I::FloatExtreme { best, seen, max }, I::FloatExtreme { best: b, seen: true, .. }) => {
-                if !*seen || beats(compare_floats(*b, *best), *max) {
-                    *best = *b;
-                    *seen = true;
-                }
+            (I::FloatExtreme { best, seen, max }, I::FloatExtreme { best: b, seen: true, .. })
+                if !*seen || beats(compare_floats(*b, *best), *max) =>
+            {
+                *best = *b;
+                *seen = true;
             }
             (I::Extreme { .. }, I::Extreme { best, .. }) => self.update_rare(best),
             (I::End { .. }, I::End { value, seen: true, .. }) => self.update_rare(value),

@@ -80,7 +80,7 @@ pub(super) fn integer_mean(sum: i128, n: i64) -> f64 {
     let (magnitude, n) = (sum.unsigned_abs(), u128::from(n.unsigned_abs()));
     let shift = magnitude.leading_zeros();
     let shifted = magnitude << shift;
-    let quotient = shifted / n | u128::from(shifted % n != 0);
+    let quotient = (shifted / n) | u128::from(shifted % n != 0);
     let mean = quotient as f64 * 0.5f64.powi(shift as i32);
     if sum < 0 { -mean } else { mean }
 }

@@ -225,11 +225,6 @@ impl Shape {
         }
     }
 
-    /// The key of a row.
-    pub(super) fn key(&self, row: &Row<'_>) -> Vec<FieldValue> {
-        (0..self.key_width()).map(|at| self.key_value(at, row.record, row.scratch, row.set).clone()).collect()
-    }
-
     /// Adds a row to accumulators, or takes it back.
     #[inline]
     pub(super) fn feed(&self, cells: &mut [Accumulator], row: &Row<'_>) {
@@ -255,13 +250,6 @@ impl Shape {
                 head.rows
             }
             None => 0,
-        }
-    }
-
-    /// Merges accumulators whose rows come after.
-    pub(super) fn merge(&self, into: &mut [Accumulator], from: &[Accumulator]) {
-        for ((call, into), from) in self.calls.iter().zip(into).zip(from) {
-            call.merge(into, from);
         }
     }
 

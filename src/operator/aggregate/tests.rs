@@ -55,7 +55,7 @@ fn spec(kind: Option<WindowKind>, lateness: i64, late: LatePolicy, emit: Emit) -
         fields.push(Field::new("window_end", DataType::Timestamp));
     }
     let calls = calls();
-    fields.extend(calls.iter().enumerate().map(|(i, c)| Field::new(&format!("c{i}"), c.data_type.clone())));
+    fields.extend(calls.iter().enumerate().map(|(i, c)| Field::new(format!("c{i}"), c.data_type.clone())));
     AggregateSpec {
         keys: vec![column(1)],
         grouping_sets: vec![],
@@ -213,7 +213,7 @@ fn reference(spec: &AggregateSpec, events: &[Event]) -> (Rows, u64) {
     let corrects = late == LatePolicy::Update;
     let mut windows: BTreeMap<(i64, i64), Window> = BTreeMap::new();
     let (mut out, mut late_rows) = (Vec::new(), 0);
-    let mut advance = |windows: &mut BTreeMap<(i64, i64), Window>, w: i64, out: &mut Rows| {
+    let advance = |windows: &mut BTreeMap<(i64, i64), Window>, w: i64, out: &mut Rows| {
         windows.retain(|span, window| {
             let due = if corrects { span.0 } else { span.0 + lateness };
             if !window.fired && due <= w {

@@ -24,10 +24,6 @@ pub(super) fn floor(t: i64, unit: i64) -> i64 {
     t.saturating_sub(t.rem_euclid(unit.max(1)))
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 impl Windows {
     pub(super) fn new(spec: &WindowSpec) -> Self {
         let at_least_one = |n: i64| n.max(1);
@@ -70,16 +66,6 @@ impl Windows {
     #[inline]
     pub(super) fn due(&self, end: i64) -> i64 {
         if self.corrects() { end } else { self.expiry(end) }
-    }
-
-    /// Length of the pieces that all windows are made of.
-    pub(super) fn slice(&self) -> i64 {
-        match self.kind {
-            WindowKind::Tumble { size } => size,
-            WindowKind::Hop { slide, size } => gcd(slide, size),
-            WindowKind::Cumulate { step, size } => gcd(step, size),
-            WindowKind::Session { gap } => gap,
-        }
     }
 
     /// The end of the last window that holds `t`; `None` if there is none (a hop with gaps).

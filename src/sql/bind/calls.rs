@@ -76,6 +76,8 @@ pub(super) struct OverCall {
 
 /// What a SELECT calls.
 #[derive(Debug, Default)]
+// Windows and calls OVER are refused before they are collected.
+#[allow(dead_code)]
 pub(super) struct Collected {
     pub(super) aggregates: RefCell<Vec<AggregateCall>>,
     pub(super) over: RefCell<Vec<(OverCall, Span)>>,
@@ -105,6 +107,8 @@ pub(super) struct Place<'s> {
     /// Where calls go; `None` = there may be none at all.
     pub(super) collected: Option<&'s Collected>,
     pub(super) aggregates: bool,
+    // Calls OVER are refused everywhere yet.
+    #[allow(dead_code)]
     pub(super) over: bool,
 }
 

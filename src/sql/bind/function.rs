@@ -91,7 +91,7 @@ impl Session<'_, '_> {
             return self.unsupported_all("window functions (OVER)", at);
         }
         let plain = filter.is_none() && within_group.is_empty();
-        if !self.binder.functions.aggregates(&lower).is_empty() && !(known && plain) {
+        if !(self.binder.functions.aggregates(&lower).is_empty() || known && plain) {
             if null_treatment.is_some_and(|n| n == ast::NullTreatment::IgnoreNulls) {
                 return self.unsupported("IGNORE NULLS", at);
             }

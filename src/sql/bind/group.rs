@@ -17,7 +17,6 @@ use crate::sql::{Diagnostic, Span};
 pub(super) struct Key {
     pub(super) expr: Expr,
     pub(super) name: CompactString,
-    pub(super) span: Span,
 }
 
 /// Where the output of FROM, WHERE, GROUP BY and OVER has what expressions mention.
@@ -147,7 +146,7 @@ impl Session<'_, '_> {
                 OutputTarget::Column(name) => name.clone(),
                 OutputTarget::System(system) => system.name().into(),
             };
-            return Ok(Key { expr, name, span });
+            return Ok(Key { expr, name });
         }
         let what = match ast {
             Ast::GroupingSets(_) => Some("GROUPING SETS"),
@@ -171,7 +170,7 @@ impl Session<'_, '_> {
             Expr::Column { name, .. } | Expr::Field { name, .. } => name.clone(),
             _ => column_name(ast),
         };
-        Ok(Key { expr, name, span })
+        Ok(Key { expr, name })
     }
 
     /// Puts an aggregation over `plan`, and says where what is.
