@@ -72,3 +72,35 @@ fn what_a_table_needs_is_said() {
     let said = errors(&engine, text);
     assert!(said.contains("'u' is filled by this text"), "{said}");
 }
+
+#[test]
+fn groups_refuse_what_would_be_wrong_and_fill_tables() {
+    within(60, "groups", || {
+        let engine = Engine::new();
+        let (sender, source) = MemorySource::channel(orders(), 16);
+        engine.register_source("orders", source).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.jsonl");
+        let text = format!(
+            "CREATE STREAM o WITH (connector = 'file', path = '{}', format = 'json');",
+            path.display()
+        );
+        engine.sql(&text).unwrap();
+        let said = errors(&engine, "INSERT INTO o SELECT symbol, count(*) AS n FROM orders GROUP BY symbol");
+        assert!(said.contains("append-only") && said.contains("changelog = 'upsert'"), "{said}");
+        engine.set("state", dir.path().to_str().unwrap()).unwrap();
+        let query = engine.sql("SELECT symbol, count(*) AS n FROM orders GROUP BY symbol").unwrap();
+        let said = query.check().unwrap_err().to_string();
+        assert!(said.contains("not supported yet"), "{said}");
+        engine.set("state", "").unwrap();
+        let text = "CREATE TABLE totals AS SELECT symbol, sum(amount) AS s FROM orders GROUP BY symbol";
+        let job = engine.sql(text).unwrap().start().unwrap();
+        for i in 1..=10 {
+            sender.send(order(["a", "b"][i % 2], i as i64)).unwrap();
+        }
+        drop(sender);
+        job.wait().unwrap();
+        assert_eq!(pull(&engine, "SELECT s FROM totals WHERE symbol = 'a'"), [[FieldValue::Integer(30)]]);
+        assert_eq!(pull(&engine, "SELECT count(*) AS n FROM totals"), [[FieldValue::Integer(2)]]);
+    });
+}

@@ -563,8 +563,14 @@ fn assemble(
             on_error: options.get("on_error").map(on_error),
         });
     }
+    let changes: Vec<bool> = (0..plan.sinks.len()).map(|k| plan.changes(k)).collect();
     let mut sinks = Vec::new();
-    for sink in &mut plan.sinks {
+    for (sink, changes) in plan.sinks.iter_mut().zip(changes) {
+        if changes && !tables::takes_changes(&relations.options(&sink.relation)) {
+            let message = format!("'{}' is append-only, but rows of this query change", sink.relation);
+            let hint = "add changelog = 'upsert' or format = 'debezium-json' to its WITH (…)";
+            return Err(Failure::Sql(vec![Diagnostic::new(message, span).with_hint(hint)]));
+        }
         if let Some(declared) = relations.sink_schema(&sink.relation) {
             // Same columns as the query's, which was cast to them; NOT NULL is declared here only.
             sink.schema = declared;

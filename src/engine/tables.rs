@@ -2,7 +2,7 @@
 
 use super::relations::Relations;
 use super::script::scans;
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{Options, Relation, RelationKind};
 use crate::connector::table::{Table, TableSource};
 use crate::expr::{BinaryOp, Expr};
 use crate::plan::{self, InputRef, JobPlan, LogicalPlan, OperatorSpec};
@@ -102,4 +102,12 @@ fn wanted_key(table: &Table, plan: &JobPlan, source: usize) -> Option<Vec<FieldV
         })
     };
     table.key().iter().map(value).collect()
+}
+
+/// Whether a sink with these options can be told of rows that change; one without options – the program's own, a
+/// materialized table, a bare SELECT – sees the kind of each row.
+pub(super) fn takes_changes(options: &Options) -> bool {
+    let is = |key: &str, wanted: &str| options.get(key).is_some_and(|v| v.eq_ignore_ascii_case(wanted));
+    let formatted = options.get("connector").is_some() || options.get("path").is_some();
+    !formatted || is("connector", "blackhole") || is("changelog", "upsert") || is("format", "debezium-json")
 }
