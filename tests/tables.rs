@@ -88,6 +88,11 @@ fn groups_refuse_what_would_be_wrong_and_fill_tables() {
         engine.sql(&text).unwrap();
         let said = errors(&engine, "INSERT INTO o SELECT symbol, count(*) AS n FROM orders GROUP BY symbol");
         assert!(said.contains("append-only") && said.contains("changelog = 'upsert'"), "{said}");
+        let nested =
+            "SELECT count(*) AS groups FROM (SELECT symbol, count(*) AS n FROM orders GROUP BY symbol)";
+        assert!(errors(&engine, nested).contains("over rows that change is not supported yet"));
+        let filtered = "SELECT n FROM (SELECT symbol, count(*) AS n FROM orders GROUP BY symbol) WHERE n > 1";
+        assert!(errors(&engine, filtered).contains("a condition over rows that change"));
         engine.set("state", dir.path().to_str().unwrap()).unwrap();
         let query = engine.sql("SELECT symbol, count(*) AS n FROM orders GROUP BY symbol").unwrap();
         let said = query.check().unwrap_err().to_string();

@@ -428,6 +428,13 @@ impl Script<'_> {
         let base = settings.get("job_name").filter(|n| !n.is_empty()).unwrap_or(stem).to_owned();
         let ends: Vec<_> = self.outputs.iter().map(|o| (o.sink.as_str(), &o.plan, o.span)).collect();
         let mut clashes = places::clashes(&self.engine.relations.lock(), &ends, settings.get("dlq"));
+        for (_, plan, span) in &ends {
+            if let Some(what) = plan::misreads_changes(plan) {
+                let message = format!("{what} over rows that change is not supported yet");
+                let hint = "GROUP BY over unbounded input gives rows that change; a condition on groups is written with HAVING";
+                clashes.push(Diagnostic::new(message, *span).with_hint(hint));
+            }
+        }
         clashes.extend(tables::read_and_written(&self.engine.relations.lock(), &ends));
         if !clashes.is_empty() {
             return Err(Failure::Sql(clashes));

@@ -15,6 +15,18 @@ pub fn is_updating(plan: &LogicalPlan) -> bool {
     }
 }
 
+/// What stands over rows that change but would take them for new ones: it can't be run yet.
+pub fn misreads_changes(plan: &LogicalPlan) -> Option<&'static str> {
+    let here = match plan {
+        LogicalPlan::Stateful { .. } => Some("an aggregation"),
+        LogicalPlan::Filter { .. } => Some("a condition"),
+        LogicalPlan::Limit { .. } => Some("LIMIT"),
+        _ => None,
+    };
+    let changes = plan.inputs().into_iter().any(is_updating);
+    here.filter(|_| changes).or_else(|| plan.inputs().into_iter().find_map(misreads_changes))
+}
+
 /// Whether an aggregation takes back what it emitted.
 pub(super) fn aggregate_changes(spec: &AggregateSpec) -> bool {
     match (spec.emit, &spec.window) {

@@ -13,7 +13,7 @@ mod stateful;
 mod stateful_text;
 pub(crate) mod walk;
 
-pub use changelog::{is_updating, output_key};
+pub use changelog::{is_updating, misreads_changes, output_key};
 pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;
