@@ -336,7 +336,12 @@ impl Script<'_> {
             }
             "FUNCTIONS" => Answer::table(
                 &["function", "family", "meaning"],
-                self.functions.all().iter().map(|f| vec![f.signature.into(), f.family.into(), f.doc.into()]),
+                self.functions
+                    .all()
+                    .iter()
+                    .map(|f| (f.signature, f.family, f.doc))
+                    .chain(self.functions.all_aggregates().iter().map(|f| (f.signature, "aggregate", f.doc)))
+                    .map(|(signature, family, doc)| vec![signature.into(), family.into(), doc.into()]),
             ),
             "CONNECTORS" => {
                 let connectors = self.engine.connectors();

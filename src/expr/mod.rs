@@ -19,6 +19,7 @@
 //! - `||` and INSERT turn everything into VARCHAR; functions do not;
 //! - `t - '1 hour'` reads the constant as INTERVAL if it is no TIMESTAMP;
 //! - shifts by less than 0 or more than 63 bits are errors;
+//! - SUM of integers is BIGINT (an error beyond it), AVG of integers DOUBLE, AVG of decimals has scale + 6; variances are DOUBLE;
 //! - AND, OR, CASE and COALESCE evaluate left to right and only what is needed, also when constants are folded;
 //! - expressions are at most 200 levels deep; regular expressions are those of the `regex` crate (no back references).
 

@@ -9,9 +9,12 @@ fn functions_with_signature_meaning_and_example() {
     assert_eq!(all.err, "");
     let count: usize =
         all.out.lines().last().unwrap().split_whitespace().next().unwrap().replace(',', "").parse().unwrap();
-    assert!(count >= 120, "{count}");
+    assert!(count >= 200, "{count}");
     let one = place.run(&["functions", "UPPER"]).gives(0).out;
     assert!(one.starts_with("upper(") && one.contains('→'), "{one}");
+    assert!(all.out.contains("\naggregates\n") && all.out.contains("\n  sum(integer)"), "{}", all.out);
+    let sum = place.run(&["functions", "sum"]).gives(0).out;
+    assert!(sum.contains("sum(decimal) (aggregate)") && sum.contains("over (1), (NULL), (3) → 4"), "{sum}");
     place.run(&["functions", "uper"]).fails_as_usage(&["no function 'uper'", "upper"]);
 }
 

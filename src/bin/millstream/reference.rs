@@ -15,14 +15,18 @@ pub(crate) fn functions(name: Option<&str>) -> Result<u8, Failed> {
     let functions = engine.functions();
     let mut out = std::io::stdout().lock();
     if let Some(name) = name {
-        let overloads = functions.overloads(name);
-        if overloads.is_empty() {
-            let near = nearest(name, functions.names()).join(" or ");
+        let (scalar, aggregate) = (functions.overloads(name), functions.aggregates(name));
+        if scalar.is_empty() && aggregate.is_empty() {
+            let near = nearest(name, functions.names().chain(functions.aggregate_names())).join(" or ");
             let hint = if near.is_empty() { String::new() } else { format!("; did you mean {near}?") };
             return Err(Failed::usage(format!("there is no function '{name}'{hint}")));
         }
-        for f in overloads {
+        for f in scalar {
             writeln!(out, "{}\n  {}\n  {} → {}", f.signature, f.doc, f.example.0, f.example.1)?;
+        }
+        for f in aggregate {
+            let (call, rows, result) = f.example;
+            writeln!(out, "{} (aggregate)\n  {}\n  {call} over {rows} → {result}", f.signature, f.doc)?;
         }
         return Ok(0);
     }
@@ -35,7 +39,11 @@ pub(crate) fn functions(name: Option<&str>) -> Result<u8, Failed> {
         }
         writeln!(out, "  {:<44} {}", f.signature, f.doc)?;
     }
-    let mut names: Vec<&str> = functions.names().collect();
+    writeln!(out, "\naggregates")?;
+    for f in functions.all_aggregates() {
+        writeln!(out, "  {:<44} {}", f.signature, f.doc)?;
+    }
+    let mut names: Vec<&str> = functions.names().chain(functions.aggregate_names()).collect();
     names.sort_unstable();
     names.dedup();
     writeln!(out, "\n{} functions; millstream functions NAME shows an example", names.len())?;

@@ -4,8 +4,8 @@
 //! watermark; so results do not depend on batches. Groups lie in tables ([`crate::state::GroupTable`]), one for each shard
 //! of the key groups; what is emitted is put into the order of arrival, so results do not depend on shards either.
 //!
-//! [`windows`] is arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`], [`slices`] and
-//! [`sessions`] keep the state of the kinds of windows.
+//! [`windows`] is arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`] keeps the groups of
+//! open windows.
 
 mod emit;
 mod panes;
