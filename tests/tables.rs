@@ -109,3 +109,43 @@ fn groups_refuse_what_would_be_wrong_and_fill_tables() {
         assert_eq!(pull(&engine, "SELECT count(*) AS n FROM totals"), [[FieldValue::Integer(2)]]);
     });
 }
+
+/// What a reader of a changelog file ends up with: the last `s` of each symbol, from these members of the messages.
+fn folded(path: &std::path::Path, key: &str, row: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut rows = std::collections::BTreeMap::new();
+    for line in text.lines() {
+        let message: serde_json::Value = serde_json::from_str(line).unwrap();
+        rows.insert(message[key]["symbol"].to_string(), message[row]["s"].to_string());
+    }
+    rows.into_iter().map(|(k, s)| format!("{k}={s}")).collect()
+}
+
+#[test]
+fn a_changelog_file_ends_in_the_result() {
+    within(60, "changelogs", || {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.jsonl");
+        for (with, key, row) in [
+            ("format = 'json', changelog = 'upsert', key_columns = 'symbol'", "key", "value"),
+            ("format = 'debezium-json'", "after", "after"),
+        ] {
+            let engine = Engine::new();
+            let (sender, source) = MemorySource::channel(orders(), 4);
+            engine.register_source("orders", source).unwrap();
+            engine.set("batch_rows", "3").unwrap();
+            let text = format!(
+                "CREATE STREAM o WITH (connector = 'file', path = '{}', {with});
+                 INSERT INTO o SELECT symbol, sum(amount) AS s FROM orders GROUP BY symbol",
+                path.display()
+            );
+            let job = engine.sql(&text).unwrap().start().unwrap();
+            for i in 1..=20 {
+                sender.send(order(["a", "b"][i % 2], i as i64)).unwrap();
+            }
+            drop(sender);
+            job.wait().unwrap();
+            assert_eq!(folded(&path, key, row), ["\"a\"=110", "\"b\"=100"], "{with}");
+        }
+    });
+}

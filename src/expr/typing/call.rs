@@ -82,7 +82,8 @@ fn unknown(functions: &FunctionRegistry, name: &str, count: usize) -> TypeError 
     if let Some(form) = SPECIAL_FORMS.iter().find(|f| f.name == name) {
         return TypeError::new(format!("{name} does not take {count} arguments")).with_hint(form.signature);
     }
-    let known = functions.names().chain(SPECIAL_FORMS.iter().map(|f| f.name));
+    let known =
+        functions.names().chain(functions.aggregate_names()).chain(SPECIAL_FORMS.iter().map(|f| f.name));
     let error = TypeError::new(format!("there is no function {name}"));
     match nearest(name, known).as_slice() {
         [] => error,
