@@ -11,7 +11,7 @@ use crate::record::{DataType, ErrorCode, FieldValue, RecordError, Schema, Stream
 /// Encodes CSV.
 ///
 /// A text is quoted if it is empty (an unquoted empty field is NULL), holds the delimiter, a quote or a line end, begins or
-/// ends with a blank, begins like a comment, or reads like NULL.
+/// ends with a blank, begins like a comment or a file (with a byte order mark), or reads like NULL.
 #[derive(Debug)]
 pub struct CsvEncoder {
     schema: Arc<Schema>,
@@ -209,6 +209,7 @@ impl CsvEncoder {
         let blank = |b: &u8| matches!(b, b' ' | b'\t');
         blank(first)
             || blank(last)
+            || text.starts_with(BYTE_ORDER_MARK)
             || Some(*first) == self.comment
             || bytes.iter().any(|b| {
                 *b == self.delimiter
@@ -220,6 +221,9 @@ impl CsvEncoder {
             || self.null_values.iter().any(|n| n == text)
     }
 }
+
+/// Dropped by readers where a file begins with it.
+const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 fn unwritable(what: &str) -> RecordError {
     RecordError::new(ErrorCode::SinkRejected, format!("can't write {what}"))

@@ -293,6 +293,21 @@ fn the_encoder_quotes_only_where_it_must() {
 }
 
 #[test]
+fn a_text_that_begins_with_a_byte_order_mark_reads_back() {
+    let schema = Schema::of([("a", DataType::Varchar), ("b", DataType::Varchar)]);
+    let row = ["\u{FEFF}x", "\u{FEFF}"].map(FieldValue::from);
+    let record = Arc::new(StreamRecord::with_values(schema.clone(), row.clone()));
+    for o in [[("header", "false")], [("header", "true")]] {
+        let mut e = CsvEncoder::new(schema.clone(), &options(&o)).unwrap();
+        let mut out = Vec::new();
+        e.start(&mut out);
+        e.encode(std::slice::from_ref(&record), &mut out).unwrap();
+        let r = whole(&mut decoder(&schema, &o), &out);
+        assert_eq!(r.rows, [row.to_vec()], "{}", String::from_utf8_lossy(&out));
+    }
+}
+
+#[test]
 fn options_that_contradict_each_other_are_refused() {
     for pairs in [
         [("delimiter", "\""), ("quote", "\"")],
