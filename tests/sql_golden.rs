@@ -24,4 +24,4 @@ macro_rules! topics {
     };
 }
 
-topics! { arithmetic, casts, flights, inserts, literals, logic, math, nested, patterns, queries, strings, temporal }
+topics! { arithmetic, casts, flights, inserts, literals, logic, math, nested, patterns, queries, random_flights, random_groups, strings, temporal }

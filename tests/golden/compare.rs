@@ -1,6 +1,6 @@
-//! Comparing output with what is expected: bytes, except for numbers behind a `~`.
+//! Comparing output with what is expected: bytes, except for numbers behind a `~` or `≈`.
 
-/// End of the JSON value that starts at `at`; a `~` may stand before a number.
+/// End of the JSON value that starts at `at`; a `~` or `≈` may stand before a number.
 fn skip(text: &[u8], at: usize) -> usize {
     let mut depth = 0usize;
     let mut i = at;
@@ -60,12 +60,12 @@ fn parts(inner: &str) -> Option<Vec<&str>> {
 /// Whether `actual` is `expected`.
 pub fn same(expected: &str, actual: &str) -> bool {
     if let Some(number) = expected.strip_prefix('~') {
-        return match (number.parse::<f64>(), actual.parse::<f64>()) {
-            (Ok(a), Ok(b)) => a == b || (a - b).abs() <= 1e-15 * a.abs().max(b.abs()),
-            _ => false,
-        };
+        return numbers(number, actual, |a, b| (a - b).abs() <= 1e-15 * a.abs().max(b.abs()));
     }
-    if !expected.contains('~') {
+    if let Some(number) = expected.strip_prefix('≈') {
+        return numbers(number, actual, |a, b| (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1.0));
+    }
+    if !expected.contains(['~', '≈']) {
         return expected == actual;
     }
     if let (Some(a), Some(b)) = (elements(expected), elements(actual)) {
@@ -75,6 +75,13 @@ pub fn same(expected: &str, actual: &str) -> bool {
         return a.len() == b.len() && a.iter().zip(&b).all(|((k, v), (l, w))| k == l && same(v, w));
     }
     expected == actual
+}
+
+fn numbers(expected: &str, actual: &str, near: impl Fn(f64, f64) -> bool) -> bool {
+    match (expected.parse::<f64>(), actual.parse::<f64>()) {
+        (Ok(a), Ok(b)) => a == b || near(a, b),
+        _ => false,
+    }
 }
 
 /// FNV-1a, 64 bits.
@@ -96,6 +103,8 @@ fn values_are_compared_by_bytes_and_marked_numbers_by_value() {
     assert!(!same("[~1.0,2]", "[1]") && !same("[~1.0]", "[1,2]"));
     assert!(same(r#"{"a":~1.0,"b":{"c":[1,~2]}}"#, r#"{"a":1,"b":{"c":[1,2.0]}}"#));
     assert!(!same(r#"{"a":~1.0}"#, r#"{"b":1}"#) && !same(r#"{"a":~1.0}"#, r#"{"a":2}"#));
+    assert!(same("≈0.1", "0.10000000000001") && !same("≈0.1", "0.1000001") && !same("≈1000", "1000.1"));
+    assert!(same(r#"{"a":≈2.0,"b":"≈"}"#, r#"{"a":2.0000000000001,"b":"≈"}"#) && !same("≈1", "null"));
     assert!(same("\"~1\"", "\"~1\"") && !same("\"~1\"", "\"~2\""));
 }
 

@@ -180,7 +180,12 @@ class Topic:
             lines = [r.strip() for r in how["rows"].strip().split("\n") if r.strip()]
             return out + (sorted(lines, key=unmarked) if how.get("sorted") else lines)
         if "_pg" in how:
-            lines = postgres_rows(answers[how["_pg"]])
+            answer = answers[how["_pg"]]
+            if isinstance(answer, oracles.OracleError) and answer.state in oracles.STATES:
+                return out + ["record error: " + oracles.STATES[answer.state]]
+            lines = postgres_rows(answer)
+            if "also" in how:
+                agree(title, lines, duck.rows(how["also"]))
         else:
             text = sql if how["duck"] is True else how["duck"]
             text = text.replace("'examples/data/flights.csv'", "flights")
@@ -225,13 +230,36 @@ def postgres_rows(answer):
             row = json.loads(line, parse_float=Decimal)
             fields = []
             for (name, kind), value in zip(kinds, row.values()):
-                text = value if isinstance(value, str) or value is None else json.dumps(value, default=str).strip('"')
+                text = value if isinstance(value, str) or value is None else json.dumps(value, default=plain).strip('"')
                 fields.append(oracles.dumps(name) + ":" + oracles.from_postgres(kind, text, value))
             rows.append("{" + ",".join(fields) + "}")
         else:
             name, kind = line.rsplit("|", 1)
             kinds.append((name, re.sub(r"\(.*\)", "", kind)))
     return rows
+
+
+def agree(title, lines, answer):
+    """Both oracles give the same rows; numbers by value, doubles but for their last digits."""
+    names, rows = answer
+
+    def same(a, b):
+        if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+            return a == b or abs(a - b) <= 1e-9 * max(abs(a), abs(b), 1)
+        return a == b
+
+    if len(lines) != len(rows):
+        raise SystemExit(f"{title}: {len(lines)} rows in PostgreSQL, {len(rows)} in DuckDB")
+    for line, row in zip(lines, rows):
+        one = list(json.loads(re.sub("[~≈](?=-?[0-9])", "", line)).values())
+        two = [json.loads(re.sub("^[~≈]", "", v)) for v in row]
+        if not all(map(same, one, two)):
+            raise SystemExit(f"{title}:\n  PostgreSQL {line}\n  DuckDB {dict(zip(names, row))}")
+
+
+def plain(number):
+    """A decimal with all its digits, never 1E-28."""
+    return format(number, "f")
 
 
 def pending_mark(pending, key):
@@ -255,6 +283,8 @@ def main():
     pg, duck = oracles.Postgres(), oracles.DuckDb()
     version_at = pg.ask(["version()"])
     duck_setup(duck)
+    if any("FROM flights" in str(i[3].get("pg")) for t in topics for i in t.items if i[0] == "query"):
+        postgres_setup(pg)
     for topic in topics:
         topic.ask(pg)
     answers = pg.run()
@@ -274,16 +304,28 @@ def main():
         raise SystemExit("PostgreSQL refuses:\n  " + "\n  ".join(REFUSED))
 
 
+NUMERIC = ("year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay flight air_time "
+           "distance hour minute").split()
+COLUMNS = ("year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay carrier flight "
+           "tailnum origin dest air_time distance hour minute time_hour").split()
+FLIGHTS = f"{ROOT}/examples/data/flights.csv"
+
+
+def postgres_setup(pg):
+    """The same table in PostgreSQL."""
+    kinds = ", ".join(f"{c} " + ("bigint" if c in NUMERIC else "timestamp" if c == "time_hour" else "text") for c in COLUMNS)
+    pg.setup(f"CREATE TEMP TABLE flights (_row serial, {kinds})")
+    texts = ", ".join(c for c in COLUMNS if c not in NUMERIC)
+    pg.setup(f"\\copy flights ({', '.join(COLUMNS)}) from '{FLIGHTS}' with (format csv, header, null 'NA', force_not_null ({texts}))\n")
+
+
 def duck_setup(duck):
     """flights as the specification infers them: NA is NULL in columns that are otherwise numeric."""
-    numeric = ("year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay flight air_time "
-               "distance hour minute").split()
-    columns = "year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay carrier flight " \
-              "tailnum origin dest air_time distance hour minute time_hour".split()
+    numeric, columns = NUMERIC, COLUMNS
     picked = ", ".join(
         f"CAST(nullif({c}, 'NA') AS BIGINT) AS {c}" if c in numeric
         else f"CAST({c} AS TIMESTAMP) AS {c}" if c == "time_hour" else c for c in columns)
-    duck.setup(f"CREATE TABLE flights AS SELECT {picked} FROM read_csv('{ROOT}/examples/data/flights.csv', all_varchar = true)")
+    duck.setup(f"CREATE TABLE flights AS SELECT {picked} FROM read_csv('{FLIGHTS}', all_varchar = true)")
 
 
 if __name__ == "__main__":

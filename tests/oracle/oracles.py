@@ -95,6 +95,9 @@ def from_postgres(kind, text, as_json):
     if kind == "bytea":
         return dumps(base64.b64encode(bytes.fromhex(text[2:])).decode())
     if kind in ("json", "jsonb"):
+        found = json.loads(text)
+        if isinstance(found, dict) and list(found) == ["near"]:
+            return double(found["near"]).replace("~", "≈") if found["near"] is not None else "null"
         return json_text(text)
     if kind.endswith("[]"):
         inner = kind[:-2]
@@ -133,6 +136,7 @@ def to_postgres(sql):
     def change(s):
         s = re.sub(r"\bDOUBLE\b(?! PRECISION)", "DOUBLE PRECISION", s)
         s = re.sub(r"\bSTRING\b", "TEXT", s)
+        s = re.sub(r"\bnear\(", "pg_temp.near(", s)
         s = re.sub(r"\b(?:BYTES)\b", "BYTEA", s)
         s = re.sub(r"\bTRY_CAST\b", "CAST", s)
         return re.sub(r"ARRAY<([\w ]+)>", r"\1[]", s)
@@ -151,11 +155,14 @@ class Postgres:
             "SET intervalstyle = 'iso_8601';",
             "SET client_min_messages = error;",
             "SET extra_float_digits = 1;",
+            # Marks a value of which the last digits depend on the order of computation.
+            "CREATE FUNCTION pg_temp.near(x float8) RETURNS json LANGUAGE sql IMMUTABLE AS "
+            "$$ SELECT json_build_object('near', x::text) $$;",
         ]
         self.count = 0
 
     def setup(self, sql):
-        self.script.append("\\warn @@-1\n" + (sql if sql.endswith(";") else sql + ";"))
+        self.script.append("\\warn @@-1\n" + (sql if sql.endswith((";", "\n")) else sql + ";"))
 
     def table(self, name, columns, lines):
         """A table with the rows of some NDJSON lines, in order."""
