@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("io", &["record", "catalog", "codec", "observe"]),
     ("sql", &["record", "catalog", "expr", "plan"]),
     ("operator", &["record", "expr", "state", "plan"]),
-    ("connector", &["record", "catalog", "codec", "io", "observe"]),
+    ("connector", &["record", "catalog", "state", "codec", "io", "observe"]),
     ("job", &["record", "catalog", "state", "io", "plan", "operator", "observe"]),
     ("error", &["record", "catalog", "io", "sql", "job"]),
     (

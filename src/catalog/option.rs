@@ -29,6 +29,8 @@ pub enum OptionKind {
     Bytes,
     /// A duration: `'5s'`, `'100 ms'`, `'1h30m'`; a bare number is milliseconds.
     Duration,
+    /// How much lies between two events: a duration, a size, or a number of rows: `'10000 rows'`.
+    Interval,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -58,6 +60,7 @@ pub enum OptionValue {
     Float(f64),
     Bytes(u64),
     Duration(Duration),
+    Rows(u64),
 }
 
 /// Why an option was refused: a sentence, perhaps with the nearest names.
@@ -176,6 +179,7 @@ impl OptionSpec {
             }
             OptionKind::Bytes => parse_bytes(t).map(OptionValue::Bytes),
             OptionKind::Duration => parse_duration(t).map(OptionValue::Duration),
+            OptionKind::Interval => parse_interval(t),
             OptionKind::OneOf(words) => {
                 words.iter().find(|w| w.eq_ignore_ascii_case(t)).map(|w| OptionValue::Text((*w).to_owned()))
             }
@@ -207,6 +211,10 @@ impl OptionKind {
             OptionKind::Float { min, max } => format!("a number from {min} to {max}"),
             OptionKind::Bytes => "a size such as 1048576, '64 KiB' or '1 MB'".into(),
             OptionKind::Duration => "a duration such as '5s', '100 ms' or '1h30m'".into(),
+            OptionKind::Interval => {
+                "a duration such as '5s', a size such as '64 MiB', or a number of rows such as '10000 rows'"
+                    .into()
+            }
             OptionKind::OneOf(words) => format!("one of {}", words.join(", ")),
         }
     }
@@ -263,9 +271,33 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     any.then_some(total)
 }
 
+/// `5s`, `64 MiB`, `10000 rows`; none of them zero.
+fn parse_interval(text: &str) -> Option<OptionValue> {
+    let rows = text.strip_suffix("rows").or_else(|| text.strip_suffix("row"));
+    if let Some(number) = rows {
+        let rows = number.trim().replace('_', "").parse().ok().filter(|n| *n > 0);
+        return rows.map(OptionValue::Rows);
+    }
+    match parse_duration(text) {
+        Some(duration) => Some(OptionValue::Duration(duration)),
+        None => parse_bytes(text).filter(|n| *n > 0).map(OptionValue::Bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_is_time_rows_or_bytes() {
+        assert_eq!(parse_interval("5m"), Some(OptionValue::Duration(Duration::from_secs(300))));
+        assert_eq!(parse_interval("5 MB"), Some(OptionValue::Bytes(5_000_000)));
+        assert_eq!(parse_interval("10_000 rows"), Some(OptionValue::Rows(10_000)));
+        assert_eq!(parse_interval("1row"), Some(OptionValue::Rows(1)));
+        for wrong in ["0 rows", "rows", "-1 rows", "1.5 rows", "0 KB", "often", ""] {
+            assert_eq!(parse_interval(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_and_durations_read_as_people_write_them() {

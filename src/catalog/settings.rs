@@ -115,13 +115,25 @@ pub const SETTINGS: &[OptionSpec] = &[
         "state",
         OptionKind::Text,
         "",
-        "directory where the job keeps its position; without it every run starts at the beginning",
+        "directory where the job keeps its state and position; without it every run starts at the beginning",
     ),
     OptionSpec::new(
         "commit_interval",
-        OptionKind::Duration,
+        OptionKind::Interval,
         "1s",
-        "time between commits: shorter repeats less after a crash",
+        "time, rows ('10000 rows') or bytes ('64 MiB') between commits: less repeats less after a crash",
+    ),
+    OptionSpec::new(
+        "at_end",
+        OptionKind::OneOf(&["keep", "drain"]),
+        "keep",
+        "a job with state that is stopped before its input ends: keep leaves open windows and groups in the state, drain emits them and ends the job for good",
+    ),
+    OptionSpec::new(
+        "plan_change",
+        OptionKind::OneOf(&["refuse", "allow"]),
+        "refuse",
+        "a state that another query wrote: refuse says which operators could go on with it, allow lets them and starts the others empty",
     ),
     OptionSpec::new(
         "max_restarts",

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::io::{Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Read, Scan, SinkStart};
 use crate::record::{BatchBuilder, FieldValue, Position, RowKind, Schema, StreamRecord};
+use crate::state::{StateError, StateReader, StateWriter};
 
 const SHARDS: usize = 64;
 
@@ -106,12 +107,12 @@ fn encode<'a>(key: impl Iterator<Item = &'a FieldValue>, to: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-/// Writes a [`Table`]; a fresh start empties it.
+/// Writes a [`Table`]; a fresh start empties it. Its position is its content, so that a commit holds it.
 #[derive(Clone)]
 pub struct TableSink(pub Table);
 
 impl DataSink for TableSink {
-    fn open(&self, schema: Arc<Schema>, _start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
+    fn open(&self, schema: Arc<Schema>, start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
         if schema.len() != self.0.schema.len() {
             return Err(IoError::config(format!(
                 "the table has the columns {:?}, not {schema:?}",
@@ -119,7 +120,23 @@ impl DataSink for TableSink {
             )));
         }
         self.0.clear();
-        Ok(Box::new(TableWriter { table: self.0.clone(), bytes: Vec::new() }))
+        let mut writer = TableWriter { table: self.0.clone(), bytes: Vec::new() };
+        if let SinkStart::Resume(position) = start
+            && !position.is_start()
+        {
+            writer
+                .restore(position.bytes())
+                .map_err(|e| IoError::data(format!("the state of the table: {e}")))?;
+        }
+        Ok(Box::new(writer))
+    }
+
+    fn can_resume(&self) -> bool {
+        true
+    }
+
+    fn holds_content(&self) -> bool {
+        true
     }
 }
 
@@ -129,6 +146,26 @@ struct TableWriter {
 }
 
 impl TableWriter {
+    /// Reads what [`sync`](DataWriter::sync) wrote.
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let mut from = StateReader::new(bytes);
+        let columns = self.table.schema.len();
+        let shared = self.table.content.clone();
+        let mut content = shared.lock();
+        for _ in 0..from.u64()? {
+            let values = from.values()?;
+            if values.len() != columns {
+                return Err(StateError(format!("a row has {} columns, not {columns}", values.len())));
+            }
+            let row = StreamRecord::with_values(self.table.schema.clone(), values);
+            self.apply(&mut content, &row).map_err(|e| StateError(e.to_string()))?;
+        }
+        match from.is_empty() {
+            true => Ok(()),
+            false => Err(StateError("there is more than its rows".into())),
+        }
+    }
+
     fn apply(&mut self, content: &mut Content, record: &StreamRecord) -> Result<(), IoError> {
         let values = record.values();
         encode(self.table.key.iter().filter_map(|i| values.get(*i)), &mut self.bytes)?;
@@ -183,6 +220,14 @@ impl DataWriter for TableWriter {
 
     fn flush(&mut self) -> Result<(), IoError> {
         Ok(())
+    }
+
+    fn sync(&mut self) -> Result<Position, IoError> {
+        let rows = self.table.rows();
+        let mut to = StateWriter::new();
+        to.u64(rows.len() as u64);
+        rows.iter().for_each(|row| to.values(row.values()));
+        Ok(Position::new(to.into_bytes(), format!("{} rows", rows.len())))
     }
 }
 
@@ -294,6 +339,24 @@ mod tests {
         writer.write(&[row(RowKind::UpdateAfter, "a", 2)]).unwrap();
         assert_eq!(held[0].get("n"), Some(&FieldValue::Integer(1)));
         assert_eq!(content(&table), [("a".into(), 2)]);
+    }
+
+    #[test]
+    fn its_position_is_its_content() {
+        let table = Table::new(schema(), [0]);
+        let mut writer = TableSink(table.clone()).open(schema(), &SinkStart::Fresh).unwrap();
+        writer.write(&[row(RowKind::Insert, "b", 1), row(RowKind::Insert, "a", 2)]).unwrap();
+        let position = writer.sync().unwrap();
+        writer.write(&[row(RowKind::Delete, "b", 1), row(RowKind::Insert, "c", 3)]).unwrap();
+        let again = Table::new(schema(), [0]);
+        for target in [&table, &again] {
+            TableSink(target.clone()).open(schema(), &SinkStart::Resume(position.clone())).unwrap();
+            assert_eq!(content(target), [("b".into(), 1), ("a".into(), 2)]);
+        }
+        for cut in 1..position.bytes().len() {
+            let cut = Position::new(&position.bytes()[..cut], "");
+            assert!(TableSink(table.clone()).open(schema(), &SinkStart::Resume(cut)).is_err());
+        }
     }
 
     #[test]

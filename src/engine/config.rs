@@ -1,7 +1,9 @@
 //! Settings as text → the configuration of a job.
 
 use crate::catalog::{OptionValue, Options, SETTINGS, setting};
-use crate::job::{BatchStrategy, Execution, JobConfig, OnError, TraceMode};
+use crate::job::{
+    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, OnError, PlanChange, TraceMode,
+};
 
 /// Resolves settings that were checked when they were set.
 pub(super) fn job_config(settings: &Options, name: &str) -> JobConfig {
@@ -22,7 +24,7 @@ pub(super) fn job_config(settings: &Options, name: &str) -> JobConfig {
 }
 
 fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
-    use OptionValue::{Bytes, Duration, Float, Int, Text};
+    use OptionValue::{Bytes, Duration, Float, Int, Rows, Text};
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let count = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
     match (name, value) {
@@ -60,7 +62,13 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
             config.trace = if t == "propagate" { TraceMode::Propagate } else { TraceMode::Off }
         }
         ("state", Text(t)) => config.state = (!t.is_empty()).then(|| t.into()),
-        ("commit_interval", Duration(d)) => config.commit_interval = d,
+        ("commit_interval", Duration(d)) => config.commit_interval = CommitInterval::Time(d),
+        ("commit_interval", Rows(n)) => config.commit_interval = CommitInterval::Rows(n),
+        ("commit_interval", Bytes(n)) => config.commit_interval = CommitInterval::Bytes(n),
+        ("at_end", Text(t)) => config.at_end = if t == "drain" { AtEnd::Drain } else { AtEnd::Keep },
+        ("plan_change", Text(t)) => {
+            config.plan_change = if t == "allow" { PlanChange::Allow } else { PlanChange::Refuse }
+        }
         ("max_restarts", Int(n)) => config.max_restarts = u32::try_from(n).unwrap_or(u32::MAX),
         ("stall_warning", Duration(d)) => config.stall_warning = d,
         ("drain_deadline", Duration(d)) => config.drain_deadline = d,
@@ -114,6 +122,8 @@ mod tests {
             "max_error_ratio" => "0.77",
             "trace" => "propagate",
             "state" => "dir",
+            "at_end" => "drain",
+            "plan_change" => "allow",
             _ => "77s",
         };
         let default = format!("{:?}", job_config(&Options::default(), "j"));

@@ -569,6 +569,10 @@ fn assemble(
             dlq = Some(target.to_owned());
         }
         tighten(&mut config, &options);
+        if relations.table(&source.relation).is_some() {
+            // A pull query is answered from this process's memory: there is nothing to go on from.
+            config.state = None;
+        }
         sources.push(SourcePart {
             name: source.relation.clone(),
             source: source_of(&relations, &plan, i).map_err(|e| Failure::Other(e.into()))?,

@@ -99,6 +99,12 @@ pub trait DataSink: Send + Sync {
         false
     }
 
+    /// Whether what it was given lives in this process only, as that of a materialized table: it is then restored from the
+    /// last position even when the job has ended and nothing else is opened.
+    fn holds_content(&self) -> bool {
+        false
+    }
+
     /// Local files that this sink writes: the engine refuses a job that would overwrite its own input.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::CommitInterval;
 use crate::record::Position;
 
 /// Where the current epoch stands.
@@ -30,11 +31,20 @@ pub(super) struct Epoch {
     pub(super) sinks: Vec<Position>,
 }
 
+/// What commits are timed by: the clock, and what has been processed so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) time: Duration,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
 /// The commits of a job.
 #[derive(Debug)]
 pub(super) struct Commits {
-    interval: Duration,
-    last: Duration,
+    interval: CommitInterval,
+    /// When the last epoch began.
+    last: Mark,
     epoch: u64,
     phase: Phase,
     sinks: usize,
@@ -42,12 +52,18 @@ pub(super) struct Commits {
 
 impl Commits {
     /// Goes on after `epoch`.
-    pub(super) fn new(interval: Duration, epoch: u64, sinks: usize, now: Duration) -> Self {
-        Self { interval, last: now, epoch, phase: Phase::Idle, sinks }
+    pub(super) fn new(interval: CommitInterval, epoch: u64, sinks: usize, now: Duration) -> Self {
+        let last = Mark { time: now, ..Mark::default() };
+        Self { interval, last, epoch, phase: Phase::Idle, sinks }
     }
     /// Whether it is time for a new epoch.
-    pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.phase == Phase::Idle && now.saturating_sub(self.last) >= self.interval
+    pub(super) fn is_due(&self, now: Mark) -> bool {
+        self.phase == Phase::Idle
+            && match self.interval {
+                CommitInterval::Time(time) => now.time.saturating_sub(self.last.time) >= time,
+                CommitInterval::Rows(rows) => now.rows.saturating_sub(self.last.rows) >= rows,
+                CommitInterval::Bytes(bytes) => now.bytes.saturating_sub(self.last.bytes) >= bytes,
+            }
     }
     /// The current or last epoch.
     pub(super) fn epoch(&self) -> u64 {
@@ -57,7 +73,7 @@ impl Commits {
         self.phase == Phase::Idle
     }
     /// Begins an epoch; `ended` sources have their last position already.
-    pub(super) fn begin(&mut self, sources: Vec<Option<Position>>, now: Duration) -> u64 {
+    pub(super) fn begin(&mut self, sources: Vec<Option<Position>>, now: Mark) -> u64 {
         self.epoch += 1;
         self.last = now;
         self.phase = Phase::Aligning { positions: sources };
@@ -129,12 +145,13 @@ mod tests {
 
     #[test]
     fn nothing_is_committed_before_every_barrier_and_every_sink() {
-        let s = Duration::from_secs;
-        let mut c = Commits::new(s(1), 4, 2, s(0));
-        assert!(!c.is_due(Duration::from_millis(999)) && c.is_due(s(1)));
-        let epoch = c.begin(vec![None, None], s(1));
+        let ms = |n| Mark { time: Duration::from_millis(n), ..Mark::default() };
+        let second = CommitInterval::Time(Duration::from_secs(1));
+        let mut c = Commits::new(second, 4, 2, Duration::ZERO);
+        assert!(!c.is_due(ms(999)) && c.is_due(ms(1000)));
+        let epoch = c.begin(vec![None, None], ms(1000));
         assert_eq!(epoch, 5);
-        assert!(!c.is_due(s(10)), "one epoch at a time");
+        assert!(!c.is_due(ms(10_000)), "one epoch at a time");
         c.arrived(0, 5, at(1));
         c.arrived(0, 5, at(9));
         assert!(c.holds(0) && !c.holds(1));
@@ -154,5 +171,23 @@ mod tests {
             Some(Epoch { number: 5, sources: vec![at(1), at(2)], sinks: vec![at(10), at(20)] })
         );
         assert!(c.is_idle());
+    }
+
+    #[test]
+    fn an_interval_counts_time_rows_or_bytes_since_the_last_epoch_began() {
+        let at = |time, rows, bytes| Mark { time: Duration::from_millis(time), rows, bytes };
+        let due = |interval, now| {
+            let mut c = Commits::new(interval, 0, 0, Duration::ZERO);
+            c.begin(Vec::new(), at(100, 1000, 5000));
+            assert_eq!(c.take_aligned(), Some(1));
+            assert!(c.take_complete().is_some());
+            c.is_due(now)
+        };
+        let time = CommitInterval::Time(Duration::from_millis(50));
+        assert!(!due(time, at(149, 9999, 99_999)) && due(time, at(150, 1000, 5000)));
+        let rows = CommitInterval::Rows(20);
+        assert!(!due(rows, at(9999, 1019, 99_999)) && due(rows, at(100, 1020, 5000)));
+        let bytes = CommitInterval::Bytes(300);
+        assert!(!due(bytes, at(9999, 9999, 5299)) && due(bytes, at(100, 1000, 5300)));
     }
 }

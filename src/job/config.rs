@@ -1,9 +1,11 @@
 //! How a job runs: the resolved settings.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::Clock;
+use crate::state::{Disk, Medium};
 
 /// On how many threads the stages run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +59,37 @@ pub enum TraceMode {
     Propagate,
 }
 
+/// What lies between two commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitInterval {
+    /// So much time.
+    Time(Duration),
+    /// So many records read.
+    Rows(u64),
+    /// So many bytes of records read.
+    Bytes(u64),
+}
+
+/// What becomes of open windows and groups when a job with state is stopped before its input ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtEnd {
+    /// They stay in the state: a pause.
+    #[default]
+    Keep,
+    /// They are emitted, and the job is finished.
+    Drain,
+}
+
+/// Whether a job may go on from the state of another plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlanChange {
+    /// No.
+    #[default]
+    Refuse,
+    /// Operators that are the same go on from theirs, the others start empty.
+    Allow,
+}
+
 /// The resolved settings of a job.
 #[derive(Clone, Debug)]
 pub struct JobConfig {
@@ -98,8 +131,14 @@ pub struct JobConfig {
     pub trace: TraceMode,
     /// State directory.
     pub state: Option<PathBuf>,
-    /// Time between commits.
-    pub commit_interval: Duration,
+    /// Where the files of the state directory are: the disk, but for tests.
+    pub medium: Arc<dyn Medium>,
+    /// What lies between two commits.
+    pub commit_interval: CommitInterval,
+    /// What a stop leaves in the state.
+    pub at_end: AtEnd,
+    /// Whether the state of another plan may be used.
+    pub plan_change: PlanChange,
     /// Restarts from the last commit after a failure (needs `state`).
     pub max_restarts: u32,
     /// A sink that takes no batch for so long is reported.
@@ -136,7 +175,10 @@ impl Default for JobConfig {
             retry_budget: Duration::from_secs(300),
             trace: TraceMode::Off,
             state: None,
-            commit_interval: Duration::from_secs(1),
+            medium: Arc::new(Disk),
+            commit_interval: CommitInterval::Time(Duration::from_secs(1)),
+            at_end: AtEnd::Keep,
+            plan_change: PlanChange::Refuse,
             max_restarts: 0,
             stall_warning: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(25),

@@ -8,6 +8,8 @@
 //!
 //! Order: engine lock before edge lock is never needed – batches are delivered after the engine lock is released.
 
+pub(super) mod snapshot;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +36,10 @@ pub(super) struct NodeSlot {
     targets: Vec<Target>,
     counters: OperatorCounters,
     home: u16,
-    open_inputs: usize,
+    /// Fingerprint of what it does.
+    spec: u32,
+    /// Inputs that have ended.
+    ended: Vec<bool>,
     /// The watermark of each input, and the one handed on: the least of them.
     watermarks: Vec<i64>,
     /// Inputs that are silent: left out of the least.
@@ -55,6 +60,7 @@ pub(super) struct NodeSlot {
 impl NodeSlot {
     pub(super) fn new(
         name: String,
+        spec: u32,
         operator: Box<dyn Operator>,
         targets: Vec<Target>,
         inputs: usize,
@@ -67,7 +73,8 @@ impl NodeSlot {
             targets,
             counters: OperatorCounters::default(),
             home,
-            open_inputs: inputs,
+            spec,
+            ended: vec![false; inputs],
             watermarks: vec![i64::MIN; inputs],
             idle: vec![false; inputs],
             watermark: i64::MIN,
@@ -81,6 +88,10 @@ impl NodeSlot {
             batches: Vec::new(),
             rejects: Vec::new(),
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.ended.contains(&false)
     }
 }
 
@@ -217,8 +228,10 @@ impl Core {
             self.raise(node, input, i64::MAX)?;
             self.run(node, |op, out| op.on_end(InputId(input), out))?;
             let Some(slot) = self.nodes.get_mut(node) else { continue };
-            slot.open_inputs = slot.open_inputs.saturating_sub(1);
-            if slot.open_inputs == 0 {
+            if let Some(ended) = slot.ended.get_mut(input) {
+                *ended = true;
+            }
+            if !slot.is_open() {
                 self.end_of(InputRef::Node(node))?;
             } else {
                 self.hand_on(node)?;
@@ -464,14 +477,14 @@ impl Core {
 
     /// When the first operator wants to be called, µs on the job's clock.
     pub(super) fn next_timer(&self) -> Option<i64> {
-        self.nodes.iter().filter(|n| n.open_inputs > 0).filter_map(|n| n.timer).min()
+        self.nodes.iter().filter(|n| n.is_open()).filter_map(|n| n.timer).min()
     }
 
     /// Calls the operators whose time has come, in the order of the plan.
     pub(super) fn fire_timers(&mut self, now: i64) -> Result<(), JobError> {
         self.now = now;
         for node in 0..self.nodes.len() {
-            let due = |s: &NodeSlot| s.open_inputs > 0 && s.timer.is_some_and(|t| t <= now);
+            let due = |s: &NodeSlot| s.is_open() && s.timer.is_some_and(|t| t <= now);
             if self.nodes.get(node).is_some_and(due) {
                 self.run(node, |op, out| op.on_timer(now, out))?;
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 use parking_lot::Mutex;
 
-use super::commit::Commits;
+use super::commit::{Commits, Mark};
 use super::core::Core;
 use super::edge::{Closed, TICK};
 use super::laps::Laps;
@@ -20,12 +20,12 @@ use super::shared::{Shared, Stop};
 use super::sink_stage::SinkStage;
 use super::source_stage::{Polled, SourceStage, counting_copies};
 use super::stage_thread::{Control, SinkEvent, SinkThread, SourceThread, spawn_sink, spawn_source};
-use super::{DeadLetter, JobConfig, JobError, dead_letter_schema};
+use super::{AtEnd, DeadLetter, JobConfig, JobError, dead_letter_schema};
 use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
 use crate::record::{Batch, Clock, Pools, Position, Schema};
-use crate::state::{Checkpoint, StateDir};
+use crate::state::{Checkpoint, OperatorState, SourceState, StateDir};
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub(super) struct Inflow {
     /// Position after its last record.
     ended: Option<Position>,
     stopping: bool,
+    /// It was stopped before its end: another run goes on from there.
+    paused: bool,
 }
 
 pub(super) struct Outflow {
@@ -77,7 +79,9 @@ pub(super) struct Keeping {
     pub(super) commits: Commits,
     pub(super) plan: u32,
     /// States of the operators at the barrier of the epoch under way.
-    pub(super) operators: Vec<(String, Vec<u8>)>,
+    pub(super) operators: Vec<OperatorState>,
+    /// Which sources had ended for good then.
+    pub(super) ended: Vec<bool>,
     /// The dead letter queue, which comes last, was asked to make the epoch durable.
     pub(super) letters_asked: bool,
     /// What had happened when the last epoch began.
@@ -93,6 +97,8 @@ pub(super) struct Progress {
     rejected: u64,
     /// Sources that have ended.
     ended: usize,
+    /// Times that operators emitted something although no record came.
+    timers: u64,
 }
 
 /// Everything that the processor's thread owns.
@@ -116,7 +122,10 @@ pub(super) struct Driver {
     autopilot: Option<Autopilot>,
     base: Costs,
     records: u64,
+    bytes: u64,
     batches: u64,
+    /// Times that operators emitted something although no record came.
+    timers: u64,
     laps: Laps,
     wall: WallClock,
     outbox: Vec<(usize, Parcel)>,
@@ -124,12 +133,25 @@ pub(super) struct Driver {
     /// When the first operator wants to be called, µs on the job's clock.
     timer: Option<i64>,
     natural_end: bool,
+    /// An operator holds back rows for the end of its input.
+    holds_rows: bool,
+    /// Rows that operators had emitted from what they hold when the first source was stopped.
+    produced: u64,
     done: bool,
+}
+
+/// A source that was opened.
+pub(super) struct OpenSource {
+    pub(super) stage: SourceStage,
+    /// Earlier sources that feed the same sinks.
+    pub(super) after: Vec<usize>,
+    /// It had ended for good before the last commit.
+    pub(super) ended: bool,
 }
 
 /// The parts that [`Driver::new`] puts together.
 pub(super) struct Parts {
-    pub(super) sources: Vec<(SourceStage, Vec<usize>)>,
+    pub(super) sources: Vec<OpenSource>,
     pub(super) sinks: Vec<SinkStage>,
     pub(super) letter_box: Option<usize>,
     pub(super) core: Core,
@@ -144,15 +166,16 @@ impl Driver {
         let inflows: Vec<Inflow> = parts
             .sources
             .into_iter()
-            .map(|(stage, after)| Inflow {
+            .map(|OpenSource { stage, after, ended }| Inflow {
                 name: stage.name.clone(),
                 counters: stage.counters.clone(),
                 bounded: stage.is_bounded(),
                 start: stage.position(),
+                ended: ended.then(|| stage.position()),
                 place: SourcePlace::Here(Box::new(stage)),
                 after,
-                ended: None,
                 stopping: false,
+                paused: false,
             })
             .collect();
         let outflows: Vec<Outflow> = parts
@@ -166,6 +189,7 @@ impl Driver {
             })
             .collect();
         let timer = parts.core.next_timer();
+        let holds_rows = parts.core.holds_rows();
         let core = Arc::new(Mutex::new(parts.core));
         let mut view = shared.live.lock();
         view.core = Some(core.clone());
@@ -197,13 +221,17 @@ impl Driver {
             autopilot: None,
             base: Costs::default(),
             records: 0,
+            bytes: 0,
             batches: 0,
+            timers: 0,
             laps: Laps::start(config.stopwatch.clone(), shared.account("ms-process")),
             wall: WallClock::default(),
             outbox: Vec::new(),
             turn: 0,
             timer,
             natural_end: true,
+            holds_rows,
+            produced: 0,
             done: false,
         }
     }

@@ -34,7 +34,9 @@ mod times_tests;
 mod topology;
 mod trace;
 
-pub use config::{BatchStrategy, Execution, JobConfig, OnError, TraceMode};
+pub use config::{
+    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, OnError, PlanChange, TraceMode,
+};
 pub(crate) use dead_letter::DeadLetter;
 pub use dead_letter::dead_letter_schema;
 pub use error::JobError;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::commit::Commits;
+use super::core::snapshot::fingerprint;
 use super::core::{Core, Inlet, NodeSlot};
-use super::driver::{Driver, Keeping, Parts, Progress};
+use super::driver::{Driver, Keeping, OpenSource, Parts, Progress};
 use super::not_null;
 use super::policy::ErrorBudget;
 use super::shared::Shared;
@@ -12,12 +13,12 @@ use super::sink_stage::SinkStage;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
 use super::topology::{has_diamond, predecessors, targets_of};
-use super::{JobConfig, JobError, JobSpec, OnError, dead_letter_schema};
-use crate::io::SinkStart;
+use super::{JobConfig, JobError, JobSpec, OnError, PlanChange, dead_letter_schema};
+use crate::io::{Boundedness, SinkStart};
 use crate::operator;
 use crate::plan::InputRef;
 use crate::record::{Pool, Pools};
-use crate::state::{Checkpoint, StateDir, StateDirError, StateReader};
+use crate::state::{Checkpoint, StateDir, StateDirError};
 
 /// What opening found.
 pub(super) enum Opened {
@@ -29,7 +30,7 @@ pub(super) enum Opened {
 /// Takes the job's state directory, if it has one.
 pub(super) fn lock_state(config: &JobConfig) -> Result<Option<Arc<StateDir>>, JobError> {
     let Some(root) = &config.state else { return Ok(None) };
-    match StateDir::open(root, &config.name) {
+    match StateDir::open(config.medium.clone(), root, &config.name) {
         Ok(dir) => Ok(Some(Arc::new(dir))),
         Err(StateDirError::Locked(e)) => Err(JobError::Locked(e)),
         Err(StateDirError::Failed(e)) => Err(JobError::Config(e)),
@@ -52,6 +53,7 @@ pub(super) fn open(
     if let Some(c) = &checkpoint {
         check_plan(spec, c)?;
         if c.finished {
+            restore_content(spec, c)?;
             return Ok(Opened::Finished);
         }
     }
@@ -70,10 +72,14 @@ pub(super) fn open(
         ),
         plan: spec.fingerprint(),
         operators: Vec::new(),
+        ended: Vec::new(),
         letters_asked: false,
         seen: Progress::default(),
     });
     let parts = Parts { sources, sinks, letter_box, core, pools, keeping, budget };
+    if state.is_none() {
+        tell_what_is_not_kept(spec, &parts.core);
+    }
     let mut driver = Box::new(Driver::new(config, shared, parts));
     if checkpoint.is_none() && state.is_some() {
         driver.commit_start()?;
@@ -81,15 +87,64 @@ pub(super) fn open(
     Ok(Opened::Ready(driver))
 }
 
+/// A changed plan is refused, with what would become of the state, unless the settings allow it.
 fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
     if checkpoint.plan == spec.fingerprint() {
         return Ok(());
     }
+    let prints: Vec<_> = spec.plan.nodes.iter().map(|n| (n.id.as_str(), fingerprint(n))).collect();
+    let mut fates = Vec::new();
+    for operator in checkpoint.operators.iter().filter(|o| o.stateful) {
+        let now = prints.iter().find(|(id, _)| *id == operator.id);
+        let fate = match now {
+            Some((_, spec)) if *spec == operator.spec => "survives",
+            Some(_) => "is lost (it does something else now)",
+            None => "is lost (there is no such operator any more)",
+        };
+        fates.push(format!("the state of operator {} {fate}", operator.id));
+    }
+    let fates = match fates.is_empty() {
+        true => "no operator kept state".to_owned(),
+        false => fates.join(", "),
+    };
+    let name = &spec.config.name;
+    if spec.config.plan_change == PlanChange::Allow {
+        log::warn!(
+            "job {name}: going on from the state that another query wrote (epoch {}): {fates}",
+            checkpoint.epoch
+        );
+        return Ok(());
+    }
     Err(JobError::Config(format!(
-        "job {}: its state (epoch {}) was written by another query; use another --state directory or job_name, or delete the \
-         state to start over",
-        spec.config.name, checkpoint.epoch
+        "job {name}: its state (epoch {}) was written by another query: {fates}; SET plan_change = 'allow' goes on with what \
+         survives; or use another --state directory or job_name, or delete the state to start over",
+        checkpoint.epoch
     )))
+}
+
+/// A job that has ended is not opened, but what it wrote into this process must be there.
+fn restore_content(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
+    for (part, planned) in spec.sinks.iter().zip(&spec.plan.sinks).filter(|(p, _)| p.sink.holds_content()) {
+        if let Some(position) = checkpoint.sink(&part.name) {
+            part.sink
+                .open(planned.schema.clone(), &SinkStart::Resume(position.clone()))
+                .map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Without a state directory nothing is committed: what a job holds back would be lost with it.
+fn tell_what_is_not_kept(spec: &JobSpec, core: &Core) {
+    let unbounded = spec.sources.iter().find(|s| s.source.boundedness() != Boundedness::Bounded);
+    if let Some(source) = unbounded.filter(|_| core.holds_rows()) {
+        log::warn!(
+            "job {}: it holds windows or groups but has no state directory, so it commits no position of source {}: after a \
+             stop or crash it starts over; --state DIR makes it go on",
+            spec.config.name,
+            source.name
+        );
+    }
 }
 
 fn make_pools(spec: &JobSpec) -> Pools {
@@ -103,7 +158,7 @@ fn open_sources(
     checkpoint: Option<&Checkpoint>,
     pools: &Pools,
     budget: &Arc<ErrorBudget>,
-) -> Result<Vec<(SourceStage, Vec<usize>)>, JobError> {
+) -> Result<Vec<OpenSource>, JobError> {
     let after = predecessors(&spec.plan);
     let mut stages = Vec::new();
     for (i, (part, planned)) in spec.sources.iter().zip(&spec.plan.sources).enumerate() {
@@ -117,8 +172,9 @@ fn open_sources(
                 planned.schema
             )));
         }
-        if let Some(position) = checkpoint.and_then(|c| c.source(&part.name)).filter(|p| !p.is_start()) {
-            reader.seek(position).map_err(failed)?;
+        let known = checkpoint.and_then(|c| c.source(&part.name));
+        if let Some(known) = known.filter(|s| !s.position.is_start()) {
+            reader.seek(&known.position).map_err(failed)?;
         }
         let on_error = part.on_error.unwrap_or(spec.config.on_error);
         let stage = SourceStage::new(
@@ -130,7 +186,8 @@ fn open_sources(
             i as u16,
             budget.clone(),
         );
-        stages.push((stage, after.get(i).cloned().unwrap_or_default()));
+        let after = after.get(i).cloned().unwrap_or_default();
+        stages.push(OpenSource { stage, after, ended: known.is_some_and(|s| s.ended) });
     }
     Ok(stages)
 }
@@ -153,15 +210,14 @@ fn build_core(
         .collect();
     let mut nodes = Vec::new();
     for (n, node) in plan.nodes.iter().enumerate() {
-        let mut operator = operator::build(node).map_err(JobError::Config)?;
-        if let Some(state) = checkpoint.and_then(|c| c.operator(&node.id)) {
-            operator
-                .restore(&mut StateReader::new(state))
-                .map_err(|e| JobError::State(format!("operator {}: {e}", node.id)))?;
-        }
+        let operator = operator::build(node).map_err(JobError::Config)?;
         let home = (plan.sources.len() + n) as u16;
-        let targets = targets_of(plan, InputRef::Node(n));
-        nodes.push(NodeSlot::new(node.id.clone(), operator, targets, node.inputs.len(), home));
+        let (spec, targets) = (fingerprint(node), targets_of(plan, InputRef::Node(n)));
+        let mut slot = NodeSlot::new(node.id.clone(), spec, operator, targets, node.inputs.len(), home);
+        if let Some(state) = checkpoint.and_then(|c| c.operator(&node.id, spec)) {
+            slot.restore(state)?;
+        }
+        nodes.push(slot);
     }
     Ok(Core::new(&spec.config, inlets, nodes, plan.sinks.len(), pools.clone(), budget.clone()))
 }

@@ -17,10 +17,12 @@ use crate::record::Clock;
 /// How a job is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Stop reading, finish what was read, flush, commit. With a state directory the job may go on later from there: it
-    /// is marked finished only when its sources have ended.
+    /// Stop reading, finish what was read, emit what operators hold back (open windows, groups) as if the input had ended,
+    /// flush, commit. A job with a state directory may go on later from there, unless an operator held rows back: it is
+    /// then finished, as they can't be emitted twice.
     Drain,
-    /// The same as [`Drain`](Stop::Drain) as long as no operator holds rows back; names the intention.
+    /// Stop reading, finish what was read, flush, commit. With a state directory what operators hold back stays in the state, and
+    /// the job goes on from there; without one this is [`Drain`](Stop::Drain). `SET at_end = 'drain'` makes it that too.
     Checkpoint,
     /// End at once, commit nothing.
     Abort,

@@ -46,8 +46,7 @@ impl JobSpec {
     /// Checks what can be checked without opening anything.
     ///
     /// # Errors
-    /// If parts are missing, a `dlq` policy has no target, or a source can't be replayed although state is kept, or the plan
-    /// keeps state that can't be committed yet.
+    /// If parts are missing, a `dlq` policy has no target, or a source can't be replayed although state is kept.
     pub fn check(&self) -> Result<(), JobError> {
         if self.sources.len() != self.plan.sources.len() || self.sinks.len() != self.plan.sinks.len() {
             return Err(JobError::Config("the job's sources and sinks do not match its plan".into()));
@@ -71,17 +70,6 @@ impl JobSpec {
         if let Some(node) = late.filter(|_| self.dead_letters.is_none()) {
             return Err(JobError::Config(format!(
                 "operator {}: late = 'dlq' needs a dead letter queue: add dlq = 'bad.jsonl' (or SET dlq = …)",
-                node.id
-            )));
-        }
-        let stateful = self.plan.nodes.iter().find(|n| {
-            use OperatorSpec as O;
-            matches!(n.operator, O::Watermark(_) | O::Aggregate(_) | O::Over(_) | O::TopN(_) | O::Sort(_))
-        });
-        if let Some(node) = stateful.filter(|_| self.config.state.is_some()) {
-            return Err(JobError::Config(format!(
-                "operator {}: --state with groups, windows or sorted rows is not supported yet; leave --state away: the job then \
-                 starts over after a restart",
                 node.id
             )));
         }

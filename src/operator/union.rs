@@ -102,19 +102,22 @@ impl Operator for UnionOp {
     }
 
     fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
-        self.inputs.iter().for_each(|i| to.u64(i.watermark as u64));
+        for input in &self.inputs {
+            to.u64(input.watermark as u64);
+            to.u8(u8::from(input.left_out));
+        }
         Ok(())
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         for input in &mut self.inputs {
-            input.watermark = from.u64()? as i64;
+            (input.watermark, input.left_out) = (from.u64()? as i64, from.u8()? != 0);
         }
         Ok(())
     }
 
     fn state_contract(&self) -> StateContract {
-        // Watermarks come again with the next records: a restart without them gives no wrong row.
+        // No rows: the watermark of each input, which comes again with the next records.
         StateContract::Stateless
     }
 }

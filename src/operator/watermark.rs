@@ -321,6 +321,8 @@ impl Operator for WatermarkOp {
             let (max, idle) = (from.u64()? as i64, from.u64()? != 0);
             self.partitions.push(Partition { id, max, seen: NEVER, idle });
         }
+        // Silence that was handed on is part of the state of those behind.
+        self.idle = !self.partitions.is_empty() && self.partitions.iter().all(|p| p.idle);
         Ok(())
     }
 

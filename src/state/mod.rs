@@ -2,12 +2,16 @@
 
 mod checkpoint;
 mod codec;
+mod dir;
 mod keyed;
+mod medium;
 mod values;
 
-pub use checkpoint::{Checkpoint, StateDir, StateDirError};
+pub use checkpoint::{Checkpoint, InputState, OperatorState, SourceState};
 pub use codec::{StateError, StateReader, StateWriter};
+pub use dir::{StateDir, StateDirError, checkpoint_files, read_checkpoint};
 pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
+pub use medium::{Disk, Medium, MediumFile};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ pub(crate) fn watch(stoppers: Vec<Stopper>, quiet: bool) -> std::io::Result<Rece
                     "stopping: reading no more, writing what was read (a second signal ends at once)",
                 );
             }
-            stoppers.iter().for_each(|s| s.stop(Stop::Drain));
+            stoppers.iter().for_each(|s| s.stop(Stop::Checkpoint));
             let (stoppers, expired) = (stoppers.clone(), ours.expired.clone());
             let after = std::thread::Builder::new().name("ms-deadline".into());
             let _ = after.spawn(move || enforce(&stoppers, &expired));

@@ -10,7 +10,7 @@ impl Driver {
     /// Begins, continues or completes an epoch.
     pub(super) fn commit_if_due(&mut self) -> Result<(), JobError> {
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
-        let now = self.config.clock.monotonic();
+        let now = Mark { time: self.config.clock.monotonic(), rows: self.records, bytes: self.bytes };
         if keeping.commits.is_due(now) {
             let progress = self.progress();
             if let Some(keeping) = &mut self.keeping
@@ -23,10 +23,7 @@ impl Driver {
         self.align_sources_that_are_here();
         if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
             self.check_ledger_under_way()?;
-            let operators = self.snapshot_operators()?;
-            if let Some(keeping) = &mut self.keeping {
-                (keeping.operators, keeping.letters_asked) = (operators, false);
-            }
+            self.take_snapshot()?;
             self.sync_sinks(epoch)?;
         }
         self.take_events()?;
@@ -45,10 +42,11 @@ impl Driver {
             forwarded: sum(|c| c.forwarded.get()),
             rejected: sum(|c| c.rejected.get()),
             ended: self.inflows.iter().filter(|s| s.ended.is_some()).count(),
+            timers: self.timers,
         }
     }
 
-    pub(super) fn begin_epoch(&mut self, now: Duration) {
+    pub(super) fn begin_epoch(&mut self, now: Mark) {
         let positions: Vec<_> = self
             .inflows
             .iter()
@@ -92,16 +90,24 @@ impl Driver {
         if inline { ledger.check() } else { ledger.check_processor() }.map_err(JobError::Ledger)
     }
 
-    pub(super) fn snapshot_operators(&self) -> Result<Vec<(String, Vec<u8>)>, JobError> {
+    /// Takes down what the operators hold and which sources have ended. All barriers are there, and nothing behind them has
+    /// been processed.
+    pub(super) fn take_snapshot(&mut self) -> Result<(), JobError> {
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
-        let mut operators = Vec::with_capacity(core.nodes.len());
-        for node in &core.nodes {
-            let mut state = crate::state::StateWriter::new();
-            node.operator.snapshot(&mut state).map_err(|e| JobError::State(e.to_string()))?;
-            operators.push((node.name.clone(), state.into_bytes()));
+        let operators = core.snapshot()?;
+        drop(core);
+        let ended = self.inflows.iter().map(|s| s.ended.is_some() && !s.paused).collect();
+        if let Some(keeping) = &mut self.keeping {
+            (keeping.operators, keeping.ended, keeping.letters_asked) = (operators, ended, false);
         }
-        Ok(operators)
+        Ok(())
+    }
+
+    /// Whether what operators hold back stays in the state when a source is stopped before its end.
+    pub(super) fn keeps_at_end(&self) -> bool {
+        let drains = self.config.at_end == AtEnd::Drain || self.shared.stop_requested() == Some(Stop::Drain);
+        self.keeping.is_some() && !drains
     }
 
     /// The dead letter queue comes last, when all letters of the epoch have been posted.
@@ -150,21 +156,22 @@ impl Driver {
             });
         }
         let sources: Vec<Position> = self.inflows.iter().map(|s| s.start.clone()).collect();
-        let operators = self.snapshot_operators()?;
-        self.write_checkpoint(0, &sources, &sinks, operators, false)
+        self.take_snapshot()?;
+        self.write_checkpoint(0, &sources, &sinks, false)
     }
 
     pub(super) fn write_checkpoint(
-        &self,
+        &mut self,
         epoch: u64,
         sources: &[Position],
         sinks: &[Position],
-        operators: Vec<(String, Vec<u8>)>,
         finished: bool,
     ) -> Result<(), JobError> {
-        let Some(keeping) = &self.keeping else { return Ok(()) };
-        let names = |list: Vec<&str>, positions: &[Position]| {
-            list.into_iter().map(str::to_owned).zip(positions.iter().cloned()).collect()
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let source = |((inflow, position), ended): ((&Inflow, &Position), &bool)| SourceState {
+            name: inflow.name.clone(),
+            position: position.clone(),
+            ended: *ended,
         };
         let checkpoint = Checkpoint {
             job: self.config.name.clone(),
@@ -172,9 +179,9 @@ impl Driver {
             engine: env!("CARGO_PKG_VERSION").into(),
             epoch,
             finished,
-            sources: names(self.inflows.iter().map(|s| s.name.as_str()).collect(), sources),
-            sinks: names(self.outflows.iter().map(|s| s.name.as_str()).collect(), sinks),
-            operators,
+            sources: self.inflows.iter().zip(sources).zip(&keeping.ended).map(source).collect(),
+            sinks: self.outflows.iter().map(|s| s.name.clone()).zip(sinks.iter().cloned()).collect(),
+            operators: std::mem::take(&mut keeping.operators),
         };
         keeping.dir.save(&checkpoint).map_err(|e| JobError::State(e.to_string()))
     }
@@ -187,9 +194,7 @@ impl Driver {
         sinks: &[Position],
         finished: bool,
     ) -> Result<(), JobError> {
-        let Some(keeping) = &mut self.keeping else { return Ok(()) };
-        let operators = std::mem::take(&mut keeping.operators);
-        self.write_checkpoint(epoch, sources, sinks, operators, finished)?;
+        self.write_checkpoint(epoch, sources, sinks, finished)?;
         self.shared.commits.add(1);
         self.shared.live.lock().positions = sources.iter().map(ToString::to_string).collect();
         for (inflow, position) in self.inflows.iter_mut().zip(sources) {
@@ -208,8 +213,9 @@ impl Driver {
     pub(super) fn finish(&mut self) -> Result<(), JobError> {
         let order: Vec<usize> =
             (0..self.outflows.len()).filter(|k| Some(*k) != self.letter_box).chain(self.letter_box).collect();
+        let finished = self.natural_end || (!self.keeps_at_end() && self.holds_rows);
         // A sink that is to go on after a restart gets no footer.
-        let whole = self.natural_end || self.keeping.is_none();
+        let whole = finished || self.keeping.is_none();
         let mut positions = vec![Position::default(); self.outflows.len()];
         for k in order {
             self.drain_sink(k)?;
@@ -233,15 +239,31 @@ impl Driver {
         if self.keeping.is_some() {
             let sources: Vec<Position> =
                 self.inflows.iter().map(|s| s.ended.clone().unwrap_or_default()).collect();
-            let operators = self.snapshot_operators()?;
+            self.take_snapshot()?;
             let epoch = self.keeping.as_ref().map_or(0, |k| k.commits.epoch() + 1);
-            if let Some(keeping) = &mut self.keeping {
-                keeping.operators = operators;
-            }
-            self.save(epoch, &sources, &positions, self.natural_end)?;
+            self.save(epoch, &sources, &positions, finished)?;
         }
+        self.tell_of_an_early_end(finished);
         self.done = true;
         Ok(())
+    }
+
+    /// A stop before the end of the input may have emitted what more input would have changed.
+    fn tell_of_an_early_end(&self, finished: bool) {
+        if self.natural_end || !self.holds_rows || self.keeps_at_end() {
+            return;
+        }
+        let rows = self.core.lock().produced() - self.produced;
+        let name = &self.config.name;
+        match finished && self.keeping.is_some() {
+            true => log::info!(
+                "job {name}: drained: {rows} rows of open windows and groups were emitted; it is finished"
+            ),
+            false => log::warn!(
+                "job {name}: it keeps no state, so {rows} rows of open windows and groups were emitted as they stood; with \
+                 --state DIR it would go on from there"
+            ),
+        }
     }
 
     /// The ledger now; it balances when nothing is in flight.

@@ -117,15 +117,20 @@ impl Driver {
         if inflow.ended.is_some() {
             return Ok(());
         }
-        if inflow.stopping && !self.core.lock().inlets.get(i).is_some_and(|s| s.done) {
-            self.natural_end = false;
-        }
+        inflow.paused = inflow.stopping && !self.core.lock().inlets.get(i).is_some_and(|s| s.done);
+        let paused = inflow.paused;
         inflow.ended = Some(position.clone());
         if let Some(keeping) = &mut self.keeping
             && !keeping.commits.is_idle()
         {
             let epoch = keeping.commits.epoch();
             keeping.commits.arrived(i, epoch, position);
+        }
+        if paused && std::mem::take(&mut self.natural_end) {
+            self.produced = self.core.lock().produced();
+        }
+        if paused && self.keeps_at_end() {
+            return Ok(());
         }
         let now = self.wall.at(self.laps.now(), &self.config);
         let mut core = self.core.lock();
@@ -143,6 +148,7 @@ impl Driver {
     pub(super) fn process(&mut self, i: usize, batch: Batch) -> Result<(), JobError> {
         let now = self.wall.at(self.laps.now(), &self.config);
         self.records += batch.len() as u64;
+        self.bytes += batch.bytes() as u64;
         self.batches += 1;
         let mut core = self.core.lock();
         core.push(i, batch, now)?;
@@ -173,6 +179,7 @@ impl Driver {
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = std::mem::take(&mut core.letters);
         drop(core);
+        self.timers += u64::from(!self.outbox.is_empty());
         self.post(letters)?;
         self.deliver()?;
         Ok(true)

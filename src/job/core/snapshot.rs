@@ -1,0 +1,68 @@
+//! What a checkpoint holds of the operators: their state, and the watermarks and ends of their inputs.
+
+use super::{Core, NodeSlot};
+use crate::job::JobError;
+use crate::plan::NodeSpec;
+use crate::state::{InputState, OperatorState, StateContract, StateReader, StateWriter};
+
+/// A fingerprint of what a node does: only an operator that does the same can use its state.
+pub(in crate::job) fn fingerprint(node: &NodeSpec) -> u32 {
+    crc32fast::hash(format!("{:?} {}", node.operator, node.inputs.len()).as_bytes())
+}
+
+impl Core {
+    /// The operators at a barrier.
+    pub(in crate::job) fn snapshot(&self) -> Result<Vec<OperatorState>, JobError> {
+        self.nodes.iter().map(NodeSlot::snapshot).collect()
+    }
+
+    /// Rows that operators have emitted from what they hold.
+    pub(in crate::job) fn produced(&self) -> u64 {
+        self.nodes.iter().map(|n| n.counters.produced).sum()
+    }
+
+    /// Whether an operator holds back what a stop would have to emit or to keep.
+    pub(in crate::job) fn holds_rows(&self) -> bool {
+        self.nodes.iter().any(|n| matches!(n.operator.state_contract(), StateContract::Kept { .. }))
+    }
+}
+
+impl NodeSlot {
+    fn snapshot(&self) -> Result<OperatorState, JobError> {
+        let mut state = StateWriter::new();
+        self.operator
+            .snapshot(&mut state)
+            .map_err(|e| JobError::State(format!("operator {}: {e}", self.name)))?;
+        // The end of an input is +∞ here and a flag there: what is stored goes on from the last watermark that was a time.
+        let input = |((watermark, ended), idle): ((&i64, &bool), &bool)| InputState {
+            watermark: if *watermark == i64::MAX { i64::MIN } else { *watermark },
+            ended: *ended,
+            idle: *idle,
+        };
+        Ok(OperatorState {
+            id: self.name.clone(),
+            spec: self.spec,
+            stateful: self.operator.state_contract().is_stateful(),
+            inputs: self.watermarks.iter().zip(&self.ended).zip(&self.idle).map(input).collect(),
+            watermark: self.watermark,
+            state: state.into_bytes(),
+        })
+    }
+
+    /// Goes on from a checkpoint.
+    pub(in crate::job) fn restore(&mut self, from: &OperatorState) -> Result<(), JobError> {
+        let failed = |why: String| JobError::State(format!("operator {}: {why}", self.name));
+        let mut state = StateReader::new(&from.state);
+        self.operator.restore(&mut state).map_err(|e| failed(e.to_string()))?;
+        if !state.is_empty() || from.inputs.len() != self.ended.len() {
+            return Err(failed("its state has another shape than it should".into()));
+        }
+        let watermark = |i: &InputState| if i.ended { i64::MAX } else { i.watermark };
+        self.watermarks = from.inputs.iter().map(watermark).collect();
+        self.ended = from.inputs.iter().map(|i| i.ended).collect();
+        self.idle = from.inputs.iter().map(|i| i.idle).collect();
+        self.watermark = from.watermark;
+        self.timer = self.operator.next_timer();
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The state directory of a job: one checkpoint file per epoch, the newest three kept, and a lock.
+//!
+//! A checkpoint is written to a temporary name, fsynced, renamed, and its directory fsynced: a file that has its final name is
+//! complete.
+
+use std::any::Any;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Checkpoint, Medium, StateError};
+
+/// Checkpoints that stay.
+const KEEP: usize = 3;
+/// A bound against files that are none of ours; a sound one is checked piece by piece.
+const MAX_FILE: u64 = 64 << 30;
+
+/// Why the state directory can't be used.
+#[derive(Debug)]
+pub enum StateDirError {
+    /// Another instance holds it.
+    Locked(String),
+    /// Anything else.
+    Failed(String),
+}
+
+/// A job's state directory, locked as long as this lives.
+pub struct StateDir {
+    path: PathBuf,
+    medium: Arc<dyn Medium>,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for StateDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateDir").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl StateDir {
+    /// Opens (creates) `root/job` and locks it.
+    ///
+    /// # Errors
+    /// If another process holds the lock, or the directory can't be made.
+    pub fn open(medium: Arc<dyn Medium>, root: &Path, job: &str) -> Result<Self, StateDirError> {
+        let path = root.join(safe_name(job));
+        let failed = |what: &str, e: std::io::Error| {
+            StateDirError::Failed(format!("can't {what} {}: {e}", path.display()))
+        };
+        medium.create_dir(&path).map_err(|e| failed("create the state directory", e))?;
+        match medium.lock(&path.join("LOCK")).map_err(|e| failed("lock", e))? {
+            Some(lock) => Ok(Self { path, medium, _lock: lock }),
+            None => Err(StateDirError::Locked(format!(
+                "another instance of job {job} is using {}",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The job's own directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest sound checkpoint. A damaged newest one falls back to the one before, with a warning.
+    ///
+    /// # Errors
+    /// If there are checkpoints, but none can be read.
+    pub fn load(&self) -> Result<Option<Checkpoint>, StateError> {
+        let mut last_error = None;
+        for (_, file) in checkpoint_files(&*self.medium, &self.path)?.into_iter().rev() {
+            match read_checkpoint(&*self.medium, &file) {
+                Ok(checkpoint) => {
+                    if let Some(e) = last_error {
+                        log::warn!("{e}; going on from epoch {}", checkpoint.epoch);
+                    }
+                    return Ok(Some(checkpoint));
+                }
+                Err(e) => last_error = Some(e),
+            }
+        }
+        last_error.map_or(Ok(None), Err)
+    }
+
+    /// Writes a checkpoint durably and deletes old ones.
+    ///
+    /// # Errors
+    /// If any step fails; the checkpoint then does not count.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        let failed = |what: &str, e: std::io::Error| {
+            StateError(format!("can't {what} a checkpoint in {}: {e}", self.path.display()))
+        };
+        let name = format!("epoch-{:020}.ckpt", checkpoint.epoch);
+        let temporary = self.path.join(format!("{name}.tmp"));
+        let file = self.medium.create(&temporary).map_err(|e| failed("create", e))?;
+        let mut file = std::io::BufWriter::with_capacity(1 << 16, file);
+        checkpoint.write(&mut file).and_then(|()| file.flush()).map_err(|e| failed("write", e))?;
+        file.get_mut().sync().map_err(|e| failed("sync", e))?;
+        drop(file);
+        self.medium.rename(&temporary, &self.path.join(name)).map_err(|e| failed("rename", e))?;
+        self.medium.sync_dir(&self.path).map_err(|e| failed("sync the directory of", e))?;
+        let files = checkpoint_files(&*self.medium, &self.path)?;
+        for (_, old) in files.iter().rev().skip(KEEP) {
+            // A file that stays behind is deleted after the next commit.
+            let _ = self.medium.remove(old);
+        }
+        Ok(())
+    }
+}
+
+/// Checkpoint files of a job's directory by epoch, oldest first.
+///
+/// # Errors
+/// If the directory can't be listed.
+pub fn checkpoint_files(medium: &dyn Medium, dir: &Path) -> Result<Vec<(u64, PathBuf)>, StateError> {
+    let names = medium.list(dir).map_err(|e| StateError(format!("can't list {}: {e}", dir.display())))?;
+    let epoch = |path: &PathBuf| {
+        path.file_name()?.to_str()?.strip_prefix("epoch-")?.strip_suffix(".ckpt")?.parse::<u64>().ok()
+    };
+    let mut files: Vec<_> = names.into_iter().filter_map(|path| Some((epoch(&path)?, path))).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a checkpoint file.
+///
+/// # Errors
+/// If it can't be read or is damaged; names it.
+pub fn read_checkpoint(medium: &dyn Medium, file: &Path) -> Result<Checkpoint, StateError> {
+    let named = |e: StateError| StateError(format!("{}: {e}", file.display()));
+    let bytes = medium.read(file, MAX_FILE).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => named(StateError("it is gone".into())),
+        _ => named(StateError(format!("can't read it: {e}"))),
+    })?;
+    Checkpoint::decode(&bytes).map_err(named)
+}
+
+/// A job's name as a directory name: anything but letters, digits, `-`, `_` and `.` becomes `_`.
+fn safe_name(job: &str) -> String {
+    let name: String =
+        job.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    if name.trim_matches('.').is_empty() { "job".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Disk;
+
+    #[test]
+    fn three_are_kept_a_damaged_newest_falls_back_and_two_instances_exclude_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let open = || StateDir::open(Arc::new(Disk), root.path(), "a/b");
+        let sample = |epoch| Checkpoint { job: "a/b".into(), epoch, ..Checkpoint::default() };
+        let dir = open().unwrap();
+        assert_eq!(dir.load().unwrap(), None);
+        (1..=5).for_each(|e| dir.save(&sample(e)).unwrap());
+        let files = checkpoint_files(&Disk, dir.path()).unwrap();
+        assert_eq!(files.iter().map(|f| f.0).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(dir.load().unwrap().unwrap().epoch, 5);
+        std::fs::write(&files[2].1, b"MSCKPT").unwrap();
+        assert_eq!(dir.load().unwrap().unwrap().epoch, 4);
+        assert!(matches!(open(), Err(StateDirError::Locked(_))));
+        drop(dir);
+        assert!(open().is_ok());
+    }
+}

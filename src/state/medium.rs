@@ -1,0 +1,144 @@
+//! The files under state and staged output, behind a door: the disk, or in tests a medium that loses what was not synced.
+//!
+//! What a crash may undo is part of the contract. Bytes are durable after [`MediumFile::sync`]; a name – created, renamed or
+//! removed – is durable after [`Medium::sync_dir`] of its directory.
+
+use std::any::Any;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// A file that is being written.
+pub trait MediumFile: Write + Send {
+    /// Makes everything written so far durable, but not the file's name.
+    ///
+    /// # Errors
+    /// Never to be retried: what was not durable may be lost although a second call succeeds.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Where files are kept. Calls may block on slow storage.
+pub trait Medium: fmt::Debug + Send + Sync {
+    /// Makes a directory and those above it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Creates a file, or empties it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn MediumFile>>;
+    /// Opens a file, or creates it, to write at its end.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn MediumFile>>;
+    /// The content of a file, at most `max` bytes of it.
+    ///
+    /// # Errors
+    /// As the system says; `NotFound` if there is none.
+    fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>>;
+    /// Length of a file.
+    ///
+    /// # Errors
+    /// As the system says; `NotFound` if there is none.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Cuts a file off, durably.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+    /// Gives a file another name; replaces what has it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The files and directories of a directory.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock with that name until the answer is dropped; `None` if another holds it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
+    /// Whether a file can be renamed from one directory to the other.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn same_filesystem(&self, a: &Path, b: &Path) -> io::Result<bool>;
+}
+
+/// The file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl MediumFile for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+impl Medium for Disk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn MediumFile>> {
+        Ok(Box::new(File::create(path)?))
+    }
+    fn append(&self, path: &Path) -> io::Result<Box<dyn MediumFile>> {
+        Ok(Box::new(OpenOptions::new().append(true).create(true).open(path)?))
+    }
+    fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(len)?;
+        file.sync_all()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let file = File::create(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+    fn same_filesystem(&self, a: &Path, b: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        Ok(fs::metadata(a)?.dev() == fs::metadata(b)?.dev())
+    }
+}

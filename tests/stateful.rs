@@ -1,0 +1,293 @@
+//! Jobs whose operators keep state: however they are interrupted, groups, watermarks, tables and ends go on from the commit.
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use millstream::io::faulty::{Fault, Script};
+use millstream::observe::JobStats;
+use millstream::{Engine, Error, Stop};
+use support::{MODES, TestSink, TestSource, alone, expect_no_threads, file_sink, file_source, until, within};
+
+const ROWS: i64 = 1000;
+const GROUPS: &str = "INSERT INTO out SELECT n % 7 AS k, count(*) AS c, sum(n) AS s, avg(n) AS a, min(name) AS least \
+                      FROM src GROUP BY n % 7";
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap() };
+        std::fs::write(place.path("in.jsonl"), input(0..ROWS)).unwrap();
+        std::fs::write(place.path("more.jsonl"), input(ROWS..2 * ROWS)).unwrap();
+        place
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+    fn source(&self) -> TestSource {
+        TestSource::new(file_source(&self.path("in.jsonl")))
+    }
+    fn sink(&self) -> TestSink {
+        TestSink::new(file_sink(&self.path("out.jsonl")))
+    }
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.path("out.jsonl")).unwrap()
+    }
+    fn engine(&self, mode: &str, threads: usize, source: &TestSource, sink: &TestSink) -> Engine {
+        let engine = Engine::new();
+        engine.register_source("src", source.clone()).unwrap();
+        engine.register_source("more", TestSource::new(file_source(&self.path("more.jsonl")))).unwrap();
+        engine.register_sink("out", sink.clone()).unwrap();
+        let (state, threads) = (self.path("state"), threads.to_string());
+        let settings = [
+            ("state", state.to_str().unwrap()),
+            ("execution", mode),
+            ("threads", threads.as_str()),
+            ("batch_rows", "10"),
+            ("commit_interval", "1ms"),
+        ];
+        settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());
+        engine
+    }
+    fn run(&self, mode: &str, source: &TestSource, sink: &TestSink, query: &str) -> Result<JobStats, Error> {
+        run(self.engine(mode, 3, source, sink), query)
+    }
+}
+
+fn run(engine: Engine, query: &str) -> Result<JobStats, Error> {
+    let query = query.to_owned();
+    within(60, &query.clone(), move || engine.sql(&query)?.start()?.wait())
+}
+
+fn input(range: std::ops::Range<i64>) -> String {
+    range.map(|n| format!("{{\"n\":{n},\"name\":\"row {n}\"}}\n")).collect()
+}
+
+/// The groups of [`GROUPS`] over the first `rows` numbers, in the order in which they came.
+fn groups(rows: i64) -> String {
+    (0..7)
+        .map(|k| {
+            let members: Vec<i64> = (0..rows).filter(|n| n % 7 == k).collect();
+            let (count, sum) = (members.len() as i64, members.iter().sum::<i64>());
+            let least = members.iter().map(|n| format!("row {n}")).min().unwrap();
+            let average = serde_json::Number::from_f64(sum as f64 / count as f64).unwrap();
+            format!("{{\"k\":{k},\"c\":{count},\"s\":{sum},\"a\":{average},\"least\":\"{least}\"}}\n")
+        })
+        .collect()
+}
+
+/// What a run without interruption writes: its groups are checked against [`groups`].
+fn whole(place: &Place) -> String {
+    let (source, sink) = (place.source(), place.sink());
+    let engine = place.engine("inline", 1, &source, &sink);
+    engine.set("state", "").unwrap();
+    run(engine, GROUPS).unwrap();
+    let rows = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    let (got, want) = (rows(&place.output()), rows(&groups(ROWS)));
+    assert_eq!(got.len(), want.len());
+    for (got, want) in got.iter().zip(&want) {
+        for column in ["k", "c", "s", "least"] {
+            assert_eq!(got[column], want[column]);
+        }
+        let number = |v: &serde_json::Value| match v {
+            serde_json::Value::String(s) => s.parse::<f64>().unwrap(),
+            other => other.as_f64().unwrap(),
+        };
+        assert!((number(&got["a"]) - number(&want["a"])).abs() < 1e-6);
+    }
+    place.output()
+}
+
+/// Gives a job the first 500 records in so many steps, each committed before the next comes.
+fn commit_in_steps(source: &TestSource, job: &millstream::Job, steps: u64) {
+    for step in 1..=steps {
+        source.limit.store(500 * step / steps, Ordering::SeqCst);
+        until("the step is committed", || job.stats().commits >= step);
+    }
+    until("half is read", || job.stats().records_in == 500);
+}
+
+#[test]
+fn groups_go_on_after_a_stop_with_other_threads_and_in_another_mode() {
+    let _alone = alone();
+    let place = Place::new();
+    let expected = whole(&place);
+    for (mode, then) in MODES.iter().zip(["threads", "auto", "inline"]) {
+        for how in [Stop::Checkpoint, Stop::Abort] {
+            let place = Place::new();
+            let (source, sink) = (place.source().limited(0), place.sink());
+            let job = place.engine(mode, 4, &source, &sink).sql(GROUPS).unwrap().start().unwrap();
+            commit_in_steps(&source, &job, 2);
+            job.stop(how);
+            assert_eq!(within(60, mode, move || job.wait()).is_ok(), how != Stop::Abort, "{mode} {how:?}");
+            expect_no_threads(mode);
+            assert_eq!(place.output(), "", "{mode} {how:?}: nothing is final yet");
+            source.limit.store(u64::MAX, Ordering::SeqCst);
+            let stats = run(place.engine(then, 2, &source, &sink), GROUPS).unwrap();
+            assert_eq!(place.output(), expected, "{mode} {how:?}");
+            if how == Stop::Checkpoint {
+                assert_eq!(stats.records_in, 500, "{mode}");
+            }
+            assert_eq!(place.run(mode, &source, &sink, GROUPS).unwrap().state, "finished before");
+        }
+    }
+}
+
+#[test]
+fn a_failure_anywhere_leaves_groups_that_are_completed() {
+    let _alone = alone();
+    let place = Place::new();
+    let expected = whole(&place);
+    let panics = Script { panic_at_record: Some(437), ..Script::default() };
+    let fails = |call| Script::of([(call, Fault::Fatal)]);
+    for mode in MODES {
+        for (reader, writer) in [
+            (panics.clone(), Script::default()),
+            (fails(3), Script::default()),
+            (fails(60), Script::default()),
+            (Script::default(), fails(0)),
+        ] {
+            let place = Place::new();
+            let (source, sink) = (place.source().scripted(reader), place.sink().scripted(writer));
+            assert!(place.run(mode, &source, &sink, GROUPS).is_err(), "{mode}");
+            expect_no_threads(mode);
+            place.run(mode, &source, &sink, GROUPS).unwrap();
+            assert_eq!(place.output(), expected, "{mode}");
+        }
+    }
+}
+
+#[test]
+fn draining_emits_the_groups_and_ends_the_job_for_good() {
+    let _alone = alone();
+    for (how, at_end) in [(Stop::Drain, "keep"), (Stop::Checkpoint, "drain")] {
+        let place = Place::new();
+        let (source, sink) = (place.source().limited(0), place.sink());
+        let engine = place.engine("threads", 3, &source, &sink);
+        engine.set("at_end", at_end).unwrap();
+        let query = "INSERT INTO out SELECT n % 2 AS k, count(*) AS c FROM src GROUP BY n % 2";
+        let job = engine.sql(query).unwrap().start().unwrap();
+        commit_in_steps(&source, &job, 1);
+        job.stop(how);
+        within(60, at_end, move || job.wait()).unwrap();
+        assert_eq!(place.output(), "{\"k\":0,\"c\":250}\n{\"k\":1,\"c\":250}\n", "{how:?}");
+        source.limit.store(u64::MAX, Ordering::SeqCst);
+        let again = place.run("threads", &source, &sink, query).unwrap();
+        assert_eq!((again.state.as_str(), again.records_in), ("finished before", 0));
+    }
+}
+
+#[test]
+fn an_input_that_had_ended_does_not_end_twice() {
+    let _alone = alone();
+    let query =
+        "INSERT INTO out SELECT count(*) AS c FROM src UNION ALL SELECT count(*) + max(n) AS c FROM more";
+    for mode in MODES {
+        let place = Place::new();
+        let (source, sink) = (place.source(), place.sink());
+        let second = TestSource::new(file_source(&place.path("more.jsonl"))).limited(400);
+        let engine = place.engine(mode, 3, &source, &sink);
+        engine.register_source("second", second.clone()).unwrap();
+        let query = query.replace("more", "second");
+        let job = engine.sql(&query).unwrap().start().unwrap();
+        until("the first has ended and all is committed", || {
+            let stats = job.stats();
+            sink.taken() == 1 && stats.sources[1].position.contains("line 401")
+        });
+        job.stop(Stop::Abort);
+        assert!(within(60, mode, move || job.wait()).is_err());
+        expect_no_threads(mode);
+        // What is added to a source that had ended is not part of this job.
+        std::fs::write(place.path("in.jsonl"), input(0..ROWS + 50)).unwrap();
+        let engine = place.engine(mode, 3, &source, &sink);
+        second.limit.store(u64::MAX, Ordering::SeqCst);
+        engine.register_source("second", second).unwrap();
+        run(engine, &query).unwrap();
+        assert_eq!(place.output(), "{\"c\":1000}\n{\"c\":2999}\n", "{mode}");
+    }
+}
+
+#[test]
+fn a_materialized_table_is_there_again() {
+    let _alone = alone();
+    let text = "CREATE TABLE totals AS SELECT n % 3 AS k, count(*) AS c FROM src GROUP BY n % 3";
+    let content = |engine: &Engine| -> Vec<String> {
+        let mut job = engine.query("SELECT k, c FROM totals", None).unwrap().start().unwrap();
+        let rows = job.rows().map(|r| format!("{:?}", r.values())).collect();
+        job.wait().unwrap();
+        rows
+    };
+    for mode in MODES {
+        let place = Place::new();
+        let (source, sink) = (place.source().limited(0), place.sink());
+        let engine = place.engine(mode, 3, &source, &sink);
+        let job = engine.sql(text).unwrap().start().unwrap();
+        commit_in_steps(&source, &job, 2);
+        job.stop(Stop::Checkpoint);
+        within(60, mode, move || job.wait()).unwrap();
+        let before = content(&engine);
+        assert_eq!(before.len(), 3, "{mode}");
+        // Another process: a new engine, and no input.
+        let engine = place.engine(mode, 1, &source, &sink);
+        source.limit.store(0, Ordering::SeqCst);
+        let job = engine.sql(text).unwrap().start().unwrap();
+        assert_eq!(content(&engine), before, "{mode}");
+        source.limit.store(u64::MAX, Ordering::SeqCst);
+        within(60, mode, move || job.wait()).unwrap();
+        let whole = content(&engine);
+        assert!(whole[0].contains("334"), "{mode}: {whole:?}");
+        // And when the job has ended.
+        let engine = place.engine(mode, 1, &source, &sink);
+        let job = engine.sql(text).unwrap().start().unwrap();
+        assert_eq!(within(60, mode, move || job.wait()).unwrap().state, "finished before");
+        assert_eq!(content(&engine), whole, "{mode}");
+    }
+}
+
+#[test]
+fn a_changed_plan_is_refused_with_what_survives_unless_it_is_allowed() {
+    let _alone = alone();
+    let place = Place::new();
+    let (source, sink) = (place.source().limited(0), place.sink());
+    let engine = place.engine("inline", 1, &source, &sink);
+    let job = engine.sql(GROUPS).unwrap().start().unwrap();
+    commit_in_steps(&source, &job, 1);
+    job.stop(Stop::Checkpoint);
+    within(60, "stop", move || job.wait()).unwrap();
+    source.limit.store(u64::MAX, Ordering::SeqCst);
+    // The same groups of other rows, and other groups.
+    let filtered = GROUPS.replace("GROUP BY", "WHERE n <> 700 GROUP BY");
+    let error = place.run("inline", &source, &sink, &filtered).unwrap_err().to_string();
+    assert!(error.contains("was written by another query") && error.contains("plan_change"), "{error}");
+    let other = GROUPS.replace("sum(n)", "max(n)");
+    let error = place.run("inline", &source, &sink, &other).unwrap_err().to_string();
+    assert!(error.contains("is lost (it does something else now)"), "{error}");
+    let engine = place.engine("inline", 1, &source, &sink);
+    engine.set("plan_change", "allow").unwrap();
+    run(engine, &other).unwrap();
+    let counts: i64 = place
+        .output()
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["c"].as_i64().unwrap())
+        .sum();
+    assert_eq!(counts, 500, "the other groups are those of what was not read yet");
+}
+
+#[test]
+fn commits_by_rows_and_bytes_come_as_often_as_asked() {
+    let _alone = alone();
+    for (interval, least, most) in [("100 rows", 8, 12), ("10 KB", 1, 6), ("1h", 1, 1)] {
+        let place = Place::new();
+        let (source, sink) = (place.source(), place.sink());
+        let engine = place.engine("inline", 1, &source, &sink);
+        engine.set("commit_interval", interval).unwrap();
+        let commits = run(engine, GROUPS).unwrap().commits;
+        assert!((least..=most).contains(&commits), "{interval}: {commits}");
+    }
+}
