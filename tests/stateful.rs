@@ -3,11 +3,13 @@
 mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use millstream::io::Scan;
 use millstream::io::faulty::{Fault, Script};
 use millstream::observe::JobStats;
-use millstream::{Engine, Error, Stop};
+use millstream::{Boundedness, DataReader, DataSource, Engine, Error, IoError, Schema, Stop};
 use support::{MODES, TestSink, TestSource, alone, expect_no_threads, file_sink, file_source, until, within};
 
 const ROWS: i64 = 1000;
@@ -48,7 +50,7 @@ impl Place {
             ("execution", mode),
             ("threads", threads.as_str()),
             ("batch_rows", "10"),
-            ("commit_interval", "1ms"),
+            ("commit_interval", "10ms"),
         ];
         settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());
         engine
@@ -213,10 +215,32 @@ fn an_input_that_had_ended_does_not_end_twice() {
     }
 }
 
+/// A source that does not say that it will end, so that groups over it are shown as they change.
+#[derive(Clone)]
+struct Endless(TestSource);
+
+impl DataSource for Endless {
+    fn schema(&self) -> Arc<Schema> {
+        self.0.schema()
+    }
+    fn projects(&self) -> bool {
+        self.0.projects()
+    }
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Unbounded
+    }
+    fn can_replay(&self) -> bool {
+        true
+    }
+    fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
+        self.0.open(scan)
+    }
+}
+
 #[test]
 fn a_materialized_table_is_there_again() {
     let _alone = alone();
-    let text = "CREATE TABLE totals AS SELECT n % 3 AS k, count(*) AS c FROM src GROUP BY n % 3";
+    let text = "CREATE TABLE totals AS SELECT n % 3 AS k, count(*) AS c FROM endless GROUP BY n % 3";
     let content = |engine: &Engine| -> Vec<String> {
         let mut job = engine.query("SELECT k, c FROM totals", None).unwrap().start().unwrap();
         let rows = job.rows().map(|r| format!("{:?}", r.values())).collect();
@@ -226,7 +250,12 @@ fn a_materialized_table_is_there_again() {
     for mode in MODES {
         let place = Place::new();
         let (source, sink) = (place.source().limited(0), place.sink());
-        let engine = place.engine(mode, 3, &source, &sink);
+        let engine_for = |threads| {
+            let engine = place.engine(mode, threads, &source, &sink);
+            engine.register_source("endless", Endless(source.clone())).unwrap();
+            engine
+        };
+        let engine = engine_for(3);
         let job = engine.sql(text).unwrap().start().unwrap();
         commit_in_steps(&source, &job, 2);
         job.stop(Stop::Checkpoint);
@@ -234,7 +263,7 @@ fn a_materialized_table_is_there_again() {
         let before = content(&engine);
         assert_eq!(before.len(), 3, "{mode}");
         // Another process: a new engine, and no input.
-        let engine = place.engine(mode, 1, &source, &sink);
+        let engine = engine_for(1);
         source.limit.store(0, Ordering::SeqCst);
         let job = engine.sql(text).unwrap().start().unwrap();
         assert_eq!(content(&engine), before, "{mode}");
@@ -243,7 +272,7 @@ fn a_materialized_table_is_there_again() {
         let whole = content(&engine);
         assert!(whole[0].contains("334"), "{mode}: {whole:?}");
         // And when the job has ended.
-        let engine = place.engine(mode, 1, &source, &sink);
+        let engine = engine_for(1);
         let job = engine.sql(text).unwrap().start().unwrap();
         assert_eq!(within(60, mode, move || job.wait()).unwrap().state, "finished before");
         assert_eq!(content(&engine), whole, "{mode}");
