@@ -86,7 +86,12 @@ pub trait Encoder: Send {
     fn start(&mut self, out: &mut Vec<u8>) {
         let _ = out;
     }
-    /// Appends the encoded records.
+    /// Appends one record. What is there on `Err` does not matter: [`encode`](Self::encode) cuts it off.
+    ///
+    /// # Errors
+    /// If the record can't be written in this format; the others still can.
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError>;
+    /// Appends records; called once a batch, on the thread of the sink.
     ///
     /// # Errors
     /// The index of the first record that can't be encoded, and why; `out` then holds exactly the records before it.
@@ -94,7 +99,16 @@ pub trait Encoder: Send {
         &mut self,
         records: &[Arc<StreamRecord>],
         out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)>;
+    ) -> Result<(), (usize, RecordError)> {
+        for (i, record) in records.iter().enumerate() {
+            let before = out.len();
+            if let Err(error) = self.record(record, out) {
+                out.truncate(before);
+                return Err((i, error));
+            }
+        }
+        Ok(())
+    }
     /// Instead of [`start`](Self::start), when the output already holds records of a run that did not finish.
     fn resume(&mut self) {}
     /// Whether more records may follow a finished output: not if it ends with a footer.

@@ -149,14 +149,8 @@ impl RawEncoder {
 }
 
 impl Encoder for RawEncoder {
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            out.extend_from_slice(Content::bytes(record).map_err(|e| (i, e))?);
-        }
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        out.extend_from_slice(Content::bytes(record)?);
         Ok(())
     }
 }

@@ -123,20 +123,14 @@ impl TextEncoder {
 }
 
 impl Encoder for TextEncoder {
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            let bytes = Content::bytes(record).map_err(|e| (i, e))?;
-            if memchr(b'\n', bytes).is_some() {
-                let message = "a text with a line feed can't be written as one line";
-                return Err((i, RecordError::new(ErrorCode::TypeMismatch, message)));
-            }
-            out.extend_from_slice(bytes);
-            out.push(b'\n');
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        let bytes = Content::bytes(record)?;
+        if memchr(b'\n', bytes).is_some() {
+            let message = "a text with a line feed can't be written as one line";
+            return Err(RecordError::new(ErrorCode::TypeMismatch, message));
         }
+        out.extend_from_slice(bytes);
+        out.push(b'\n');
         Ok(())
     }
 }

@@ -96,21 +96,15 @@ impl Decoder for Lines {
 struct LineEncoder;
 
 impl Encoder for LineEncoder {
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            match record.values().first() {
-                Some(FieldValue::String(s)) if s != "refused" => {
-                    out.extend_from_slice(s.as_bytes());
-                    out.push(b'\n');
-                }
-                _ => return Err((i, RecordError::new(ErrorCode::SinkRejected, "refused"))),
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        match record.values().first() {
+            Some(FieldValue::String(s)) if s != "refused" => {
+                out.extend_from_slice(s.as_bytes());
+                out.push(b'\n');
+                Ok(())
             }
+            _ => Err(RecordError::new(ErrorCode::SinkRejected, "refused")),
         }
-        Ok(())
     }
 }
 

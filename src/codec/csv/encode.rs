@@ -238,18 +238,7 @@ impl Encoder for CsvEncoder {
         }
     }
 
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            let before = out.len();
-            if let Err(error) = self.row(record, out) {
-                out.truncate(before);
-                return Err((i, error));
-            }
-        }
-        Ok(())
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        self.row(record, out)
     }
 }

@@ -65,15 +65,8 @@ fn write(before: Option<&[u8]>, after: Option<&[u8]>, op: &[u8], out: &mut Vec<u
 }
 
 impl Encoder for DebeziumEncoder {
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            self.message(record, out).map_err(|e| (i, e))?;
-        }
-        Ok(())
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        self.message(record, out)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
@@ -145,22 +138,11 @@ impl UpsertEncoder {
 }
 
 impl Encoder for UpsertEncoder {
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            if record.kind() == RowKind::UpdateBefore {
-                continue;
-            }
-            let before = out.len();
-            if let Err(e) = self.message(record, out) {
-                out.truncate(before);
-                return Err((i, e));
-            }
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        if record.kind() == RowKind::UpdateBefore {
+            return Ok(());
         }
-        Ok(())
+        self.message(record, out)
     }
 }
 

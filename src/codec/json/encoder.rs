@@ -96,25 +96,15 @@ impl Encoder for JsonEncoder {
         }
     }
 
-    fn encode(
-        &mut self,
-        records: &[Arc<StreamRecord>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), (usize, RecordError)> {
-        for (i, record) in records.iter().enumerate() {
-            let before = out.len();
-            if self.array {
-                out.extend_from_slice(if self.first { b"\n" } else { b",\n" });
-            }
-            if let Err(e) = self.object(record, out) {
-                out.truncate(before);
-                return Err((i, e));
-            }
-            if self.array {
-                self.first = false;
-            } else {
-                out.push(b'\n');
-            }
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        if self.array {
+            out.extend_from_slice(if self.first { b"\n" } else { b",\n" });
+        }
+        self.object(record, out)?;
+        if self.array {
+            self.first = false;
+        } else {
+            out.push(b'\n');
         }
         Ok(())
     }
