@@ -1,4 +1,4 @@
 //! libFuzzer entry: see `millstream_fuzz::frames`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| millstream_fuzz::frames(data));
+libfuzzer_sys::fuzz_target!(init: millstream_fuzz::start("frames"), |data: &[u8]| millstream_fuzz::frames(data));

@@ -4,9 +4,13 @@ mod csv;
 mod feed;
 mod frames;
 mod json;
+mod seeds;
 mod sql;
+mod state;
 
 pub use csv::csv;
 pub use frames::frames;
 pub use json::json;
+pub use seeds::start;
 pub use sql::sql;
+pub use state::state;

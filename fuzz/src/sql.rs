@@ -1,9 +1,10 @@
-//! SQL text: parsed, bound and explained without a panic; every error has a place in the text.
+//! SQL text: parsed, bound, optimized and lowered without a panic; every error has a place in the text.
 
 use std::sync::{Arc, OnceLock};
 
 use millstream::catalog::Options;
 use millstream::expr::FunctionRegistry;
+use millstream::plan::{self, ExplainFormat, ExplainStage};
 use millstream::record::Field;
 use millstream::sql::{self, Binder, ResolveError, ResolvedRelation, Resolver, Statement};
 use millstream::{DataType, Schema};
@@ -75,8 +76,15 @@ fn bind(statement: Statement, text: &str, functions: &FunctionRegistry) {
         Statement::Explain { statement, .. } => return bind(statement.node, text, functions),
         _ => return,
     };
-    if let Err(errors) = Binder::new(&Catalog, functions).bind_query(&query, text) {
-        assert!(!errors.is_empty());
-        errors.iter().for_each(|e| placed(e, text));
+    match Binder::new(&Catalog, functions).bind_query(&query, text) {
+        Ok(plan) => {
+            let outputs = vec![("out".to_owned(), plan::optimize(plan))];
+            assert!(!plan::explain(&outputs, &[ExplainStage::Optimized], ExplainFormat::Text).is_empty());
+            plan::lower(outputs);
+        }
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            errors.iter().for_each(|e| placed(e, text));
+        }
     }
 }

@@ -160,7 +160,8 @@ impl StateReader<'_> {
             }
             14 => {
                 let n = self.count()?;
-                let (mut names, mut values) = (Vec::with_capacity(n), Vec::with_capacity(n));
+                // Not reserved: nested ones with damaged numbers would reserve many times what the state has.
+                let (mut names, mut values) = (Vec::new(), Vec::new());
                 for _ in 0..n {
                     names.push(CompactString::new(self.str()?));
                     values.push(self.nested(depth + 1)?);
