@@ -24,4 +24,20 @@ macro_rules! topics {
     };
 }
 
-topics! { arithmetic, casts, flights, inserts, literals, logic, math, nested, patterns, queries, random_flights, random_groups, strings, temporal }
+topics! {
+    arithmetic,
+    casts,
+    flights,
+    inserts,
+    literals,
+    logic,
+    math,
+    nested,
+    order,
+    patterns,
+    queries,
+    random_flights,
+    random_groups,
+    strings,
+    temporal,
+}

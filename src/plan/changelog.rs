@@ -18,6 +18,9 @@ pub fn is_updating(plan: &LogicalPlan) -> bool {
 /// What stands over rows that change but would take them for new ones: it can't be run yet.
 pub fn misreads_changes(plan: &LogicalPlan) -> Option<&'static str> {
     let here = match plan {
+        LogicalPlan::Stateful { spec: Stateful::TopN(spec), .. } if spec.retracts => None,
+        LogicalPlan::Stateful { spec: Stateful::TopN(_) | Stateful::Sort(_), .. } => Some("ORDER BY"),
+        LogicalPlan::Stateful { spec: Stateful::Over(_), .. } => Some("a call OVER"),
         LogicalPlan::Stateful { .. } => Some("an aggregation"),
         LogicalPlan::Filter { .. } => Some("a condition"),
         LogicalPlan::Limit { .. } => Some("LIMIT"),

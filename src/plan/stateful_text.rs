@@ -194,7 +194,9 @@ fn top_n(spec: &TopNSpec) -> Attributes {
         text.push(("partition", exprs(&spec.partition_by)));
     }
     text.push(("by", sort_keys(&spec.order_by)));
-    text.push(("count", spec.limit.to_string()));
+    if spec.limit < u64::MAX {
+        text.push(("count", spec.limit.to_string()));
+    }
     if spec.offset > 0 {
         text.push(("offset", spec.offset.to_string()));
     }

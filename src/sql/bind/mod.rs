@@ -13,6 +13,7 @@ mod group;
 mod insert;
 mod literal;
 mod names;
+mod order;
 mod query;
 mod refuse;
 mod scope;

@@ -1,7 +1,8 @@
-//! WITH, UNION ALL, VALUES, LIMIT: what stands around and between SELECTs.
+//! WITH, UNION ALL, VALUES: what stands around and between SELECTs.
 
 use sqlparser::ast::{self, Expr as Ast, SetExpr, SetOperator, SetQuantifier};
 
+use super::order::Tail;
 use super::refuse::both;
 use super::scope::{Names, Scope, hits};
 use super::{Bind, Bound, BoundCte, Reported, Session, all};
@@ -10,9 +11,6 @@ use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, walk};
 use crate::record::{DataType, Field, FieldValue, Schema};
 use crate::sql::{Diagnostic, Span};
 
-/// LIMIT and OFFSET as numbers.
-type Bounds = (Option<u64>, u64);
-
 impl Session<'_, '_> {
     pub(super) fn query(&mut self, query: &ast::Query) -> Bind<Bound> {
         let at = self.place(query);
@@ -20,18 +18,23 @@ impl Session<'_, '_> {
             let clauses = s.refuse_query_clauses(query);
             let outer = s.ctes.len();
             let with = query.with.as_ref().map_or(Ok(()), |w| s.with(w));
-            let body = s.set_expr(&query.body);
+            let tail = s.tail(query);
+            let body = s.body(&query.body, tail.as_ref().ok().copied().unwrap_or_default());
             s.ctes.truncate(outer);
-            let limit = query.limit_clause.as_ref().map(|l| s.limit(l)).transpose();
             let ((), ()) = both(clauses, with)?;
-            let (Bound { plan, spans }, limit) = both(body, limit)?;
-            Ok(match limit {
-                None | Some((None, 0)) => Bound { plan, spans },
-                Some((count, offset)) => {
-                    Bound { plan: LogicalPlan::Limit { input: Box::new(plan), count, offset }, spans }
-                }
-            })
+            Ok(both(body, tail)?.0)
         })
+    }
+
+    /// The body of a query, put in order and cut off as its tail says.
+    fn body(&mut self, body: &SetExpr, tail: Tail<'_>) -> Bind<Bound> {
+        match body {
+            SetExpr::Select(select) => self.select(select, tail),
+            _ => {
+                let bound = self.set_expr(body)?;
+                self.ordered_output(bound, tail)
+            }
+        }
     }
 
     fn with(&mut self, with: &ast::With) -> Bind<()> {
@@ -86,7 +89,7 @@ impl Session<'_, '_> {
 
     fn set_expr(&mut self, body: &SetExpr) -> Bind<Bound> {
         match body {
-            SetExpr::Select(select) => self.select(select),
+            SetExpr::Select(select) => self.select(select, Tail::default()),
             SetExpr::Query(query) => self.query(query),
             SetExpr::Values(values) => self.values(values),
             SetExpr::SetOperation { .. } => self.union(body),
@@ -261,26 +264,8 @@ impl Session<'_, '_> {
         Ok(Bound { plan: rows_plan(Schema::new(fields), bound), spans })
     }
 
-    fn limit(&mut self, clause: &ast::LimitClause) -> Bind<Bounds> {
-        match clause {
-            ast::LimitClause::LimitOffset { limit, offset, limit_by } => {
-                if let Some(by) = limit_by.first() {
-                    let at = self.place(by);
-                    return self.unsupported("LIMIT … BY", at);
-                }
-                let limit = limit.as_ref().map_or(Ok(None), |l| self.row_count(l, "LIMIT"));
-                let offset = offset.as_ref().map_or(Ok(None), |o| self.row_count(&o.value, "OFFSET"));
-                Ok((limit?, offset?.unwrap_or(0)))
-            }
-            ast::LimitClause::OffsetCommaLimit { offset, limit } => {
-                let (offset, limit) = (self.row_count(offset, "OFFSET"), self.row_count(limit, "LIMIT"));
-                Ok((limit?, offset?.unwrap_or(0)))
-            }
-        }
-    }
-
     /// A constant number of rows; NULL means no bound.
-    fn row_count(&mut self, expr: &Ast, clause: &str) -> Bind<Option<u64>> {
+    pub(super) fn row_count(&mut self, expr: &Ast, clause: &str) -> Bind<Option<u64>> {
         let at = self.place(expr);
         let scope = Scope::default();
         let before = self.errors.len();

@@ -29,14 +29,14 @@ impl Session<'_, '_> {
         result
     }
 
-    /// The clauses around the body of a query, LIMIT and WITH apart.
+    /// The clauses around the body of a query; ORDER BY, LIMIT and WITH apart.
     pub(super) fn refuse_query_clauses(&mut self, query: &ast::Query) -> Bind<()> {
         let ast::Query {
             with: _,
             body: _,
-            order_by,
+            order_by: _,
             limit_clause: _,
-            fetch,
+            fetch: _,
             locks,
             for_clause,
             settings,
@@ -45,12 +45,9 @@ impl Session<'_, '_> {
         } = query;
         let word = |w: &str| self.keyword_in(self.here, w);
         let clause = |there: bool, what: &str, at: Span| there.then(|| (what.to_owned(), at));
-        let order_at = order_by.as_ref().map_or(self.here, |o| self.keyword_before(o, "ORDER"));
         let pipe_at = self.here;
         let emit = crate::sql::emit_of(query);
         let clauses = vec![
-            clause(order_by.is_some(), "ORDER BY", order_at),
-            clause(fetch.is_some(), "FETCH FIRST (write LIMIT)", word("FETCH")),
             clause(!locks.is_empty(), "FOR UPDATE or FOR SHARE", word("FOR")),
             clause(for_clause.is_some(), "FOR XML or FOR JSON", word("FOR")),
             clause(emit.is_some(), "EMIT", word("EMIT")),

@@ -155,6 +155,10 @@ impl<'s> Names<'s> {
     pub(super) fn of(scope: &'s Scope) -> Self {
         Self { scope, aliases: &[], alias_use: AliasUse::Inline, place: Place::row("this place") }
     }
+    /// The same in a clause that is named in errors.
+    pub(super) fn clause(scope: &'s Scope, clause: &'static str) -> Self {
+        Self { place: Place::row(clause), ..Self::of(scope) }
+    }
     /// The alias called `ident`; of several the first. The number is its slot.
     pub(super) fn alias(&self, ident: &Ident) -> Option<(usize, &'s Alias)> {
         let names = self.aliases.iter().enumerate().map(|(i, a)| (i, a.name.value.as_str()));

@@ -1,4 +1,4 @@
-//! SELECT: its items, their names and aliases, `*`, WHERE.
+//! SELECT: the order of its clauses; its items, their names and aliases, `*`.
 
 use std::cell::Cell;
 
@@ -7,10 +7,11 @@ use sqlparser::ast::{self, Ident, SelectItem};
 use super::calls::{Collected, Place};
 use super::group::Layout;
 use super::names::column_name;
+use super::order::Tail;
 use super::refuse::both;
 use super::scope::{Alias, AliasState, AliasUse, Names, Scope, hits, system_column, unique_names};
 use super::{Bind, Bound, Reported, Session, all, suggestion};
-use crate::expr::{Expr, typing};
+use crate::expr::{Expr, SortKey, typing};
 use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputColumn, OutputTarget, Stateful, walk};
 use crate::record::{CompactString, Field, Schema};
 use crate::sql::{Diagnostic, Span};
@@ -22,11 +23,21 @@ pub(super) struct Item {
     pub(super) target: OutputTarget,
     pub(super) span: Span,
     /// Its number among the aliases, if it has one.
-    alias: Option<usize>,
+    pub(super) alias: Option<usize>,
+}
+
+impl Item {
+    pub(super) fn new(expr: Expr, target: OutputTarget, span: Span) -> Self {
+        Self { expr, target, span, alias: None }
+    }
+    /// Whether it is a column of the output; else it sets metadata.
+    pub(super) fn is_column(&self) -> bool {
+        matches!(self.target, OutputTarget::Column(_))
+    }
 }
 
 impl Session<'_, '_> {
-    pub(super) fn select(&mut self, select: &ast::Select) -> Bind<Bound> {
+    pub(super) fn select(&mut self, select: &ast::Select, tail: Tail<'_>) -> Bind<Bound> {
         let at = self.place(select);
         self.within(at, |s| {
             let clauses = s.refuse_select_clauses(select);
@@ -46,8 +57,13 @@ impl Session<'_, '_> {
                 let at = s.place(h);
                 Ok((s.condition(h, "HAVING", names(Place::groups("HAVING", &collected)))?, at))
             });
-            let ((), (items, predicate)) = both(clauses, both(items, predicate))?;
-            let (keys, having) = both(keys, having.transpose())?;
+            let slots = Names { alias_use: AliasUse::Slot, ..names(Place::output("ORDER BY", &collected)) };
+            let order = s.order_items(tail.order_by, items.as_deref().ok(), slots);
+            let ((), (mut items, predicate)) = both(clauses, both(items, predicate))?;
+            let ((keys, having), order) = both(both(keys, having.transpose()), order)?;
+            let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
+            let (distinct_order, order) = if distinct { (order, Vec::new()) } else { (Vec::new(), order) };
+            let order = s.order_keys(order, &mut items, &mut aliases, scope.schema.len())?;
             let plan = match predicate {
                 None => plan,
                 Some(predicate) => LogicalPlan::Filter { input: Box::new(plan), predicate },
@@ -60,15 +76,26 @@ impl Session<'_, '_> {
                     Layout { inner: scope.schema.len(), slots: scope.schema.len(), ..Layout::default() },
                 ),
             };
+            let order = s.placed_keys(&layout, order)?;
             let items = s.placed_items(&layout, items)?;
             let fields =
                 if grouped { plan.schema().fields().to_vec() } else { scope.schema.fields().to_vec() };
-            let bound = s.project(plan, fields, items, &aliases)?;
-            match select.distinct {
-                Some(ast::Distinct::Distinct) => s.distinct(bound),
-                _ => Ok(bound),
+            let columns: Vec<bool> = items.iter().map(Item::is_column).collect();
+            if distinct {
+                let bound = s.project(plan, fields, items, &aliases, (Vec::new(), Tail::default()))?;
+                let bound = s.distinct(bound)?;
+                return s.ordered_distinct(bound, distinct_order, &columns, tail);
             }
+            s.project(plan, fields, items, &aliases, (order, tail))
         })
+    }
+
+    fn placed_keys(&mut self, layout: &Layout, keys: Vec<(SortKey, Span)>) -> Bind<Vec<SortKey>> {
+        let placed = keys.into_iter().map(|(key, span)| {
+            let expr = self.placed(layout, &key.expr, span)?;
+            Ok(SortKey { expr, ..key })
+        });
+        all(placed.collect::<Vec<_>>())
     }
 
     fn placed_items(&mut self, layout: &Layout, items: Vec<Item>) -> Bind<Vec<Item>> {
@@ -326,13 +353,14 @@ impl Session<'_, '_> {
     }
 
     /// The projection – or several, where an item uses what an earlier one computes: then that one is computed first,
-    /// once, and both take it from there.
+    /// once, and both take it from there. The rows are put in order behind those and before the last one.
     fn project(
         &mut self,
         mut plan: LogicalPlan,
         mut fields: Vec<Field>,
         mut items: Vec<Item>,
         aliases: &[Alias],
+        (mut order, tail): (Vec<SortKey>, Tail<'_>),
     ) -> Bind<Bound> {
         let width = fields.len();
         let used: Vec<usize> =
@@ -341,6 +369,7 @@ impl Session<'_, '_> {
             let place = |slot: usize| used.iter().position(|u| *u == slot).map(|rank| width + rank);
             let renumber = |e: &Expr| e.map_columns(&|i| i.checked_sub(width).and_then(place).unwrap_or(i));
             items.iter_mut().for_each(|item| item.expr = renumber(&item.expr));
+            order.iter_mut().for_each(|key| key.expr = renumber(&key.expr));
             let mut rest = used.as_slice();
             while !rest.is_empty() {
                 let computed = |slot: &usize| {
@@ -377,6 +406,11 @@ impl Session<'_, '_> {
                 }
             }
         }
+        if order.is_empty() {
+            let Bound { plan, spans } = output(plan, &fields, items);
+            return Ok(Bound { plan: self.sorted(plan, order, tail)?, spans });
+        }
+        let plan = self.sorted(plan, order, tail)?;
         Ok(output(plan, &fields, items))
     }
 

@@ -78,18 +78,20 @@ def topic(Topic):
     """)
     t.query("the partition of a single file", "SELECT _partition AS p FROM u", rows='{"p":0}\n{"p":0}')
     t.query("setting the key adds no column", "SELECT id, 'k' AS _key FROM u", rows='{"id":10}\n{"id":11}')
-    # Not there yet: each must say so, none may give another answer.
-    refused = [
-        ("COUNT without AS", "SELECT COUNT(*) c FROM t"),
+    t.query("an alias without AS leaves what follows in place", "SELECT COUNT(*) c FROM t", pg=True)
+    for title, sql in [
         ("COUNT", "SELECT count(*) FROM t"),
-        ("SUM", "SELECT sum(a) AS x FROM t"),
-        ("AVG in an expression", "SELECT 1 + avg(a) AS x FROM t"),
+        ("SUM", "SELECT sum(a)::bigint AS x FROM t"),
         ("MIN and MAX", "SELECT min(a) AS x, max(a) AS y FROM t"),
         ("GROUP BY", "SELECT s, count(*) AS n FROM t GROUP BY s"),
         ("GROUP BY without aggregate", "SELECT s FROM t GROUP BY s"),
         ("HAVING", "SELECT s FROM t GROUP BY s HAVING s > 'x'"),
         ("DISTINCT", "SELECT DISTINCT s FROM t"),
-        ("ORDER BY", "SELECT id FROM t ORDER BY id"),
+    ]:
+        t.query(title, sql, pg=True, sorted=True)
+    t.query("AVG in an expression", "SELECT 1 + avg(a) AS x FROM t", rows='{"x":~31.0}')
+    # Not there yet: each must say so, none may give another answer.
+    refused = [
         ("UNION without ALL", "SELECT id FROM t UNION SELECT id FROM u"),
         ("INTERSECT", "SELECT id FROM t INTERSECT SELECT id FROM u"),
         ("EXCEPT", "SELECT id FROM t EXCEPT SELECT id FROM u"),
@@ -103,7 +105,6 @@ def topic(Topic):
         ("an aggregate OVER", "SELECT sum(a) OVER () AS n FROM t"),
         ("QUALIFY", "SELECT id FROM t QUALIFY row_number() OVER (ORDER BY id) = 1"),
         ("a window table function", "SELECT id FROM TUMBLE(t, id, INTERVAL '1' MINUTE)"),
-        ("FETCH FIRST", "SELECT id FROM t FETCH FIRST 2 ROWS ONLY"),
         ("WITH RECURSIVE", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r"),
     ]
     for title, sql in refused:

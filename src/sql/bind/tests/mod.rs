@@ -12,6 +12,7 @@ use crate::sql::{
 
 mod depth;
 mod jobs;
+mod order;
 mod select;
 
 struct Catalog;
@@ -58,6 +59,13 @@ impl Resolver for Catalog {
             Some("big") => view("SELECT order_id, amount FROM orders WHERE amount > 100"),
             Some("loop") => view("SELECT * FROM loop"),
             Some("broken") => view("SELECT nope FROM orders"),
+            None if name == "ticks" => Ok(ResolvedRelation::Source {
+                name: "ticks".into(),
+                schema: Schema::of([("k", T::Varchar), ("v", T::BigInt), ("ts", T::Timestamp)]),
+                projects: true,
+                bounded: false,
+                time: None,
+            }),
             _ => Err(ResolveError::NotFound { known: known.iter().map(|k| (*k).to_owned()).collect() }),
         }
     }
@@ -81,9 +89,7 @@ impl Resolver for Catalog {
 }
 
 pub(super) fn functions() -> FunctionRegistry {
-    let mut functions = FunctionRegistry::empty();
-    crate::expr::scalar::register_all(&mut functions);
-    functions
+    FunctionRegistry::builtin()
 }
 
 /// Binds the only query of `text`.

@@ -1,0 +1,13 @@
+//! ORDER BY and what belongs to it: plans and refusals.
+
+use super::select::{check, plans, refusals};
+
+#[test]
+fn queries_in_order_become_the_plans_that_the_file_shows() {
+    check("order_plans.txt", include_str!("order_plans.txt"), 10, plans);
+}
+
+#[test]
+fn what_is_wrong_with_an_order_is_named_and_pointed_at() {
+    check("order_errors.txt", include_str!("order_errors.txt"), 10, refusals);
+}
