@@ -82,6 +82,9 @@ pub(super) struct Keeping {
     pub(super) operators: Vec<OperatorState>,
     /// Which sources had ended for good then.
     pub(super) ended: Vec<bool>,
+    /// Where the sinks stood at the last commit.
+    #[cfg(seeded_bugs)]
+    pub(super) before: Vec<Position>,
     /// The dead letter queue, which comes last, was asked to make the epoch durable.
     pub(super) letters_asked: bool,
     /// What had happened when the last epoch began.

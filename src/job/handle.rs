@@ -111,6 +111,10 @@ impl JobHandle {
                 clock.advance_to(now);
                 driver.resume();
                 let round = catch_unwind(AssertUnwindSafe(|| driver.round(Duration::ZERO)));
+                #[cfg(seeded_bugs)]
+                if round.is_err() {
+                    driver.commit_after_panic()?;
+                }
                 match settle(round) {
                     Ok(Round::Worked) => Ok(Step::Worked),
                     Ok(Round::Idle(until)) => Ok(Step::Idle(until.map(|d| d.as_micros() as i64))),

@@ -73,6 +73,11 @@ pub(super) fn open(
         plan: spec.fingerprint(),
         operators: Vec::new(),
         ended: Vec::new(),
+        #[cfg(seeded_bugs)]
+        before: checkpoint
+            .as_ref()
+            .map(|c| c.sinks.iter().map(|(_, p)| p.clone()).collect())
+            .unwrap_or_default(),
         letters_asked: false,
         seen: Progress::default(),
     });
@@ -177,7 +182,8 @@ fn open_sources(
             reader.seek(&known.position).map_err(failed)?;
         }
         let on_error = part.on_error.unwrap_or(spec.config.on_error);
-        let stage = SourceStage::new(
+        #[cfg_attr(not(seeded_bugs), allow(unused_mut))]
+        let mut stage = SourceStage::new(
             part.name.clone(),
             reader,
             &spec.config,
@@ -186,6 +192,11 @@ fn open_sources(
             i as u16,
             budget.clone(),
         );
+        #[cfg(seeded_bugs)]
+        {
+            use crate::record::seeded::{Bug, is};
+            stage.leaves_one_out = is(Bug::OffByOnePosition) && checkpoint.is_some_and(|c| c.epoch > 0);
+        }
         let after = after.get(i).cloned().unwrap_or_default();
         stages.push(OpenSource { stage, after, ended: known.is_some_and(|s| s.ended) });
     }

@@ -52,6 +52,8 @@ pub(super) struct SourceStage {
     held: Option<Held>,
     ended: bool,
     commit_errors: u64,
+    #[cfg(seeded_bugs)]
+    pub(super) leaves_one_out: bool,
 }
 
 impl SourceStage {
@@ -87,6 +89,8 @@ impl SourceStage {
             held: None,
             ended: false,
             commit_errors: 0,
+            #[cfg(seeded_bugs)]
+            leaves_one_out: false,
         }
     }
 
@@ -233,6 +237,10 @@ impl SourceStage {
         self.held = None;
         let mut batch = self.builder.take(Batch::default());
         batch.set_home(self.home);
+        #[cfg(seeded_bugs)]
+        if std::mem::take(&mut self.leaves_one_out) {
+            batch.retain(|i, _| i > 0);
+        }
         let c = &self.counters;
         c.decoded.add(batch.len() as u64);
         c.bytes.add(batch.bytes() as u64);

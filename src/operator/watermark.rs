@@ -138,6 +138,10 @@ impl WatermarkOp {
     #[inline]
     fn raise(&mut self, at: usize, watermark: i64) {
         let Some(p) = self.partitions.get_mut(at) else { return };
+        #[cfg(seeded_bugs)]
+        if crate::record::seeded::is(crate::record::seeded::Bug::WatermarkGoingBack) {
+            (p.max, self.current) = (watermark, watermark);
+        }
         if watermark > p.max {
             p.max = watermark;
             if let [only] = self.partitions.as_slice() {

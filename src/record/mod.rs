@@ -11,6 +11,9 @@ mod pool;
 mod position;
 mod reject;
 mod schema;
+#[cfg(seeded_bugs)]
+#[doc(hidden)]
+pub mod seeded;
 mod serde;
 mod stream_record;
 mod suggest;

@@ -215,6 +215,10 @@ impl Summed<'_> {
 }
 
 fn sum_fits(content: &[u8], crc: [u8; 4]) -> bool {
+    #[cfg(seeded_bugs)]
+    if crate::record::seeded::is(crate::record::seeded::Bug::NoChecksum) {
+        return true;
+    }
     crc32fast::hash(content) == u32::from_le_bytes(crc)
 }
 

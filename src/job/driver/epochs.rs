@@ -2,6 +2,10 @@
 
 use super::*;
 
+#[cfg(seeded_bugs)]
+#[path = "seeded_epochs.rs"]
+mod seeded;
+
 impl Driver {
     pub(super) fn commits_idle(&self) -> bool {
         self.keeping.as_ref().is_none_or(|k| k.commits.is_idle())
@@ -24,6 +28,8 @@ impl Driver {
         if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
             self.check_ledger_under_way()?;
             self.take_snapshot()?;
+            #[cfg(seeded_bugs)]
+            self.commit_before_flush(epoch)?;
             self.sync_sinks(epoch)?;
         }
         self.take_events()?;
@@ -118,6 +124,13 @@ impl Driver {
         }
         keeping.letters_asked = true;
         let epoch = keeping.commits.epoch();
+        #[cfg(seeded_bugs)]
+        if crate::record::seeded::is(crate::record::seeded::Bug::LostDeadLetter)
+            && let Some(position) = keeping.before.get(k).cloned()
+        {
+            keeping.commits.durable(k, epoch, position);
+            return Ok(());
+        }
         self.sync_sink(k, epoch)?;
         let letters = std::mem::take(&mut self.later_letters);
         self.post_now(letters)
@@ -183,6 +196,10 @@ impl Driver {
             sinks: self.outflows.iter().map(|s| s.name.clone()).zip(sinks.iter().cloned()).collect(),
             operators: std::mem::take(&mut keeping.operators),
         };
+        #[cfg(seeded_bugs)]
+        {
+            keeping.before = sinks.to_vec();
+        }
         keeping.dir.save(&checkpoint).map_err(|e| JobError::State(e.to_string()))
     }
 
@@ -194,10 +211,19 @@ impl Driver {
         sinks: &[Position],
         finished: bool,
     ) -> Result<(), JobError> {
+        #[cfg(seeded_bugs)]
+        if crate::record::seeded::is(crate::record::seeded::Bug::SnapshotAfterCommit) {
+            self.tell_sources(sources);
+        }
         self.write_checkpoint(epoch, sources, sinks, finished)?;
         self.shared.commits.add(1);
         self.shared.live.lock().positions = sources.iter().map(ToString::to_string).collect();
-        for (inflow, position) in self.inflows.iter_mut().zip(sources) {
+        self.tell_sources(sources);
+        Ok(())
+    }
+
+    fn tell_sources(&mut self, positions: &[Position]) {
+        for (inflow, position) in self.inflows.iter_mut().zip(positions) {
             match &mut inflow.place {
                 SourcePlace::Here(stage) => stage.commit(position),
                 SourcePlace::Away(thread) => {
@@ -206,7 +232,6 @@ impl Driver {
                 SourcePlace::Nowhere => {}
             }
         }
-        Ok(())
     }
 
     /// Everything was read and processed: end the sinks, check the ledger, commit.

@@ -1,0 +1,56 @@
+//! Ten bugs on purpose, for the test that shows that the tests find them. Not in any build but one with `--cfg seeded_bugs`.
+
+use std::cell::Cell;
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A checkpoint with the new positions is written before the sinks are asked to make their output durable.
+    CommitBeforeFlush,
+    /// Sources are told of a commit before the checkpoint is written.
+    SnapshotAfterCommit,
+    /// A checkpoint's name is not made durable.
+    NoDirectorySync,
+    /// A batch for a sink that has one waiting is dropped, and counted as written.
+    DropOnFullQueue,
+    /// After a panic everything read so far is committed.
+    CommitAfterPanic,
+    /// An error of a sink is taken for success.
+    IgnoredDeliveryError,
+    /// A source goes on one record behind its position.
+    OffByOnePosition,
+    /// The watermark follows the last record, also backwards.
+    WatermarkGoingBack,
+    /// The dead letter queue is not asked to make its letters durable.
+    LostDeadLetter,
+    /// Checksums are not compared.
+    NoChecksum,
+}
+
+/// All of them.
+pub const ALL: [Bug; 10] = [
+    Bug::CommitBeforeFlush,
+    Bug::SnapshotAfterCommit,
+    Bug::NoDirectorySync,
+    Bug::DropOnFullQueue,
+    Bug::CommitAfterPanic,
+    Bug::IgnoredDeliveryError,
+    Bug::OffByOnePosition,
+    Bug::WatermarkGoingBack,
+    Bug::LostDeadLetter,
+    Bug::NoChecksum,
+];
+
+thread_local! {
+    static NOW: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Switches a bug on for this thread.
+pub fn set(bug: Option<Bug>) {
+    NOW.set(bug);
+}
+
+/// Whether the bug is on.
+pub fn is(bug: Bug) -> bool {
+    NOW.get() == Some(bug)
+}

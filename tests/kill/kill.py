@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""Kills the millstream binary with SIGKILL at random moments and checks that the output is what it must be.
+
+    tests/kill/kill.py target/debug/millstream [--kills N] [--seed S] [--kind KIND ...] [--mode simple|transactional]
+
+Each kind of job reads files of rows with ids, is killed and started again until it ends, and then begins anew, until it has been
+killed N times. What must be in the output is computed here, from the ids, without the engine. FAULT_SCALE multiplies N; `full`
+is the full run of 500 kills a kind. Prints its seed; the last line says how often it killed and what went wrong.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+
+ROWS = 30_000
+USUAL, FULL = 30, 500
+
+
+def rows(rng, first):
+    """Rows that mostly rise in time; some leap back."""
+    out = []
+    for n in range(ROWS):
+        ts = n // 20 - rng.choice((0, 0, 1, 2)) - (30 if rng.random() < 0.01 else 0) + 1_000
+        out.append({"id": first + n, "k": rng.randrange(50), "ts": ts})
+    return out
+
+
+def stamp(second):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+class Kind:
+    """A job: its text, and what it must write."""
+
+    sources = 1
+    broken = False
+
+    def text(self):
+        raise NotImplementedError
+
+    def expected(self, inputs):
+        raise NotImplementedError
+
+    def growing(self):
+        """Whether output that is there already must be a beginning of what is expected."""
+        return True
+
+
+class Stateless(Kind):
+    broken = True
+
+    def text(self):
+        return "INSERT INTO o SELECT id, id * 2 AS twice FROM i1 WHERE id % 3 <> 0;"
+
+    def expected(self, inputs):
+        return [{"id": r["id"], "twice": r["id"] * 2} for r in inputs[0] if r["id"] % 3 != 0]
+
+
+class Union(Kind):
+    sources = 2
+
+    def text(self):
+        return "INSERT INTO o SELECT id FROM i1 UNION ALL SELECT id FROM i2 WHERE k < 25;"
+
+    def expected(self, inputs):
+        return [{"id": r["id"]} for r in inputs[0]] + [{"id": r["id"]} for r in inputs[1] if r["k"] < 25]
+
+
+class Groups(Kind):
+    def text(self):
+        return "INSERT INTO o SELECT k, count(*) AS c, min(id) AS least, max(id) AS most FROM i1 GROUP BY k;"
+
+    def expected(self, inputs):
+        groups = {}
+        for r in inputs[0]:
+            groups.setdefault(r["k"], []).append(r["id"])
+        return [{"k": k, "c": len(ids), "least": min(ids), "most": max(ids)} for k, ids in groups.items()]
+
+
+class Windows(Kind):
+    def text(self):
+        return (
+            "INSERT INTO o SELECT k, window_start AS w, count(*) AS c, max(id) AS most "
+            "FROM TUMBLE(i1, ts, INTERVAL '20' SECOND) GROUP BY k, window_start, window_end;"
+        )
+
+    def growing(self):
+        return False
+
+    def expected(self, inputs):
+        watermark, windows = None, {}
+        for r in inputs[0]:
+            start = r["ts"] // 20 * 20
+            if watermark is None or start + 20 > watermark:
+                windows.setdefault((start, r["k"]), []).append(r["id"])
+            watermark = r["ts"] - 2 if watermark is None else max(watermark, r["ts"] - 2)
+        return [
+            {"k": k, "w": stamp(start), "c": len(ids), "most": max(ids)} for (start, k), ids in windows.items()
+        ]
+
+
+KINDS = {"stateless": Stateless, "union": Union, "groups": Groups, "windows": Windows}
+
+
+def normal(row):
+    """Times without fraction and zone, so that only the instant counts."""
+    row = dict(row)
+    if "w" in row:
+        row["w"] = row["w"].replace(" ", "T").removesuffix("Z").split(".")[0]
+    return json.dumps(row, sort_keys=True)
+
+
+class Job:
+    def __init__(self, binary, kind, mode, rng, place):
+        self.binary, self.kind, self.mode, self.rng, self.place = binary, kind, mode, rng, place
+        self.inputs = [rows(rng, i * 1_000_000) for i in range(1, kind.sources + 1)]
+        self.broken = []
+        for number, content in enumerate(self.inputs, 1):
+            with open(self.path(f"i{number}.jsonl"), "w") as f:
+                for r in content:
+                    f.write(json.dumps({**r, "ts": stamp(r["ts"])}) + "\n")
+                    if kind.broken and rng.random() < 0.003:
+                        line = '{"id": broken %d' % r["id"]
+                        self.broken.append(line)
+                        f.write(line + "\n")
+        transactional = mode == "transactional"
+        lines = ["SET job_name = 'job';", f"SET mode = '{mode}';"]
+        for number in range(1, kind.sources + 1):
+            dlq = ", on_error = 'dlq', dlq = 'bad.jsonl'" if kind.broken else ""
+            lines.append(
+                f"CREATE STREAM i{number} (id BIGINT, k BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) "
+                f"WITH (connector = 'file', path = 'i{number}.jsonl'{dlq});"
+                if isinstance(kind, Windows)
+                else f"CREATE STREAM i{number} (id BIGINT, k BIGINT, ts TIMESTAMP) "
+                f"WITH (connector = 'file', path = 'i{number}.jsonl'{dlq});"
+            )
+        path = "out" if transactional else "out.jsonl"
+        lines.append(f"CREATE STREAM o WITH (connector = 'file', path = '{path}', format = 'json');")
+        lines.append(kind.text())
+        with open(self.path("job.sql"), "w") as f:
+            f.write("\n".join(lines))
+
+    def path(self, name):
+        return os.path.join(self.place, name)
+
+    def supported(self):
+        return subprocess.run([self.binary, "check", "job.sql"], cwd=self.place, capture_output=True, text=True)
+
+    def command(self):
+        execution = self.rng.choice(("inline", "threads", "auto"))
+        interval = self.rng.choice(("3ms", "20ms", "500 rows", "100 KB"))
+        settings = ["--set", f"execution={execution}", "--set", f"commit_interval={interval}", "--set", "batch_rows=200"]
+        return [self.binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
+
+    def start(self):
+        log = open(self.path("log"), "ab")
+        return subprocess.Popen(self.command(), cwd=self.place, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def output(self, whole):
+        """Rows of the output; unless it is whole, a last line may be torn."""
+        out = []
+        for name in self.files():
+            with open(name) as f:
+                text = f.read()
+            if not whole:
+                text = text[: text.rfind("\n") + 1]
+            out += [normal(json.loads(line)) for line in text.splitlines()]
+        return out
+
+    def files(self):
+        if self.mode != "transactional":
+            return [self.path("out.jsonl")] if os.path.exists(self.path("out.jsonl")) else []
+        if not os.path.isdir(self.path("out")):
+            return []
+        names = sorted(n for n in os.listdir(self.path("out")) if n.startswith("part-"))
+        return [os.path.join(self.path("out"), n) for n in names]
+
+    def check(self, whole):
+        expected = [normal(r) for r in self.kind.expected(self.inputs)]
+        # A transactional job shows whole part files only, at any time; of a single file the last line may be torn.
+        got = self.output(whole or self.mode == "transactional")
+        if not whole:
+            if self.kind.growing() and got != expected[: len(got)]:
+                return "what is there is not a beginning of what is expected"
+            twice = [row for row, n in (Counter(got) - Counter(expected)).items()]
+            return f"{twice[:3]} should not be there (yet)" if twice else None
+        missing, more = Counter(expected) - Counter(got), Counter(got) - Counter(expected)
+        if missing or more:
+            return f"lost: {list(missing.items())[:3]}, too much: {list(more.items())[:3]} of {len(expected)} rows"
+        if self.kind.growing() and got != expected:
+            return "the rows are there, in another order"
+        return self.check_letters()
+
+    def check_letters(self):
+        if not self.kind.broken:
+            return None
+        with open(self.path("bad.jsonl")) as f:
+            letters = [json.loads(line) for line in f]
+        import base64
+
+        got = Counter(base64.b64decode(letter["raw"]).decode() for letter in letters)
+        lost, more = Counter(self.broken) - got, got - Counter(self.broken)
+        if lost or more:
+            return f"dead letters lost: {list(lost)[:3]}, too many: {list(more)[:3]}"
+        return None
+
+    def log(self):
+        with open(self.path("log"), errors="replace") as f:
+            return f.read()[-2000:]
+
+
+def run_kind(binary, name, mode, kills, rng):
+    """Kills that many times; gives the number of kills and jobs, or what went wrong."""
+    done, jobs = 0, 0
+    while done < kills:
+        with tempfile.TemporaryDirectory() as place:
+            job = Job(binary, KINDS[name](), mode, rng, place)
+            checked = job.supported()
+            if checked.returncode:
+                if "not supported yet" in checked.stderr:
+                    return 0, 0, None
+                return done, jobs, f"it can't be checked: {checked.stderr}"
+            jobs += 1
+            starts = 0
+            while True:
+                starts += 1
+                if starts > 400:
+                    return done, jobs, "it makes no progress"
+                process = job.start()
+                # The first starts die early, in setting up and recovery too; later ones have time to get on.
+                most = rng.choice((0.03, 0.15, 0.5)) if done < kills else 60
+                try:
+                    code = process.wait(timeout=rng.random() * most if done < kills else most)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    done += 1
+                    wrong = job.check(whole=False)
+                    if wrong:
+                        return done, jobs, f"after a kill: {wrong}"
+                    continue
+                if code:
+                    return done, jobs, f"exit code {code}: {job.log()}"
+                break
+            wrong = job.check(whole=True)
+            if wrong:
+                return done, jobs, f"{wrong}\n{job.log()}"
+    return done, jobs, None
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("binary")
+    arguments.add_argument("--kills", type=int)
+    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    arguments.add_argument("--kind", choices=KINDS, nargs="*", default=list(KINDS))
+    arguments.add_argument("--mode", choices=("simple", "transactional"), nargs="*", default=["simple"])
+    args = arguments.parse_args()
+    scale = os.environ.get("FAULT_SCALE", "1")
+    kills = args.kills or (FULL if scale == "full" else max(1, round(USUAL * float(scale))))
+    binary = os.path.abspath(args.binary)
+    print(f"seed {args.seed}, {kills} kills of each kind")
+    failures = 0
+    for mode in args.mode:
+        for name in args.kind:
+            began = time.monotonic()
+            done, jobs, wrong = run_kind(binary, name, mode, kills, random.Random(f"{args.seed} {mode} {name}"))
+            took = time.monotonic() - began
+            if wrong is None and jobs == 0:
+                print(f"{mode} {name}: SKIP (not supported yet)")
+                continue
+            print(f"{mode} {name}: {done} kills in {jobs} jobs, {took:.0f} s: {'FAILED: ' + wrong if wrong else 'ok'}", flush=True)
+            failures += wrong is not None
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+//! A disk in memory that loses what was not synced: bytes behind the last fsync of a file, names behind the last fsync of their
+//! directory. It knows nothing of the engine but the door.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use millstream::state::{Medium, MediumFile};
+
+use crate::doors::Rng;
+
+#[derive(Debug, Default)]
+struct Inode {
+    data: Vec<u8>,
+    /// So many bytes survive for sure.
+    synced: usize,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable: BTreeMap<PathBuf, usize>,
+    locks: BTreeSet<PathBuf>,
+    /// Calls left before the power goes.
+    power: Option<u64>,
+    /// Calls left before one fails.
+    failure: Option<u64>,
+    down: bool,
+    failed: bool,
+}
+
+/// The disk; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct FakeDisk(Arc<Mutex<Disk>>);
+
+fn count_down(left: &mut Option<u64>) -> bool {
+    match left {
+        Some(0) => {
+            *left = None;
+            true
+        }
+        Some(n) => {
+            *n -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+impl Disk {
+    /// Every call passes here: the power may go, or this one call may fail.
+    fn call(&mut self) -> io::Result<()> {
+        if count_down(&mut self.power) {
+            self.down = true;
+        }
+        if self.down {
+            return Err(io::Error::other("the power is gone"));
+        }
+        if count_down(&mut self.failure) {
+            self.failed = true;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(())
+    }
+    fn inode(&mut self, path: &Path) -> io::Result<&mut Inode> {
+        let at = *self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(&mut self.inodes[at])
+    }
+}
+
+impl FakeDisk {
+    fn with<T>(&self, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+        let mut disk = self.0.lock().unwrap();
+        disk.call()?;
+        work(&mut disk)
+    }
+
+    /// Lets the power go, or a call fail, after so many calls.
+    pub fn arm(&self, power: Option<u64>, failure: Option<u64>) {
+        let mut disk = self.0.lock().unwrap();
+        (disk.power, disk.failure, disk.failed) = (power, failure, false);
+    }
+
+    /// Whether it has given anybody a reason to fail since it was armed.
+    pub fn has_failed(&self) -> bool {
+        let disk = self.0.lock().unwrap();
+        disk.down || disk.failed
+    }
+
+    /// The process died; with `power` the machine did: what was not synced is there in part, or not at all.
+    pub fn restart(&self, rng: &mut Rng, power: bool) {
+        let mut disk = self.0.lock().unwrap();
+        let power = power || disk.down;
+        if power {
+            for inode in &mut disk.inodes {
+                let unsynced = inode.data.len() - inode.synced;
+                let kept = inode.synced + rng.below(unsynced as u64 + 1) as usize;
+                inode.data.truncate(kept);
+                inode.synced = kept;
+            }
+            if rng.one_in(2) {
+                disk.names = disk.durable.clone();
+            }
+        }
+        disk.durable = disk.names.clone();
+        disk.locks.clear();
+        (disk.power, disk.failure, disk.down, disk.failed) = (None, None, false, false);
+    }
+
+    /// Flips a bit of the file whose name is the last with that ending, if at least two have it.
+    pub fn rot(&self, ending: &str, rng: &mut Rng) {
+        let mut disk = self.0.lock().unwrap();
+        let files: Vec<usize> = disk
+            .names
+            .iter()
+            .filter(|(n, _)| n.to_string_lossy().ends_with(ending))
+            .map(|(_, i)| *i)
+            .collect();
+        if let [.., _, last] = files.as_slice() {
+            let data = &mut disk.inodes[*last].data;
+            let bit = rng.below(data.len() as u64 * 8) as usize;
+            data[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+struct FakeFile {
+    disk: FakeDisk,
+    inode: usize,
+}
+
+impl Write for FakeFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let mut disk = self.disk.0.lock().unwrap();
+        let called = disk.call();
+        // What fails half way has written half of it.
+        let part = if called.is_ok() { buf.len() } else { buf.len() / 2 };
+        disk.inodes[self.inode].data.extend_from_slice(&buf[..part]);
+        called.map(|()| part)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MediumFile for FakeFile {
+    fn sync(&mut self) -> io::Result<()> {
+        let inode = self.inode;
+        self.disk.with(|disk| {
+            disk.inodes[inode].synced = disk.inodes[inode].data.len();
+            Ok(())
+        })
+    }
+}
+
+impl Medium for FakeDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        self.with(|_| Ok(()))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn MediumFile>> {
+        let inode = self.with(|disk| {
+            disk.inodes.push(Inode::default());
+            let inode = disk.inodes.len() - 1;
+            disk.names.insert(path.to_owned(), inode);
+            Ok(inode)
+        })?;
+        Ok(Box::new(FakeFile { disk: self.clone(), inode }))
+    }
+    fn append(&self, path: &Path) -> io::Result<Box<dyn MediumFile>> {
+        let known = self.0.lock().unwrap().names.get(path).copied();
+        match known {
+            Some(inode) => Ok(Box::new(FakeFile { disk: self.clone(), inode })),
+            None => self.create(path),
+        }
+    }
+    fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        self.with(|disk| {
+            let data = &disk.inode(path)?.data;
+            Ok(data[..data.len().min(max as usize)].to_vec())
+        })
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        self.with(|disk| Ok(disk.inode(path)?.data.len() as u64))
+    }
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.with(|disk| {
+            let inode = disk.inode(path)?;
+            inode.data.truncate(len as usize);
+            inode.synced = inode.data.len();
+            Ok(())
+        })
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.with(|disk| {
+            let inode = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            disk.names.insert(to.to_owned(), inode);
+            Ok(())
+        })
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.with(|disk| {
+            disk.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+            Ok(())
+        })
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        self.with(|disk| Ok(disk.names.keys().filter(|n| n.parent() == Some(dir)).cloned().collect()))
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.with(|disk| {
+            disk.durable.retain(|n, _| n.parent() != Some(dir));
+            let now: Vec<_> = disk.names.iter().filter(|(n, _)| n.parent() == Some(dir)).collect();
+            let now: Vec<_> = now.into_iter().map(|(n, i)| (n.clone(), *i)).collect();
+            disk.durable.extend(now);
+            Ok(())
+        })
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let free = self.with(|disk| Ok(disk.locks.insert(path.to_owned())))?;
+        Ok(free.then(|| Box::new(Lock { disk: self.clone(), path: path.to_owned() }) as _))
+    }
+    fn same_filesystem(&self, _: &Path, _: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+struct Lock {
+    disk: FakeDisk,
+    path: PathBuf,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.disk.0.lock().unwrap().locks.remove(&self.path);
+    }
+}

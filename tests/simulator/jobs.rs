@@ -1,0 +1,230 @@
+//! The jobs of the simulation, and what they must write, computed from the rows without the engine.
+
+use std::collections::BTreeMap;
+
+use millstream::expr::{BinaryOp, Expr, FunctionRegistry, SystemColumn, typing};
+use millstream::plan::{
+    AggregateSpec, Emit, InputRef, JobPlan, LatePolicy, NodeSpec, OperatorSpec, SinkSpec, SourceSpec,
+    WatermarkSpec, WindowKind, WindowSpec,
+};
+use millstream::record::Interval;
+use millstream::{DataType, Engine, FieldValue, Schema, StreamRecord};
+
+use crate::doors::{Rng, Row, SimSink, SimSource, World, refused, row_schema};
+
+const SECOND: i64 = 1_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Pass,
+    Divide,
+    Groups,
+    Distinct,
+    Diamond,
+    Union,
+    Limit,
+    Windows,
+}
+
+pub const KINDS: [Kind; 8] = [
+    Kind::Pass,
+    Kind::Divide,
+    Kind::Groups,
+    Kind::Distinct,
+    Kind::Diamond,
+    Kind::Union,
+    Kind::Limit,
+    Kind::Windows,
+];
+
+impl Kind {
+    fn sql(self) -> &'static str {
+        match self {
+            Kind::Pass => "INSERT INTO out SELECT id, key FROM src WHERE id % 3 <> 0",
+            Kind::Divide => "INSERT INTO out SELECT id, 10 / (id % 5) AS q FROM src",
+            Kind::Groups => {
+                "INSERT INTO out SELECT key, count(*) AS c, sum(id) AS s, max(id) AS m FROM src GROUP BY key"
+            }
+            Kind::Distinct => "INSERT INTO out SELECT DISTINCT key FROM src",
+            Kind::Diamond => {
+                "INSERT INTO out SELECT id FROM src WHERE id % 2 = 0; INSERT INTO out SELECT id FROM src WHERE id % 2 = 1"
+            }
+            Kind::Union => {
+                "INSERT INTO out SELECT id FROM src UNION ALL SELECT id FROM more WHERE id % 4 <> 1"
+            }
+            Kind::Limit => "INSERT INTO out SELECT id FROM src LIMIT 60",
+            Kind::Windows => "",
+        }
+    }
+
+    pub fn sources(self) -> &'static [&'static str] {
+        if self == Kind::Union { &["src", "more"] } else { &["src"] }
+    }
+
+    /// Whether its sink refuses records by their first column.
+    pub fn refuses(self) -> bool {
+        matches!(self, Kind::Pass | Kind::Diamond | Kind::Union)
+    }
+
+    pub fn plan(self) -> JobPlan {
+        if self == Kind::Windows {
+            return windows();
+        }
+        let world = World::new(Rng(0));
+        let engine = Engine::new();
+        engine.register_source("src", SimSource::new("src", Vec::new(), &world)).unwrap();
+        engine.register_source("more", SimSource::new("more", Vec::new(), &world)).unwrap();
+        engine.register_sink("out", SimSink::new(&world, true, false, show)).unwrap();
+        engine.sql(self.sql()).unwrap().jobs()[0].plan.clone()
+    }
+
+    /// What must be written, and which letters: both sorted.
+    pub fn expected(self, inputs: &[Vec<Row>]) -> (Vec<String>, Vec<String>) {
+        let mut letters: Vec<String> =
+            inputs.iter().flatten().filter(|r| r.broken).map(|r| format!("malformed {}", r.id)).collect();
+        let sound = |i: usize| inputs[i].iter().filter(|r| !r.broken);
+        let mut rows: Vec<Vec<i64>> = Vec::new();
+        match self {
+            Kind::Pass => rows.extend(sound(0).filter(|r| r.id % 3 != 0).map(|r| vec![r.id, r.key])),
+            Kind::Divide => {
+                for r in sound(0) {
+                    match r.id % 5 {
+                        0 => letters.push(format!("division_by_zero {}", r.id)),
+                        rest => rows.push(vec![r.id, 10 / rest]),
+                    }
+                }
+            }
+            Kind::Groups => {
+                let mut groups: BTreeMap<i64, (i64, i64, i64)> = BTreeMap::new();
+                for r in sound(0) {
+                    let group = groups.entry(r.key).or_insert((0, 0, i64::MIN));
+                    *group = (group.0 + 1, group.1 + r.id, group.2.max(r.id));
+                }
+                rows.extend(groups.into_iter().map(|(k, (c, s, m))| vec![k, c, s, m]));
+            }
+            Kind::Distinct => {
+                let mut keys: Vec<i64> = sound(0).map(|r| r.key).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                rows.extend(keys.into_iter().map(|k| vec![k]));
+            }
+            Kind::Diamond => rows.extend(sound(0).map(|r| vec![r.id])),
+            Kind::Union => {
+                rows.extend(sound(0).map(|r| vec![r.id]));
+                rows.extend(sound(1).filter(|r| r.id % 4 != 1).map(|r| vec![r.id]));
+            }
+            Kind::Limit => rows.extend(sound(0).take(60).map(|r| vec![r.id])),
+            Kind::Windows => {
+                let mut watermark = i64::MIN;
+                let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+                for r in sound(0) {
+                    let start = r.ts.div_euclid(10 * SECOND) * 10 * SECOND;
+                    match start + 10 * SECOND <= watermark {
+                        true => letters.push(format!("late {}", r.id)),
+                        false => *counts.entry((r.key, start)).or_default() += 1,
+                    }
+                    watermark = watermark.max(r.ts - 2 * SECOND);
+                }
+                let row = |((k, start), n): (&(i64, i64), &i64)| vec![*k, *start, start + 10 * SECOND, *n];
+                rows.extend(counts.iter().map(row));
+            }
+        }
+        if self.refuses() {
+            letters.extend(rows.iter().filter(|r| refused(r[0])).map(|r| format!("sink_rejected {}", r[0])));
+            rows.retain(|r| !refused(r[0]));
+        }
+        let mut rows: Vec<String> = rows.iter().map(|r| format!("{r:?}")).collect();
+        rows.sort();
+        letters.sort();
+        (rows, letters)
+    }
+}
+
+/// An output row as text.
+pub fn show(record: &StreamRecord) -> String {
+    let number = |v: &FieldValue| match v {
+        FieldValue::Timestamp(t) => *t,
+        FieldValue::Integer(i) => *i,
+        other => serde_json::to_string(other).unwrap().trim_matches('"').parse().unwrap_or(i64::MIN),
+    };
+    format!("{:?}", record.values().iter().map(number).collect::<Vec<i64>>())
+}
+
+/// A dead letter as text: its code and the id in its content.
+pub fn show_letter(record: &StreamRecord) -> String {
+    let code = match record.get("code") {
+        Some(FieldValue::String(code)) => code.to_string(),
+        other => format!("{other:?}"),
+    };
+    let raw = match record.get("raw") {
+        Some(FieldValue::Bytes(raw)) => String::from_utf8_lossy(raw).into_owned(),
+        _ => String::new(),
+    };
+    let digits = |s: &str| s.chars().take_while(char::is_ascii_digit).collect::<String>();
+    format!("{code} {}", raw.split_once("\"id\":").map_or_else(|| raw.clone(), |(_, rest)| digits(rest)))
+}
+
+pub fn rows(rng: &mut Rng, first: i64) -> Vec<Row> {
+    let count = 20 + rng.below(180) as i64;
+    let breaks = rng.one_in(2);
+    (0..count)
+        .map(|n| Row {
+            id: first + n,
+            key: rng.below(6) as i64,
+            // Mostly rising, with leaps back of up to 15 s.
+            ts: (n / 2) * SECOND - rng.below(3) as i64 * SECOND - if rng.one_in(9) { 12 * SECOND } else { 0 },
+            broken: breaks && rng.one_in(12),
+        })
+        .collect()
+}
+
+/// `SELECT key, window_start, window_end, count(*) … GROUP BY key, TUMBLE(10 s)` with `WATERMARK FOR ts AS ts - 2 s`.
+fn windows() -> JobPlan {
+    let input = row_schema();
+    let ts = || typing::column(&input, 2).unwrap();
+    let delay = typing::literal(FieldValue::Interval(Interval { months: 0, days: 0, micros: 2 * SECOND }));
+    let watermark = WatermarkSpec {
+        time: ts(),
+        watermark: typing::binary(BinaryOp::Subtract, ts(), delay).unwrap(),
+        max_future_skew: None,
+        idle_timeout: None,
+        schema: input.clone(),
+    };
+    let schema = Schema::of([
+        ("key", DataType::BigInt),
+        ("window_start", DataType::Timestamp),
+        ("window_end", DataType::Timestamp),
+        ("n", DataType::BigInt),
+    ]);
+    let count = typing::aggregate_call(&FunctionRegistry::builtin(), "count", vec![], false, None, vec![]);
+    let counts = AggregateSpec {
+        keys: vec![typing::column(&input, 1).unwrap()],
+        grouping_sets: vec![],
+        window: Some(WindowSpec {
+            kind: WindowKind::Tumble { size: 10 * SECOND },
+            time: Expr::System(SystemColumn::EventTime),
+            lateness: 0,
+            late: LatePolicy::DeadLetter,
+            has_watermark: true,
+        }),
+        calls: vec![count.unwrap()],
+        having: None,
+        emit: Emit::Final,
+        retracts: false,
+        schema: schema.clone(),
+    };
+    let node = |id: &str, operator, input| NodeSpec { id: id.into(), operator, inputs: vec![input] };
+    JobPlan {
+        sources: vec![SourceSpec {
+            relation: "src".into(),
+            schema: input.clone(),
+            system: vec![],
+            values: None,
+        }],
+        nodes: vec![
+            node("0.watermark", OperatorSpec::Watermark(watermark), InputRef::Source(0)),
+            node("1.aggregate", OperatorSpec::Aggregate(Box::new(counts)), InputRef::Node(0)),
+        ],
+        sinks: vec![SinkSpec { relation: "out".into(), schema, inputs: vec![InputRef::Node(1)] }],
+    }
+}
