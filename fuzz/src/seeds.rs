@@ -6,7 +6,9 @@ use std::path::Path;
 
 use millstream::FieldValue;
 use millstream::record::{CompactString, Position};
-use millstream::state::{Checkpoint, GroupTable, StateWriter, Widths, write_groups};
+use millstream::state::{
+    Checkpoint, GroupTable, InputState, OperatorState, SourceState, StateWriter, Widths, write_groups,
+};
 
 /// Lines of a sample that go into one seed: more makes mutations slow.
 const LINES: usize = 4;
@@ -76,9 +78,16 @@ fn states() -> Vec<Vec<u8>> {
         plan: 7,
         engine: "1".into(),
         epoch: 3,
-        sources: vec![("in".into(), Position::new([1, 2], "byte 2"))],
+        sources: vec![SourceState { name: "in".into(), position: Position::new([1, 2], "byte 2"), ended: false }],
         sinks: vec![("out".into(), Position::new([9], "9 bytes"))],
-        operators: vec![("out/0.limit".into(), vec![5; 9])],
+        operators: vec![OperatorState {
+            id: "out/0.limit".into(),
+            spec: 3,
+            stateful: true,
+            inputs: vec![InputState { watermark: 5, ended: false, idle: true }],
+            watermark: 4,
+            state: vec![5; 9],
+        }],
         ..Checkpoint::default()
     };
     let file = checkpoint.encode();

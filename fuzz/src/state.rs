@@ -26,8 +26,8 @@ fn file(bytes: &[u8]) {
 }
 
 /// A file with sound checksums: the bytes are cut into header and sections at `0xFF 0xFF`.
-pub(crate) fn framed(bytes: &[u8]) -> Vec<u8> {
-    let mut file = b"MSCKPT\r\n\x01\0\0\0".to_vec();
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    let mut file = b"MSCKPT\r\n\x02\0\0\0".to_vec();
     let mut rest = bytes;
     loop {
         let cut = rest.windows(2).position(|w| w == [0xFF, 0xFF]);
@@ -38,7 +38,8 @@ pub(crate) fn framed(bytes: &[u8]) -> Vec<u8> {
         let Some(cut) = cut else { break };
         rest = &rest[cut + 2..];
     }
-    file.extend((file.len() as u64 + 16).to_le_bytes());
+    file.extend((file.len() as u64 + 20).to_le_bytes());
+    file.extend(crc32fast::hash(&file).to_le_bytes());
     file.extend(b"MSCKEND\n");
     file
 }
