@@ -180,7 +180,7 @@ impl Core {
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
         let result = if inlet.diamond && batch.len() > 1 {
-            self.push_row_by_row(source, &batch)
+            self.push_row_by_row(source, batch)
         } else {
             self.route(InputRef::Source(source), batch)
         };
@@ -191,7 +191,7 @@ impl Core {
         result
     }
 
-    fn push_row_by_row(&mut self, source: usize, batch: &Batch) -> Result<(), JobError> {
+    fn push_row_by_row(&mut self, source: usize, batch: Batch) -> Result<(), JobError> {
         let bytes = batch.bytes() / batch.len().max(1);
         for record in batch.records() {
             // A copy of its own for each row, as the ways to the meeting point change it independently.
@@ -201,11 +201,36 @@ impl Core {
             for (to, from) in slot.values_mut().iter_mut().zip(record.values()) {
                 to.assign(from);
             }
-            row.inherit(batch);
+            row.inherit(&batch);
             row.set_bytes(bytes);
+            let before = self.outbox.len();
             self.route(InputRef::Source(source), row)?;
+            self.gather(before, batch.len());
         }
+        self.pools.give(batch);
         Ok(())
+    }
+
+    /// Puts the parcels from `new` on behind those that earlier rows left for the same sinks: what is processed row by row is not
+    /// handed on and written so. Up to `full` rows come together.
+    fn gather(&mut self, new: usize, full: usize) {
+        let mut at = new;
+        while let Some((sink, _)) = self.outbox.get(at) {
+            let earlier = self.outbox.get(..at).unwrap_or_default().iter().rposition(|(s, _)| s == sink);
+            let (earlier, later) = match (earlier, self.outbox.split_at_mut_checked(at)) {
+                (Some(earlier), Some((before, behind))) => (before.get_mut(earlier), behind.first_mut()),
+                _ => (None, None),
+            };
+            match (earlier, later) {
+                (Some((_, Parcel::Own(batch))), Some((_, Parcel::Own(row)))) if batch.len() < full => {
+                    batch.append(row);
+                    if let (_, Parcel::Own(row)) = self.outbox.remove(at) {
+                        self.pools.give(row);
+                    }
+                }
+                _ => at += 1,
+            }
+        }
     }
 
     /// A source has ended: its nodes emit what they hold back.

@@ -87,6 +87,17 @@ impl Batch {
         self.records.swap(self.live, last);
         self.live += 1;
     }
+    /// Moves the live records of `other` behind its own, in order; `other` gets spare ones for them as far as there are any.
+    pub fn append(&mut self, other: &mut Batch) {
+        let spare = self.records.get_mut(self.live..).unwrap_or_default();
+        let moved = spare.len().min(other.live);
+        for (to, from) in spare.iter_mut().zip(other.records_mut()) {
+            std::mem::swap(to, from);
+        }
+        self.records.extend(other.records.drain(moved..other.live));
+        self.live += std::mem::take(&mut other.live);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
     /// The next record to be overwritten, of shape `schema` and already counted as live: a spare one if it is
     /// uniquely owned, else a fresh one. Its values are stale. The flag tells whether it was allocated.
     #[inline]
@@ -411,6 +422,21 @@ mod tests {
         batch.retain(|_, r| r.values()[0].as_i64().is_some_and(|n| n % 3 == 0));
         assert_eq!(numbers(&batch), [0, 3, 6, 9]);
         assert_eq!(batch.capacity(), 10);
+    }
+
+    #[test]
+    fn append_keeps_order_and_exchanges_spares() {
+        let mut b = BatchBuilder::new(schema());
+        // Two spares for three records.
+        let (mut to, mut from) = (filled(&mut b, 4), filled(&mut b, 3));
+        to.truncate(2);
+        to.append(&mut from);
+        assert_eq!(numbers(&to), [0, 1, 0, 1, 2]);
+        assert_eq!((from.len(), from.capacity(), to.capacity()), (0, 2, 5));
+        to.append(&mut from);
+        assert_eq!(to.len(), 5);
+        from.append(&mut to);
+        assert_eq!((numbers(&from), to.len(), to.capacity()), (vec![0, 1, 0, 1, 2], 0, 2));
     }
 
     #[test]
