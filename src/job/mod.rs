@@ -6,6 +6,8 @@
 //! Tables of threads (`stage_thread.rs`), locks (`core.rs`) and messages (`message.rs`) stand in those files.
 
 mod batching;
+#[cfg(test)]
+mod batching_tests;
 mod commit;
 mod config;
 mod core;

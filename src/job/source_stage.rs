@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::batching::Batching;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
@@ -129,7 +129,7 @@ impl SourceStage {
             return Ok(Polled::End);
         }
         let mut first = true;
-        let mut first_at: Option<Instant> = None;
+        let mut first_at: Option<Duration> = None;
         loop {
             let now = self.not_before.map(|_| self.clock.monotonic());
             if let (Some(until), Some(now)) = (self.not_before, now)
@@ -175,8 +175,9 @@ impl SourceStage {
                 }
                 continue;
             }
-            let started = *first_at.get_or_insert_with(Instant::now);
-            if found != Some(Read::More) || self.batching.may_hand_on(started.elapsed(), hungry()) {
+            let now = self.clock.monotonic();
+            let waited = now.saturating_sub(*first_at.get_or_insert(now));
+            if found != Some(Read::More) || self.batching.may_hand_on(waited, hungry()) {
                 return Ok(self.hand_on());
             }
         }
