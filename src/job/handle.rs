@@ -123,7 +123,7 @@ impl JobHandle {
                         Ok(Step::Done)
                     }
                     Err(e) => {
-                        self.end("failed");
+                        self.end(state_after(&e));
                         Err(e)
                     }
                 }
@@ -265,7 +265,7 @@ fn supervise(
             && error.may_restart()
             && shared.stop_requested().is_none();
         if !again {
-            finished(shared, "failed");
+            finished(shared, state_after(&error));
             return Err(error);
         }
         restarts += 1;
@@ -279,11 +279,16 @@ fn supervise(
                 return Ok(());
             }
             Err(e) => {
-                finished(shared, "failed");
+                finished(shared, state_after(&e));
                 return Err(e);
             }
         };
     }
+}
+
+/// How a job that ended with an error is called.
+fn state_after(error: &JobError) -> &'static str {
+    if matches!(error, JobError::BrokenPipe { .. }) { "closed" } else { "failed" }
 }
 
 fn finished(shared: &Shared, state: &'static str) {

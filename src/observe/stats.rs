@@ -95,7 +95,8 @@ pub struct PlacementDecision {
 pub struct JobStats {
     /// Name of the job.
     pub job: String,
-    /// `running`, `done`, `stopped`, `failed`; `finished before` if an earlier run did it all, according to its state.
+    /// `running`, `done`, `stopped`, `failed`, `closed` if the reader of its output went away; `finished before` if an earlier run
+    /// did it all, according to its state.
     pub state: String,
     /// How it runs now.
     pub execution: String,

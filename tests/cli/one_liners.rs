@@ -126,7 +126,9 @@ fn a_closed_pipe_ends_cleanly() {
     let many =
         "CREATE STREAM g WITH (connector = 'generator', preset = 'orders', rows = '50000'); SELECT * FROM g";
     let live = "SELECT a FROM read_json('in.jsonl', follow = 'true')";
-    let commands: [&[&str]; 7] = [
+    place.put("many.sql", many);
+    let commands: [&[&str]; 8] = [
+        &["run", "many.sql"],
         &["sql", many],
         &["sql", many, "--format", "csv"],
         &["sql", many, "--format", "table"],
@@ -141,7 +143,17 @@ fn a_closed_pipe_ends_cleanly() {
         drop(reader);
         command.stdout(writer);
         let ran = Running::of(command).finish().gives(0);
-        assert!(!ran.err.contains("error") && !ran.err.contains("panicked"), "{args:?}: {}", ran.err);
+        assert_eq!(
+            ran.err.contains("many: the reader of its output is gone: "),
+            args[0] == "run",
+            "{}",
+            ran.err
+        );
+        assert!(
+            !ran.err.contains("failed") && !ran.err.contains("error") && !ran.err.contains("panicked"),
+            "{args:?}: {}",
+            ran.err
+        );
     }
 }
 

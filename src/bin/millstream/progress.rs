@@ -137,8 +137,9 @@ pub(crate) fn summary(stats: &JobStats) -> String {
     if stats.late > 0 {
         parts.push(format!("{} late", HumanCount(stats.late)));
     }
-    // What a failed sink took may not have reached its file.
-    let bound = if stats.state == "failed" && stats.records_out > 0 { "at most " } else { "" };
+    // What a sink took that then failed may not have reached its file.
+    let cut_short = matches!(stats.state.as_str(), "failed" | "closed");
+    let bound = if cut_short && stats.records_out > 0 { "at most " } else { "" };
     parts.push(format!("{bound}{} written", HumanCount(stats.records_out)));
     if stats.rejected > 0 {
         let letters = match stats.dead_letters {
@@ -147,7 +148,11 @@ pub(crate) fn summary(stats: &JobStats) -> String {
         };
         parts.push(format!("{} rejected{letters}", HumanCount(stats.rejected)));
     }
-    let name = if stats.state == "failed" { format!("{} failed", stats.job) } else { stats.job.clone() };
+    let name = match stats.state.as_str() {
+        "failed" => format!("{} failed", stats.job),
+        "closed" => format!("{}: the reader of its output is gone", stats.job),
+        _ => stats.job.clone(),
+    };
     let speed = if stats.wall_s > 0.0005 && stats.records_in > 0 {
         format!(
             " ({} rows/s, {}/s)",
