@@ -207,6 +207,29 @@ impl PendingJob {
 }
 
 /// A job that runs, with the rows of its bare SELECT.
+///
+/// ```
+/// use millstream::{Engine, Step, Stop};
+///
+/// // On threads of its own, until it is told to stop.
+/// let endless = "CREATE STREAM g (n BIGINT) WITH (connector = 'generator'); SELECT n FROM g";
+/// let mut job = Engine::new().sql(endless)?.start()?;
+/// assert!(job.rows().take(3).all(|row| row.get("n").is_some()));
+/// job.stop(Stop::Abort);
+/// assert!(job.wait().is_err());
+///
+/// // Or on the caller's thread, by the caller's clock: µs since the Unix epoch.
+/// let mut now = 1_767_225_600_000_000;
+/// let mut job = Engine::new().sql("SELECT 6 * 7 AS n")?.stepping(now)?;
+/// let mut rows = job.take_rows().expect("a bare SELECT has rows");
+/// while job.step(now)? != Step::Done {
+///     now += 1_000_000;
+/// }
+/// assert_eq!(rows.try_next().and_then(|row| row.get("n")?.as_i64()), Some(42));
+/// let stats = job.wait()?;
+/// assert_eq!((stats.records_out, stats.deep_copies), (1, 0));
+/// # Ok::<(), millstream::Error>(())
+/// ```
 pub struct Job {
     handle: JobHandle,
     rows: Option<Rows>,

@@ -33,6 +33,37 @@ pub enum Boundedness {
 ///
 /// Owned by one thread at a time (the reader's thread, or the one that calls `step`), which
 /// calls every method. It may move between threads at a batch boundary.
+///
+/// ```
+/// use std::sync::Arc;
+/// use millstream::{BatchBuilder, Boundedness, DataReader, DataType, Engine, IoError, Read, Schema};
+///
+/// struct Squares(i64);
+///
+/// impl DataReader for Squares {
+///     fn schema(&self) -> Arc<Schema> {
+///         Schema::of([("n", DataType::BigInt), ("square", DataType::BigInt)])
+///     }
+///     fn boundedness(&self) -> Boundedness {
+///         Boundedness::Bounded
+///     }
+///     fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
+///         while self.0 < 1_000 && !out.is_full() {
+///             let record = out.record(); // perhaps one that was used before
+///             record.set(0, self.0);
+///             record.set(1, self.0 * self.0);
+///             self.0 += 1;
+///         }
+///         Ok(if self.0 < 1_000 { Read::More } else { Read::End })
+///     }
+/// }
+///
+/// let engine = Engine::new();
+/// engine.register_reader("squares", Squares(0))?;
+/// let mut job = engine.sql("SELECT n FROM squares WHERE square > 990000")?.start()?;
+/// assert_eq!(job.rows().count(), 5);
+/// # Ok::<(), millstream::Error>(())
+/// ```
 pub trait DataReader: Send {
     /// The shape of the records that [`read`](Self::read) gives. Constant.
     fn schema(&self) -> Arc<Schema>;

@@ -9,6 +9,28 @@ use crate::record::{Position, Schema, StreamRecord};
 /// An open sink. Owned by one thread at a time, which calls every method.
 ///
 /// The runtime recycles the records: a writer that wants to keep one clones its `Arc`.
+///
+/// ```
+/// use std::sync::{Arc, mpsc};
+/// use millstream::{DataWriter, Engine, IoError, StreamRecord};
+///
+/// struct Sums(mpsc::Sender<i64>);
+///
+/// impl DataWriter for Sums {
+///     fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
+///         let sum = batch.iter().filter_map(|row| row.values()[0].as_i64()).sum();
+///         self.0.send(sum).map_err(|_| IoError::data("nobody listens"))
+///     }
+///     fn flush(&mut self) -> Result<(), IoError> {
+///         Ok(()) // nothing is held back
+///     }
+/// }
+///
+/// let (send, sums) = mpsc::channel();
+/// Engine::new().sql("VALUES (1), (2), (3)")?.into_writer(Sums(send))?.start()?.wait()?;
+/// assert_eq!(sums.iter().sum::<i64>(), 6);
+/// # Ok::<(), millstream::Error>(())
+/// ```
 pub trait DataWriter: Send {
     /// Takes a batch, in order. May buffer. Blocks while the sink is slow: that is the backpressure.
     ///

@@ -5,6 +5,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time. Cheap to clone; clones of a virtual clock share its hand.
+///
+/// ```
+/// use std::time::Duration;
+/// use millstream::record::Clock;
+///
+/// let clock = Clock::virtual_at(1_000_000);
+/// let shared = clock.clone();
+/// clock.advance(Duration::from_millis(5));
+/// assert_eq!(shared.now_micros(), 1_005_000);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The machine's clock.

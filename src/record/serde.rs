@@ -83,6 +83,20 @@ impl StreamRecord {
     ///
     /// # Errors
     /// If a field is missing or a value does not fit; the message names what serde expected.
+    ///
+    /// ```
+    /// use millstream::{DataType, Schema, StreamRecord};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+    /// struct Order { id: i64, customer: String, paid: Option<bool> }
+    ///
+    /// let schema = Schema::of([
+    ///     ("id", DataType::BigInt), ("customer", DataType::Varchar), ("paid", DataType::Boolean)]);
+    /// let order = Order { id: 1, customer: "Ada".into(), paid: None };
+    /// let record = StreamRecord::from_struct(&schema, &order)?;
+    /// assert_eq!(record.to_struct::<Order>()?, order);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_struct<T: DeserializeOwned>(&self) -> Result<T, ConvertError> {
         let names = self.schema().names();
         T::deserialize(MapDeserializer::new(names.zip(self.values())))

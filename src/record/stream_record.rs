@@ -52,6 +52,16 @@ const _: () = assert!(size_of::<StreamRecord>() == 80);
 /// overwrites values, string buffers and headers in place. A deep copy is made only by
 /// [`Clone`], that is by `Arc::make_mut` on a shared record, and every one is counted
 /// ([`deep_copies_on_this_thread`]).
+///
+/// ```
+/// use millstream::{DataType, FieldValue, Schema, StreamRecord};
+///
+/// let schema = Schema::of([("id", DataType::BigInt), ("name", DataType::Varchar)]);
+/// let mut record = StreamRecord::with_values(schema, [7i64.into(), "Ada".into()]);
+/// record.set(1, FieldValue::Null);
+/// assert_eq!(record.get("id").and_then(FieldValue::as_i64), Some(7));
+/// assert!(record.values()[1].is_null());
+/// ```
 #[derive(Debug)]
 pub struct StreamRecord {
     schema: Arc<Schema>,

@@ -15,6 +15,14 @@ use super::DataType;
 ///
 /// `PartialEq` is *representation* equality (`NULL == NULL`, `1 != 1.0`), meant for tests and
 /// for finding changes. SQL comparison lives in `expr`.
+///
+/// ```
+/// use millstream::FieldValue;
+///
+/// let values: [FieldValue; 3] = [42i64.into(), "text".into(), FieldValue::Null];
+/// assert_eq!(values[0].as_i64(), Some(42));
+/// assert!(values[2].is_null());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum FieldValue {
     /// SQL NULL of any type.

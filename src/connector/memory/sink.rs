@@ -11,6 +11,19 @@ use crate::io::{DataSink, DataWriter, IoError, IoErrorKind, SinkStart};
 use crate::record::{Schema, StreamRecord};
 
 /// Collects every record. For results that fit in memory.
+///
+/// ```
+/// use millstream::Engine;
+/// use millstream::connector::memory::MemorySink;
+///
+/// let engine = Engine::new();
+/// let (sink, collected) = MemorySink::new();
+/// engine.register_sink("out", sink)?;
+/// engine.sql("INSERT INTO out SELECT 1 AS n UNION ALL SELECT 2")?.start()?.wait()?;
+/// let numbers: Vec<_> = collected.rows().iter().filter_map(|row| row.get("n")?.as_i64()).collect();
+/// assert_eq!(numbers, [1, 2]);
+/// # Ok::<(), millstream::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct MemorySink {
     rows: Collected,

@@ -11,6 +11,19 @@ use crate::io::{Boundedness, DataReader, DataSource, IoError, IoErrorKind, Read,
 use crate::record::{BatchBuilder, FieldValue, Position, Schema, StreamRecord};
 
 /// Records that a program provides. A record's `_offset` is its number, from 0, unless it has one.
+///
+/// ```
+/// use millstream::connector::memory::MemorySource;
+/// use millstream::{DataType, Engine, Schema, StreamRecord};
+///
+/// let schema = Schema::of([("n", DataType::BigInt)]);
+/// let row = |n: i64| StreamRecord::with_values(schema.clone(), [n.into()]);
+/// let engine = Engine::new();
+/// engine.register_source("few", MemorySource::from_vec(schema.clone(), vec![row(1), row(2)])?)?;
+/// let mut job = engine.sql("SELECT n FROM few")?.start()?;
+/// assert_eq!(job.rows().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct MemorySource {
     schema: Arc<Schema>,
     boundedness: Boundedness,
