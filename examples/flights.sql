@@ -4,7 +4,7 @@
 CREATE STREAM flights WITH (connector = 'file', path = 'examples/data/flights.csv');
 
 CREATE STREAM late_flights WITH (
-  connector = 'file', path = '${OUT:-target/late_flights.jsonl}', format = 'json'
+  connector = 'file', path = '${OUT:-late_flights.jsonl}', format = 'json'
 );
 
 -- Everything that left an hour late or more, reshaped.

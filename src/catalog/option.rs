@@ -188,7 +188,9 @@ impl OptionSpec {
             name: self.name.into(),
             message: match is_secret(self.name) {
                 true => format!("the value of '{}' does not fit: {}", self.name, self.kind.expects()),
-                false => format!("'{}' can't be '{text}': {}", self.name, self.kind.expects()),
+                false => {
+                    format!("'{}' can't be '{text}': {}{}", self.name, self.kind.expects(), self.kind.near(t))
+                }
             },
         })
     }
@@ -201,6 +203,16 @@ pub fn is_secret(name: &str) -> bool {
 }
 
 impl OptionKind {
+    /// The words that were probably meant.
+    fn near(&self, text: &str) -> String {
+        match self {
+            OptionKind::OneOf(words) => match nearest(text, words.iter().copied()).as_slice() {
+                [] => String::new(),
+                near => format!("; did you mean {}?", near.join(" or ")),
+            },
+            _ => String::new(),
+        }
+    }
     /// What a value must look like, for error messages and the reference.
     pub fn expects(&self) -> String {
         match self {

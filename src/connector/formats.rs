@@ -22,11 +22,14 @@ pub(crate) fn format_of(
     let name = spec.format_of(options).map_err(config)?.map(|f| f.name).or(default);
     let Some(name) = name else {
         let known: Vec<_> = FORMATS.iter().map(|f| f.name).collect();
-        return Err(IoError::config(format!(
-            "can't tell the format of '{relation}': add {} = '…', one of {}",
-            FORMAT.name,
-            known.join(", ")
-        )));
+        let add = format!("add {} = '…', one of {}", FORMAT.name, known.join(", "));
+        return Err(IoError::config(match options.get("path") {
+            Some(path) if path == relation => format!(
+                "can't tell the format of '{path}': read it by read_json('{path}'), read_csv('{path}') or read_text('{path}')"
+            ),
+            Some(path) => format!("can't tell the format of '{relation}' from its path '{path}': {add}"),
+            None => format!("can't tell the format of '{relation}': {add}"),
+        }));
     };
     Format::new(name, options).map_err(config)
 }

@@ -14,7 +14,7 @@ use crate::connector::file::read_and_written;
 use crate::connector::memory::MemorySource;
 use crate::error::Error;
 use crate::expr::FunctionRegistry;
-use crate::io::DataSource;
+use crate::io::{DataSource, IoErrorKind};
 use crate::job::{JobConfig, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
@@ -595,7 +595,10 @@ fn assemble(
             sinks.push(PendingSink::Rows);
             continue;
         }
-        let made = relations.sink(&sink.relation).map_err(|e| Failure::Other(e.into()))?;
+        let made = relations.sink(&sink.relation).map_err(|e| match e.kind() {
+            IoErrorKind::Config => Failure::Sql(vec![Diagnostic::new(e.to_string(), span)]),
+            _ => Failure::Other(e.into()),
+        })?;
         let part = SinkPart { name: sink.relation.clone(), sink: made };
         refuse_own_input(&sources, &part, span)?;
         sinks.push(PendingSink::Ready(part));

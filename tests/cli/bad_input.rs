@@ -72,7 +72,7 @@ fn names_that_are_not_there() {
     let place = Place::new();
     let orders = sample("orders.jsonl");
     let from = |sql: &str| sql.replace("ORDERS", &orders);
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("SELECT amnt FROM 'ORDERS'", &["query:1:8", "no column 'amnt'", "amount", "^^^^"]),
         ("SELECT uper('a')", &["no function", "uper", "upper"]),
         ("SELECT * FROM nowhere", &["no stream, table or view 'nowhere'"]),
@@ -83,6 +83,10 @@ fn names_that_are_not_there() {
         ("SELECT CAST(1 AS INTEGR)", &["INTEGR"]),
         ("CREATE STREAM t WITH (connector = 'fiel', path = 'x')", &["fiel", "file"]),
         ("CREATE STREAM t WITH (connector = 'file', path = 'x', format = 'jsn')", &["jsn", "json"]),
+        ("SELECT * FROM orders.jsonl", &["query:1:15", "in single quotes: 'orders.jsonl'"]),
+        ("SELECT * FROM \"orders.jsonl\"", &["query:1:15", "in single quotes: 'orders.jsonl'"]),
+        ("SELECT * FROM 'https://example.org/a.csv'", &["only local files are read", "FROM stdin"]),
+        ("SELECT * FROM read_json('ORDERS', framing = 'line')", &["'framing'", "did you mean lines?"]),
         ("SHOW STREEMS", &["STREEMS", "STREAMS"]),
         ("DROP STREAM nowhere", &["nowhere"]),
     ];
@@ -183,12 +187,23 @@ fn files_that_are_no_files_of_rows() {
     let place = Place::new();
     std::fs::create_dir(place.path("dir")).unwrap();
     place.put("empty.csv", "").put("empty.jsonl", "").put("x.xyz", "a,b\n");
-    let cases: [(&str, &[&str]); 6] = [
-        ("SELECT * FROM 'dir'", &["dir", "format"]),
+    place.put("two.jsonl", "{\"a\":1}{\"a\":2}\n").put("plain.jsonl.gz", "{\"a\":1}\n{\"a\":2}\n");
+    place.put("wide.jsonl", b"\xFF\xFE{\0\"\0").put("wide_be.csv", b"\xFE\xFF\0a\0,");
+    place.put("packed.jsonl", b"\x1F\x8B\x08\0\0\0\0\0").put("table.csv", "PAR1\n");
+    let cases: [(&str, &[&str]); 14] = [
+        ("SELECT * FROM 'dir'", &["query:1:15", "there is no file in the directory 'dir'"]),
+        ("SELECT * FROM 'none.xyz'", &["can't open 'none.xyz'"]),
+        ("SELECT * FROM stdin", &["standard input", "it is empty"]),
+        ("SELECT * FROM 'two.jsonl'", &["not one JSON object", "trailing characters"]),
+        ("SELECT * FROM 'plain.jsonl.gz'", &["plain.jsonl.gz", "compression = 'none'"]),
+        ("SELECT * FROM 'wide.jsonl'", &["UTF-16"]),
+        ("SELECT * FROM 'wide_be.csv'", &["UTF-16"]),
+        ("SELECT * FROM 'packed.jsonl'", &["compression = 'gzip'"]),
+        ("SELECT * FROM 'table.csv'", &["Parquet"]),
         ("SELECT * FROM read_csv('dir')", &["dir"]),
-        ("SELECT * FROM 'empty.csv'", &["empty.csv", "declare the columns"]),
-        ("SELECT * FROM 'empty.jsonl'", &["empty.jsonl", "declare the columns"]),
-        ("SELECT * FROM 'x.xyz'", &["x.xyz", "format", "csv"]),
+        ("SELECT * FROM 'empty.csv'", &["empty.csv", "it is empty", "declare the columns"]),
+        ("SELECT * FROM 'empty.jsonl'", &["empty.jsonl", "it is empty", "declare the columns"]),
+        ("SELECT * FROM 'x.xyz'", &["x.xyz", "format", "read_csv('x.xyz')"]),
         ("SELECT * FROM 'no*.csv'", &["no*.csv"]),
     ];
     for (sql, parts) in cases {
@@ -211,8 +226,8 @@ fn places_that_can_not_be_written() {
     };
     sink("path = 'no/x.jsonl'").gives(1).says(&["sink t", "no/x.jsonl", "no directory 'no'"]);
     sink("path = 'dir', format = 'json'").gives(1).says(&["sink t", "dir", "directory"]);
-    sink("path = 'x.xyz'").fails_as_usage(&["format"]);
-    sink("format = 'json'").fails_as_usage(&["path"]);
+    sink("path = 'x.xyz'").fails_as_usage(&["query:1:60", "from its path 'x.xyz'", "format = '…'"]);
+    sink("format = 'json'").fails_as_usage(&["query:1:", "path"]);
 }
 
 #[test]
@@ -284,7 +299,7 @@ fn odd_lines_and_their_neighbours() {
     place.run(&["sql", "SELECT * FROM 'odd.csv'"]).gives(1).says(&[
         "odd.csv:3 (byte 8)",
         "1 field where 2 are expected",
-        "ragged",
+        "ragged = 'pad'",
     ]);
     let skipped = place.run(&["sql", "SELECT b FROM read_csv('odd.csv', on_error = 'skip')"]).gives(0);
     assert_eq!(skipped.out, "{\"b\":2}\n{\"b\":7}\n");

@@ -65,6 +65,10 @@ fn settings_from_the_text_the_flags_and_the_environment() {
     place.run(&["run", "s.sql", "--set", "batch_rows=x"]).fails_as_usage(&["'x'", "whole number"]);
     place.run_env(&["run", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).fails_as_usage(&["threads", "'x'"]);
     place.run_env(&["check", "s.sql"], &[("MILLSTREAM_THREADS", "x")]).fails_as_usage(&["threads", "'x'"]);
+    place
+        .run_env(&["run", "s.sql"], &[("MILLSTREAM_BATCH_ROW", "5"), ("MILLSTREAM_INPUT_PATH", "x")])
+        .gives(0)
+        .says(&["MILLSTREAM_BATCH_ROW", "did you mean MILLSTREAM_BATCH_ROWS?"]);
     place.put("s.sql", "SET bach_rows = 1; SELECT 1");
     place.run(&["run", "s.sql"]).fails_as_usage(&["s.sql:1:", "bach_rows", "batch_rows"]);
 }

@@ -28,6 +28,9 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Says what is logged, in the words of `env_logger`.
+const LOG_VARIABLE: &str = "MILLSTREAM_LOG";
+
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    env_logger::Builder::from_env(env_logger::Env::new().filter_or("MILLSTREAM_LOG", "warn"))
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or(LOG_VARIABLE, "warn"))
         .format_timestamp_millis()
         .init();
     let outcome = match cli.command {

@@ -3,12 +3,13 @@
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
+use millstream::catalog::{SETTINGS, nearest};
 use millstream::{Engine, Job, Prepared};
 
 use super::args::{JobArgs, RowFormat, RunArgs, SqlArgs, StatsFormat};
 use super::output::{self, Frame};
 use super::progress::{self, Progress};
-use super::{Failed, signals, vars};
+use super::{Failed, LOG_VARIABLE, signals, vars};
 
 /// `millstream run FILE`.
 pub(crate) fn pipeline(args: &RunArgs) -> Result<u8, Failed> {
@@ -74,13 +75,33 @@ fn engine_for(args: &JobArgs) -> Result<Engine, Failed> {
 /// An engine with the settings of the environment and of `--set`.
 pub(crate) fn engine_with(pairs: &[String]) -> Result<Engine, Failed> {
     let engine = Engine::new();
-    for spec in millstream::catalog::SETTINGS {
-        if let Ok(value) = std::env::var(format!("MILLSTREAM_{}", spec.name.to_ascii_uppercase())) {
+    for spec in SETTINGS {
+        if let Ok(value) = std::env::var(variable(spec.name)) {
             engine.set(spec.name, &value)?;
         }
     }
+    warn_of_misspelt_variables();
     set_all(&engine, pairs)?;
     Ok(engine)
+}
+
+/// The environment variable of a setting.
+fn variable(setting: &str) -> String {
+    format!("MILLSTREAM_{}", setting.to_ascii_uppercase())
+}
+
+/// A variable that is almost a setting is no mistake for sure: `${…}` in a pipeline may use it.
+fn warn_of_misspelt_variables() {
+    let known: Vec<String> = SETTINGS.iter().map(|s| variable(s.name)).collect();
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|n| n.starts_with("MILLSTREAM_")) else { continue };
+        if known.iter().any(|k| k == name) || name == LOG_VARIABLE {
+            continue;
+        }
+        if let [near, ..] = nearest(name, known.iter().map(String::as_str)).as_slice() {
+            log::warn!("{name} in the environment is no setting; did you mean {near}?");
+        }
+    }
 }
 
 /// `--set name=value`.

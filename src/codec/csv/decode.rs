@@ -364,19 +364,23 @@ impl CsvDecoder {
         }
     }
 
+    /// What is said of a row with so many fields, and which option would take it.
+    fn misfit(&self, fields: usize) -> String {
+        let option = if fields < self.width { "pad" } else { "truncate" };
+        let plural = if fields == 1 { "" } else { "s" };
+        format!(
+            "{fields} field{plural} where {} are expected; ragged = '{option}' takes such rows",
+            self.width
+        )
+    }
+
     /// Converts the record that the scanner has found.
     fn scanned_row(&mut self, record: &[u8], offset: u64, out: &mut BatchBuilder) -> Result<(), RecordError> {
         let text = check_encoding(record)?;
         let spans = self.scanner.spans();
         let ragged = self.options.ragged;
         if (spans.len() < self.width && !ragged.pad) || (spans.len() > self.width && !ragged.truncate) {
-            return Err(RecordError::new(
-                ErrorCode::RaggedRow,
-                match spans.len() {
-                    1 => format!("1 field where {} are expected; see ragged", self.width),
-                    n => format!("{n} fields where {} are expected; see ragged", self.width),
-                },
-            ));
+            return Err(RecordError::new(ErrorCode::RaggedRow, self.misfit(spans.len())));
         }
         let slots = out.recycled_record();
         slots.set_offset(Some(offset as i64));

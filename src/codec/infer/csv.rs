@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::guess::{Column, Types};
-use super::{Fed, skip_line};
+use super::{Fed, SIGN, foreign, skip_line};
 use crate::codec::Input;
 use crate::codec::csv::{
     CsvOptions, HeaderMode, Scanned, Scanner, is_null_token, name_columns, split_line, unescape,
@@ -24,6 +24,8 @@ pub(super) struct CsvSampler {
     scanner: Scanner,
     /// The byte order mark is dealt with.
     begun: bool,
+    /// There is anything but blank lines.
+    seen: bool,
     /// Lines still to skip at the start.
     skip: u64,
     first: Option<FirstRow>,
@@ -41,6 +43,7 @@ impl CsvSampler {
             scanner: Scanner::new(&options),
             skip: options.skip_lines,
             begun: false,
+            seen: false,
             first: None,
             columns: Vec::new(),
             rows: 0,
@@ -53,15 +56,16 @@ impl CsvSampler {
 
     pub(super) fn feed(&mut self, bytes: &[u8], input: Input, limit: u64) -> Fed {
         let mut at = 0;
+        self.seen |= bytes.iter().any(|b| !b.is_ascii_whitespace());
         if !self.begun {
-            if bytes.len() < 3 && input == Input::Partial {
+            if bytes.len() < SIGN && input == Input::Partial {
                 return Fed::default();
             }
             self.begun = true;
             if bytes.starts_with(b"\xEF\xBB\xBF") {
                 at = 3;
-            } else if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-                self.failure = Some("it is UTF-16 (it begins with its byte order mark), not UTF-8".into());
+            } else {
+                self.failure = foreign(bytes).map(str::to_owned);
             }
         }
         loop {
@@ -203,7 +207,8 @@ impl CsvSampler {
             return Err(format!("{what}: {why}"));
         }
         let Some(first) = self.first.take() else {
-            return Err(format!("{what}: there is no whole line yet; declare the columns"));
+            let why = if self.seen { "there is no whole line yet" } else { "it is empty" };
+            return Err(format!("{what}: {why}; declare the columns"));
         };
         let header = self.first_is_header(&first);
         let names = if header {

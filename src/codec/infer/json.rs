@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::guess::Types;
-use super::{Fed, skip_line};
+use super::{Fed, SIGN, foreign, skip_line};
 use crate::codec::json::{JsonOptions, Layout};
 use crate::codec::{Input, TimestampFormat};
 use crate::record::{CompactString, DataType, Field, Schema};
@@ -72,6 +72,8 @@ pub(super) struct JsonSampler {
     skipping: bool,
     /// The end of the array, or what no one understands.
     over: bool,
+    /// Why the first record says nothing.
+    problem: Option<String>,
 }
 
 impl JsonSampler {
@@ -84,13 +86,14 @@ impl JsonSampler {
             rows: 0,
             skipping: false,
             over: false,
+            problem: None,
         }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8], input: Input, limit: u64) -> Fed {
         let mut at = 0;
         if !self.begun {
-            if bytes.len() < 3 && input == Input::Partial {
+            if bytes.len() < SIGN && input == Input::Partial {
                 return Fed::default();
             }
             let mark: usize = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
@@ -98,6 +101,10 @@ impl JsonSampler {
                 bytes.get(mark..).unwrap_or_default().iter().take_while(|b| b.is_ascii_whitespace()).count();
             let Some(first) = bytes.get(mark + blanks) else { return Fed::default() };
             self.begun = true;
+            if let Some(what) = foreign(bytes) {
+                self.problem = Some(what.into());
+                self.over = true;
+            }
             self.array |= self.options.layout == Layout::Auto && *first == b'[';
             at = mark + blanks + usize::from(self.array && *first == b'[');
         }
@@ -122,12 +129,21 @@ impl JsonSampler {
                 return 0;
             }
             self.skipping = true;
+            self.too_long();
             return len;
         }
-        if !std::mem::take(&mut self.skipping) {
-            self.record(rest.get(..len).unwrap_or_default());
+        let line = rest.get(..len).unwrap_or_default();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        if std::mem::take(&mut self.skipping) || line.len() > self.options.max_record_bytes {
+            self.too_long();
+        } else {
+            self.record(line);
         }
         len
+    }
+
+    fn too_long(&mut self) {
+        self.problem.get_or_insert_with(|| "its first record is longer than max_record_bytes".into());
     }
 
     /// Looks at the element at the front, with the comma before it.
@@ -155,8 +171,15 @@ impl JsonSampler {
 
     /// Merges one object; what is none, or is broken, says nothing.
     fn record(&mut self, text: &[u8]) {
-        let first = text.iter().find(|b| !b.is_ascii_whitespace());
-        if first != Some(&b'{') || serde_json::from_slice::<IgnoredAny>(text).is_err() {
+        let Some(first) = text.iter().find(|b| !b.is_ascii_whitespace()) else { return };
+        let problem = match (first, serde_json::from_slice::<IgnoredAny>(text)) {
+            (b'{', Ok(_)) => None,
+            _ if text.contains(&0) => Some("it holds a NUL byte: it is UTF-16 or binary".into()),
+            (b'{', Err(e)) => Some(format!("its first record is not one JSON object: {e}")),
+            _ => Some("its first record is no JSON object".into()),
+        };
+        if let Some(problem) = problem {
+            self.problem.get_or_insert(problem);
             return;
         }
         let forms = &self.options.timestamp_format;
@@ -168,10 +191,13 @@ impl JsonSampler {
 
     pub(super) fn finish(self) -> Result<(Arc<Schema>, u64), String> {
         if self.root.fields.is_empty() {
-            let why = if self.rows == 0 { "there is no whole object" } else { "its objects are empty" };
-            return Err(format!(
-                "the columns of the JSON input can't be inferred: {why}; declare the columns"
-            ));
+            let why = match (self.rows, self.problem) {
+                (0, Some(problem)) => problem,
+                (0, None) if !self.begun => "it is empty; declare the columns".into(),
+                (0, None) => "there is no whole object; declare the columns".into(),
+                _ => "its objects are empty; declare the columns".into(),
+            };
+            return Err(format!("the columns of the JSON input can't be inferred: {why}"));
         }
         Ok((Schema::new(self.root.struct_fields()), self.rows))
     }

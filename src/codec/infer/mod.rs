@@ -62,6 +62,22 @@ pub struct Inference {
     sample_rows: Option<u64>,
 }
 
+/// So many bytes must be there before [`foreign`] is asked.
+const SIGN: usize = 4;
+
+/// What an input is that begins so and is neither text nor JSON; in words that go on "can't be inferred: ".
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    const SIGNS: [(&[u8], &str); 6] = [
+        (b"\xFF\xFE", "it is UTF-16 (it begins with its byte order mark), not UTF-8"),
+        (b"\xFE\xFF", "it is UTF-16 (it begins with its byte order mark), not UTF-8"),
+        (b"\x1F\x8B", "it is compressed: add compression = 'gzip' or name it ….gz"),
+        (b"\x28\xB5\x2F\xFD", "it is compressed: add compression = 'zstd' or name it ….zst"),
+        (b"PK\x03\x04", "it is a ZIP archive; .gz and .zst can be read"),
+        (b"PAR1", "it is a Parquet file, which can't be read"),
+    ];
+    SIGNS.iter().find(|(sign, _)| start.starts_with(sign)).map(|(_, what)| *what)
+}
+
 enum Sampler {
     Csv(csv::CsvSampler),
     Json(json::JsonSampler),

@@ -257,14 +257,18 @@ fn a_later_misfit_is_a_record_error_that_names_sample_rows() {
 #[test]
 fn input_that_says_nothing_is_an_error() {
     for (format, text, why) in [
-        ("csv", "", "no whole line"),
-        ("csv", "\n\n", "no whole line"),
+        ("csv", "", "it is empty"),
+        ("csv", "\n\n", "it is empty"),
         ("csv", "a,\"b\nc", "a quote that is never closed"),
         ("csv", "caf\u{e9}", ""),
-        ("json", "", "no whole object"),
+        ("json", "", "it is empty"),
+        ("json", "\n \n", "it is empty"),
+        ("json", "{\"a\": 1} {\"a\": 2}\n", "not one JSON object: trailing characters"),
+        ("json", "{\"a\": \n", "not one JSON object: EOF"),
         ("json", "{}\n", "its objects are empty"),
-        ("json", "1\n2\n", "no whole object"),
-        ("json", "[1, 2]", "no whole object"),
+        ("json", "1\n2\n", "its first record is no JSON object"),
+        ("json", "[1, 2]", "its first record is no JSON object"),
+        ("json", "[]", "no whole object"),
     ] {
         match infer(format, &[], text) {
             Err(e) => assert!(!why.is_empty() && e.contains(why), "{e}"),
@@ -272,7 +276,20 @@ fn input_that_says_nothing_is_an_error() {
         }
     }
     assert!(infer("csv", &[], b"caf\xe9,b\n").unwrap_err().contains("not UTF-8"));
-    assert!(infer("csv", &[], b"\xff\xfea\0").unwrap_err().contains("UTF-16"));
+    for format in ["csv", "json"] {
+        for (start, why) in [
+            (&b"\xff\xfea\0"[..], "UTF-16"),
+            (b"\xfe\xff\0a", "UTF-16"),
+            (b"\x1f\x8b\x08\0\0\0\0\0\n", "compression = 'gzip'"),
+            (b"\x28\xb5\x2f\xfd\n\n", "compression = 'zstd'"),
+            (b"PK\x03\x04\n\n", "ZIP"),
+            (b"PAR1\n\n", "Parquet"),
+        ] {
+            let error = infer(format, &[], start).unwrap_err();
+            assert!(error.contains(why), "{format} {start:?}: {error}");
+        }
+    }
+    assert!(infer("json", &[], b"{\0\"\0a\0\"\0").unwrap_err().contains("UTF-16 or binary"));
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub(crate) fn read_error(what: &str, error: io::Error) -> IoError {
         io::ErrorKind::UnexpectedEof => {
             IoError::data(format!("{what} is cut off: its compressed content ends early"))
         }
-        _ => IoError::data(format!("can't read {what}: {error}")),
+        _ => IoError::data(format!(
+            "can't decompress {what}: {error}; if it is not compressed, add compression = 'none'"
+        )),
     }
 }

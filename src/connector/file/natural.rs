@@ -64,6 +64,9 @@ pub(crate) fn cannot_open(path: &Path, error: io::Error) -> IoError {
                     what.push_str(&format!(" (did you mean '{}'?)", near.join("' or '")));
                 }
             }
+            Err(_) if path.to_string_lossy().contains("://") => {
+                what.push_str(" (only local files are read; a pipe can bring others, as in: curl … | millstream sql \"… FROM stdin\")");
+            }
             Err(_) => what.push_str(&format!(" (there is no directory '{}')", dir.display())),
         }
     }

@@ -88,7 +88,9 @@ fn path_and_compression(options: &Typed<'_>) -> Result<(String, Option<Compressi
 fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
     let options = Typed { options: request.options, specs: OPTIONS };
     let (path, compression) = path_and_compression(&options)?;
-    let format = format_of(&SPEC, request.name, request.options, None)?;
+    // That there is no such file says more than that its name tells no format.
+    let format =
+        format_of(&SPEC, request.name, request.options, None).or_else(|e| resolve(&path).and(Err(e)))?;
     let follow = options.flag("follow")?;
     for key in ["poll_interval", "rotate_wait"] {
         if !follow && request.options.get(key).is_some() {

@@ -203,6 +203,11 @@ impl Session<'_, '_> {
         ])?;
         let mut at = self.place(name);
         let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+            let name = name.to_string();
+            if let Some(hint) = file_hint(&name) {
+                let message = format!("'{name}' is no name of a relation");
+                return Err(self.report(Diagnostic { message, span: at, hint: Some(hint) }));
+            }
             return self.unsupported("a relation's name with several parts", at);
         };
         if ident.quote_style == Some('\'') && self.source.span(ident.span).is_none_or(|s| s.start == s.end) {
@@ -250,8 +255,9 @@ impl Session<'_, '_> {
             Ok(ResolvedRelation::View { query, text }) => self.view(ident, &query, &text),
             Err(ResolveError::NotFound { known }) => {
                 let in_scope = self.ctes.iter().map(|c| c.name.value.as_str());
-                let hint =
-                    suggestion(&ident.value, in_scope.chain(known.iter().map(String::as_str)), "there are");
+                let hint = file_hint(&ident.value).or_else(|| {
+                    suggestion(&ident.value, in_scope.chain(known.iter().map(String::as_str)), "there are")
+                });
                 let message = format!("there is no stream, table or view '{}'", ident.value);
                 Err(self.report(Diagnostic { message, span: at, hint }))
             }
@@ -424,6 +430,14 @@ impl Session<'_, '_> {
         }
         Ok(fields)
     }
+}
+
+/// What to write instead of a name that looks like a file's.
+fn file_hint(name: &str) -> Option<String> {
+    const EXTENSIONS: [&str; 8] = ["csv", "tsv", "json", "jsonl", "ndjson", "txt", "gz", "zst"];
+    let (_, extension) = name.rsplit_once('.')?;
+    let known = EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(extension));
+    known.then(|| format!("a file is named in single quotes: '{name}'"))
 }
 
 /// `dir/flights.csv.gz` → `flights`: the name by which columns may be qualified.
