@@ -145,3 +145,19 @@ fn a_job_without_news_writes_no_checkpoints() {
     seen.dedup();
     assert_eq!(seen, [(8, 2)]);
 }
+
+#[test]
+fn a_step_never_waits_for_its_own_caller_to_take_rows() {
+    let taken = support::within(60, "a step", || {
+        let engine = Engine::new();
+        let schema = Schema::of([("n", DataType::BigInt)]);
+        let record = |n: i64| StreamRecord::with_values(schema.clone(), [n.into()]);
+        let source = MemorySource::from_vec(schema.clone(), (0..50).map(record).collect()).unwrap();
+        engine.register_source("src", source).unwrap();
+        engine.set("batch_rows", "1").unwrap();
+        let mut job = engine.sql("SELECT n FROM src").unwrap().stepping(START).unwrap();
+        while job.step(START).unwrap() != Step::Done {}
+        job.rows().count()
+    });
+    assert_eq!(taken, 50);
+}

@@ -135,23 +135,25 @@ impl Prepared {
     /// # Errors
     /// As [`start`](Self::start), as far as it can be told before.
     pub fn check(self) -> Result<(), Error> {
-        self.into_jobs()?.into_iter().try_for_each(|(spec, _)| spec.check().map_err(Error::from))
+        self.into_jobs(Some(ROW_BATCHES))?
+            .into_iter()
+            .try_for_each(|(spec, _)| spec.check().map_err(Error::from))
     }
     /// Starts the text's one job on threads of its own.
     ///
     /// # Errors
     /// If the text has no query, or statements that form several jobs; if the job can't be opened.
     pub fn start(self) -> Result<Job, Error> {
-        let (spec, rows) = self.only_job()?;
+        let (spec, rows) = self.only_job(Some(ROW_BATCHES))?;
         Ok(Job { handle: job::start(spec)?, rows })
     }
     /// Opens the text's one job to be driven by [`Job::step`]: no thread, and the clock is the caller's. `now` is µs since the
-    /// Unix epoch.
+    /// Unix epoch. The rows of a bare SELECT are held until they are taken: take them between steps.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn stepping(self, now: i64) -> Result<Job, Error> {
-        let (spec, rows) = self.only_job()?;
+        let (spec, rows) = self.only_job(None)?;
         Ok(Job { handle: job::stepping(spec, now)?, rows })
     }
     /// Starts every job of the text.
@@ -159,14 +161,15 @@ impl Prepared {
     /// # Errors
     /// If one can't be opened; those started before are aborted.
     pub fn start_all(self) -> Result<Vec<Job>, Error> {
-        self.into_jobs()?
+        self.into_jobs(Some(ROW_BATCHES))?
             .into_iter()
             .map(|(spec, rows)| Ok(Job { handle: job::start(spec)?, rows }))
             .collect()
     }
 
-    fn only_job(self) -> Result<(JobSpec, Option<Rows>), Error> {
-        let mut jobs = self.into_jobs()?;
+    /// At most `row_batches` wait for a program that reads rows.
+    fn only_job(self, row_batches: Option<usize>) -> Result<(JobSpec, Option<Rows>), Error> {
+        let mut jobs = self.into_jobs(row_batches)?;
         match (jobs.pop(), jobs.is_empty()) {
             (Some(job), true) => Ok(job),
             (None, _) => Err(Error::Config("there is no query to run".into())),
@@ -177,13 +180,13 @@ impl Prepared {
         }
     }
 
-    fn into_jobs(self) -> Result<Vec<(JobSpec, Option<Rows>)>, Error> {
-        self.jobs.into_iter().map(PendingJob::finish).collect()
+    fn into_jobs(self, row_batches: Option<usize>) -> Result<Vec<(JobSpec, Option<Rows>)>, Error> {
+        self.jobs.into_iter().map(|j| j.finish(row_batches)).collect()
     }
 }
 
 impl PendingJob {
-    fn finish(self) -> Result<(JobSpec, Option<Rows>), Error> {
+    fn finish(self, row_batches: Option<usize>) -> Result<(JobSpec, Option<Rows>), Error> {
         let mut rows = None;
         let mut sinks = Vec::new();
         for sink in self.sinks {
@@ -195,7 +198,7 @@ impl PendingJob {
                     ));
                 }
                 PendingSink::Rows => {
-                    let (sink, made) = ChannelSink::new(ROW_BATCHES);
+                    let (sink, made) = row_batches.map_or_else(ChannelSink::unbounded, ChannelSink::new);
                     rows = Some(made);
                     SinkPart { name: "select".into(), sink: Arc::new(sink) }
                 }
@@ -242,7 +245,7 @@ impl std::fmt::Debug for Job {
 }
 
 impl Job {
-    /// The rows of the bare SELECT, as they come. A job waits for a program that does not take its rows: at most eight batches are held.
+    /// The rows of the bare SELECT, as they come. A job waits for a program that does not take its rows: at most eight batches are held. One that is stepped holds them all.
     /// A second call, or a job without bare SELECT, gives no rows.
     pub fn rows(&mut self) -> Box<dyn Iterator<Item = Arc<crate::record::StreamRecord>> + '_> {
         match &mut self.rows {

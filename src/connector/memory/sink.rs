@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::io::{DataSink, DataWriter, IoError, IoErrorKind, SinkStart};
@@ -94,7 +94,16 @@ pub struct ChannelSink {
 impl ChannelSink {
     /// A sink and the rows that it gives, at most `capacity` batches ahead of their reader.
     pub fn new(capacity: usize) -> (Self, Rows) {
-        let (send, receive) = bounded(capacity.max(1));
+        Self::of(bounded(capacity.max(1)))
+    }
+
+    /// The same without a bound, for a program that drives the job on the thread that reads the rows: nobody could make room
+    /// while the job waits.
+    pub fn unbounded() -> (Self, Rows) {
+        Self::of(unbounded())
+    }
+
+    fn of((send, receive): (Sender<RowBatch>, Receiver<RowBatch>)) -> (Self, Rows) {
         let closed: Arc<AtomicBool> = Arc::default();
         let sink = Self { send: Arc::new(Mutex::new(Some(send))), closed: closed.clone() };
         (sink, Rows { receive, batch: Vec::new().into_iter(), closer: RowsCloser(closed) })
