@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::csv::{self, CsvDecoder, CsvEncoder, CsvOptions};
+use super::csv::{self, CsvDecoder, CsvEncoder, CsvOptions, HeaderMode};
 use super::infer::Hinting;
 use super::json::{self, DebeziumEncoder, JsonDecoder, JsonEncoder, JsonOptions, Layout, UpsertEncoder};
 use super::raw::{RawDecoder, RawEncoder};
@@ -186,6 +186,30 @@ impl Format {
         }
     }
 
+    /// The same format for messages: each input is one record, whatever line feeds it holds, and there is no header.
+    ///
+    /// # Errors
+    /// Options that ask for something else.
+    pub fn for_messages(self) -> Result<Self, OptionError> {
+        let no = |name: &str, what: &str| {
+            let message = format!("a message is one record: {what} can't be asked for");
+            Err(OptionError { name: name.into(), message })
+        };
+        let kind = match self.kind {
+            Kind::Json(JsonOptions { layout: Layout::Array, .. }) => {
+                return no("framing", "framing = 'array'");
+            }
+            Kind::Json(options) => Kind::Json(JsonOptions { layout: Layout::Whole, ..options }),
+            Kind::Csv(options) if options.header == HeaderMode::Present => {
+                return no("header", "header = 'true'");
+            }
+            Kind::Csv(options) if options.skip_lines > 0 => return no("skip_lines", "skip_lines"),
+            Kind::Csv(options) => Kind::Csv(CsvOptions { header: HeaderMode::Absent, ..options }),
+            Kind::Text(options) | Kind::Raw(options) => Kind::Raw(options),
+            kind @ Kind::Debezium(_) => kind,
+        };
+        Ok(Self { kind, ..self })
+    }
     /// Its description.
     pub fn spec(&self) -> &'static FormatSpec {
         self.spec

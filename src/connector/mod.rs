@@ -1,4 +1,4 @@
-//! What records come from and go to: files, standard input and output, memory, generated rows.
+//! What records come from and go to: files, Kafka, standard input and output, memory, generated rows.
 //!
 //! A connector turns options into a [`DataSource`](crate::io::DataSource) or [`DataSink`](crate::io::DataSink). It moves
 //! bytes; what the bytes mean is left to the codec. It knows no thread and no job.
@@ -8,6 +8,7 @@ mod decode_buffer;
 pub mod file;
 mod formats;
 pub mod generator;
+pub mod kafka;
 pub mod memory;
 mod registry;
 mod sample;

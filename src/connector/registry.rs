@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{blackhole, file, generator, stdio};
+use super::{blackhole, file, generator, kafka, stdio};
 use crate::catalog::{ColumnDef, OptionError, OptionKind, OptionSpec, OptionValue, Options, nearest};
 use crate::codec::{Format, FormatSpec};
 use crate::io::{DataSink, DataSource, IoError};
@@ -26,6 +26,8 @@ pub struct SinkRequest<'a> {
     pub name: &'a str,
     /// The WITH options, checked.
     pub options: &'a Options,
+    /// System columns that the query sets for its rows: `AS _key`.
+    pub sets: &'a [&'a str],
 }
 
 /// Makes a source.
@@ -119,7 +121,16 @@ impl Default for Connectors {
 impl Connectors {
     /// The connectors that come with the crate.
     pub fn builtin() -> Self {
-        Self { specs: vec![file::SPEC, stdio::STDIN, stdio::STDOUT, generator::SPEC, blackhole::SPEC] }
+        Self {
+            specs: vec![
+                file::SPEC,
+                stdio::STDIN,
+                stdio::STDOUT,
+                kafka::SPEC,
+                generator::SPEC,
+                blackhole::SPEC,
+            ],
+        }
     }
 
     /// Adds a connector; one of the same name is replaced.
@@ -176,10 +187,11 @@ impl Connectors {
     pub fn check(&self, options: &Options, others: &[OptionSpec]) -> Result<&ConnectorSpec, OptionError> {
         let spec = self.of_options(options)?;
         let format = spec.format_of(options)?;
+        let of_format = format.map_or_else(Vec::new, |f| spec.format_options(f));
         let mut layers: Vec<&[OptionSpec]> = vec![&[CONNECTOR], spec.options, others];
         if spec.has_format {
             layers.push(&[FORMAT]);
-            layers.push(format.map_or(&[], |f| f.options));
+            layers.push(&of_format);
         }
         if spec.source.is_some() {
             layers.push(SOURCE_OPTIONS);
@@ -191,6 +203,9 @@ impl Connectors {
             Some(f) => format!("connector '{}' with format '{}'", spec.name, f.name),
             None => format!("connector '{}'", spec.name),
         };
+        if let Some((name, why)) = options.iter().find_map(|(n, _)| Some((n, spec.later(n)?))) {
+            return Err(option_error(name, format!("'{name}': {why}")));
+        }
         let named = options.iter().filter(|(name, _)| !spec.is_free(name));
         Options::new(named).check(&what, &layers)?;
         Ok(spec)
@@ -239,8 +254,19 @@ impl Connectors {
 }
 
 impl ConnectorSpec {
+    /// Why an option of that name is not there yet.
+    fn later(&self, option: &str) -> Option<&'static str> {
+        (self.name == kafka::SPEC.name).then(|| kafka::later(option)).flatten()
+    }
+
     fn is_free(&self, option: &str) -> bool {
         !self.free_prefix.is_empty() && option.starts_with(self.free_prefix)
+    }
+
+    /// The options of a format under this connector: one that the connector has too is the connector's.
+    fn format_options(&self, format: &FormatSpec) -> Vec<OptionSpec> {
+        let own = |name: &str| self.options.iter().any(|o| o.name == name);
+        format.options.iter().filter(|o| !own(o.name)).copied().collect()
     }
 
     /// The format that options ask for: by `format`, or by the extension of `path`. `None` if the connector has none
@@ -371,8 +397,9 @@ mod tests {
         for spec in Connectors::builtin().iter() {
             let common = || SOURCE_OPTIONS.iter().chain(SAMPLE_OPTIONS).chain([&CONNECTOR, &FORMAT]);
             for format in crate::codec::FORMATS {
+                let of_format = spec.format_options(format);
                 let mut names: Vec<_> =
-                    spec.options.iter().chain(format.options).chain(common()).map(|o| o.name).collect();
+                    spec.options.iter().chain(&of_format).chain(common()).map(|o| o.name).collect();
                 let all = names.len();
                 names.sort_unstable();
                 names.dedup();
@@ -387,7 +414,7 @@ mod tests {
         let path = dir.path().join("t.csv").to_string_lossy().into_owned();
         let options = Options::new([("path", path)]);
         let connectors = Connectors::builtin();
-        let sink = connectors.sink(&SinkRequest { name: "t", options: &options }).unwrap();
+        let sink = connectors.sink(&SinkRequest { name: "t", options: &options, sets: &[] }).unwrap();
         let schema = Schema::of([("id", DataType::BigInt), ("name", DataType::Varchar)]);
         let record = |id: i64, name: &str| {
             Arc::new(crate::StreamRecord::with_values(schema.clone(), [id.into(), name.into()]))
@@ -427,10 +454,18 @@ mod tests {
             "{e}"
         );
         let options = Options::new([("path", "x.csv"), ("layout", "parts")]);
-        let e = connectors.sink(&SinkRequest { name: "t", options: &options }).err().unwrap().to_string();
+        let e = connectors
+            .sink(&SinkRequest { name: "t", options: &options, sets: &[] })
+            .err()
+            .unwrap()
+            .to_string();
         assert!(e.contains("not supported yet"), "{e}");
         let options = Options::new([("path", "x.unknown")]);
-        let e = connectors.sink(&SinkRequest { name: "t", options: &options }).err().unwrap().to_string();
+        let e = connectors
+            .sink(&SinkRequest { name: "t", options: &options, sets: &[] })
+            .err()
+            .unwrap()
+            .to_string();
         assert!(e.contains("can't tell the format of 't'"), "{e}");
     }
 }

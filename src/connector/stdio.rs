@@ -139,7 +139,7 @@ mod tests {
             let options = Options::new(options.iter().copied());
             let file = tempfile::tempfile().unwrap();
             let copy = file.try_clone().unwrap();
-            let request = SinkRequest { name: "out", options: &options };
+            let request = SinkRequest { name: "out", options: &options, sets: &[] };
             let format = format_of(&STDOUT, "out", &options, Some("json")).unwrap();
             let compression = compression(&Typed { options: request.options, specs: OPTIONS }).unwrap();
             let sink = Stdout {

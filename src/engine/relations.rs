@@ -109,8 +109,8 @@ impl Relations {
         }
     }
 
-    /// The sink behind a name.
-    pub(super) fn sink(&self, name: &str) -> Result<Arc<dyn DataSink>, IoError> {
+    /// The sink behind a name; `sets` are the system columns that the query sets for its rows.
+    pub(super) fn sink(&self, name: &str, sets: &[&str]) -> Result<Arc<dyn DataSink>, IoError> {
         match self.find(name) {
             Some((_, Entry::Sink(sink, _))) => Ok(sink.clone()),
             Some((_, Entry::Table(table))) => Ok(Arc::new(TableSink(table.clone()))),
@@ -120,7 +120,7 @@ impl Relations {
                 if upserts && options.get("key_columns").is_none() && !relation.primary_key.is_empty() {
                     options.set("key_columns", relation.primary_key.join(", "));
                 }
-                self.connectors.sink(&SinkRequest { name: &key, options: &options })
+                self.connectors.sink(&SinkRequest { name: &key, options: &options, sets })
             }
             _ => Err(IoError::config(format!("'{name}' can't be written"))),
         }

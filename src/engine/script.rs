@@ -581,7 +581,8 @@ fn assemble(
     }
     let changes: Vec<bool> = (0..plan.sinks.len()).map(|k| plan.changes(k)).collect();
     let mut sinks = Vec::new();
-    for (sink, changes) in plan.sinks.iter_mut().zip(changes) {
+    let sets: Vec<Vec<&'static str>> = (0..plan.sinks.len()).map(|k| plan.system_set(k)).collect();
+    for ((sink, changes), sets) in plan.sinks.iter_mut().zip(changes).zip(sets) {
         if changes && !tables::takes_changes(&relations.options(&sink.relation)) {
             let message = format!("'{}' is append-only, but rows of this query change", sink.relation);
             let hint = "add changelog = 'upsert' or format = 'debezium-json' to its WITH (…)";
@@ -595,7 +596,7 @@ fn assemble(
             sinks.push(PendingSink::Rows);
             continue;
         }
-        let made = relations.sink(&sink.relation).map_err(|e| match e.kind() {
+        let made = relations.sink(&sink.relation, &sets).map_err(|e| match e.kind() {
             IoErrorKind::Config => Failure::Sql(vec![Diagnostic::new(e.to_string(), span)]),
             _ => Failure::Other(e.into()),
         })?;
@@ -657,14 +658,14 @@ fn refuse_own_input(sources: &[SourcePart], sink: &SinkPart, span: Span) -> Resu
 
 fn dead_letter_sink(relations: &super::Relations, target: &str) -> Result<SinkPart, Error> {
     let sink = if relations.find(target).is_some() {
-        relations.sink(target)?
+        relations.sink(target, &[])?
     } else if target.contains(['.', '/']) {
         let options = Options::new([("connector", "file"), ("path", target), ("mode", "append")]);
         relations
             .connectors
             .check(&options, &[])
             .map_err(|e| Error::Config(format!("dlq = '{target}': {e}")))?;
-        relations.connectors.sink(&SinkRequest { name: "dead letters", options: &options })?
+        relations.connectors.sink(&SinkRequest { name: "dead letters", options: &options, sets: &[] })?
     } else {
         let near = nearest(target, relations.names().map(|(n, _)| n)).join(" or ");
         let hint = if near.is_empty() { String::new() } else { format!("; did you mean {near}?") };

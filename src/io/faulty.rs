@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Boundedness, DataReader, DataWriter, IoError, IoErrorKind, Read};
+use super::{Boundedness, DataReader, DataWriter, IoError, IoErrorKind, Read, Refused};
 use crate::record::{BatchBuilder, ErrorCode, Position, RecordError, Schema, StreamRecord};
 
 /// What goes wrong in one call.
@@ -164,6 +164,9 @@ impl DataWriter for Faulty<Box<dyn DataWriter>> {
             true => Err(fatal("sync", call)),
             false => self.inner.sync(),
         }
+    }
+    fn take_refused(&mut self) -> Vec<Refused> {
+        self.inner.take_refused()
     }
     fn finish(&mut self) -> Result<(), IoError> {
         self.inner.finish()

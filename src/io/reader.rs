@@ -157,6 +157,21 @@ pub trait DataSource: Send + Sync {
         Vec::new()
     }
 
+    /// Whether it can deliver what a plan wants. Called before a job starts; must not block.
+    ///
+    /// # Errors
+    /// What it can't deliver.
+    fn check(&self, scan: &Scan) -> Result<(), IoError> {
+        let _ = scan;
+        Ok(())
+    }
+
+    /// Whether its end is only a pause: a job with state that has come to it goes on there when it is started again, instead
+    /// of being finished.
+    fn end_is_pause(&self) -> bool {
+        false
+    }
+
     /// Opens a reader at the start. May block on slow storage; called on the thread that starts the job.
     ///
     /// # Errors

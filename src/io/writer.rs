@@ -4,7 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::IoError;
-use crate::record::{Position, Schema, StreamRecord};
+use crate::record::{Position, RecordError, Schema, StreamRecord};
+
+/// A record that a sink had taken and that its other side refused later.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Where the record came from, in words.
+    pub place: String,
+    /// What was sent, as bytes.
+    pub raw: Vec<u8>,
+    /// Why.
+    pub error: RecordError,
+}
 
 /// An open sink. Owned by one thread at a time, which calls every method.
 ///
@@ -55,6 +66,12 @@ pub trait DataWriter: Send {
     fn sync(&mut self) -> Result<Position, IoError> {
         self.flush()?;
         Ok(Position::default())
+    }
+
+    /// Takes the records that were taken and turned out to be refused since the last call: those of a sink that answers late.
+    /// Asked after every other call; the runtime applies the policy to each, as if `write` had refused it.
+    fn take_refused(&mut self) -> Vec<Refused> {
+        Vec::new()
     }
 
     /// Ends the sink: footer, last flush. Called once, after the last `write`; not after a failure.

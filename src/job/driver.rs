@@ -56,6 +56,8 @@ pub(super) struct Inflow {
     /// Earlier sources that feed the same sinks.
     after: Vec<usize>,
     bounded: bool,
+    /// Its end is no end of the job for good.
+    pauses: bool,
     /// Position before its first record.
     start: Position,
     /// Position after its last record.
@@ -173,6 +175,7 @@ impl Driver {
                 name: stage.name.clone(),
                 counters: stage.counters.clone(),
                 bounded: stage.is_bounded(),
+                pauses: stage.pauses,
                 start: stage.position(),
                 ended: ended.then(|| stage.position()),
                 place: SourcePlace::Here(Box::new(stage)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::io::{DataWriter, IoError};
+use crate::io::{DataWriter, IoError, Refused};
 use crate::record::{CompactString, ErrorCode, FieldValue, Position, RecordError, Schema, StreamRecord};
 
 /// A writer behind the check.
@@ -42,6 +42,9 @@ impl DataWriter for NotNull {
     }
     fn sync(&mut self) -> Result<Position, IoError> {
         self.writer.sync()
+    }
+    fn take_refused(&mut self) -> Vec<Refused> {
+        self.writer.take_refused()
     }
     fn finish(&mut self) -> Result<(), IoError> {
         self.writer.finish()

@@ -182,7 +182,6 @@ fn open_sources(
             reader.seek(&known.position).map_err(failed)?;
         }
         let on_error = part.on_error.unwrap_or(spec.config.on_error);
-        #[cfg_attr(not(seeded_bugs), allow(unused_mut))]
         let mut stage = SourceStage::new(
             part.name.clone(),
             reader,
@@ -197,6 +196,7 @@ fn open_sources(
             use crate::record::seeded::{Bug, is};
             stage.leaves_one_out = is(Bug::OffByOnePosition) && checkpoint.is_some_and(|c| c.epoch > 0);
         }
+        stage.pauses = part.source.end_is_pause();
         let after = after.get(i).cloned().unwrap_or_default();
         stages.push(OpenSource { stage, after, ended: known.is_some_and(|s| s.ended) });
     }

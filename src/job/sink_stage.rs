@@ -9,9 +9,12 @@ use super::message::Parcel;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::source_stage::pseudo_random;
 use super::{DeadLetter, JobConfig, JobError, OnError};
-use crate::io::{DataWriter, IoErrorKind};
+use crate::io::{DataWriter, IoErrorKind, Refused};
 use crate::observe::{SinkCounters, expect_equal};
 use crate::record::{Batch, Clock, Pools, Position, StreamRecord, deep_copies_on_this_thread};
+
+const GO_ON: &str = "to go on without such records use SET on_error = 'skip' or SET on_error = 'dlq' with SET dlq = \
+                     'bad.jsonl'";
 
 /// An open sink with everything that belongs to it. Moves between threads at batch boundaries.
 pub(super) struct SinkStage {
@@ -109,6 +112,7 @@ impl SinkStage {
                 return Ok(Some(until));
             }
             self.wrote(parcel.batch(), laps.now());
+            self.settle_late()?;
             match parcel {
                 Parcel::Own(batch) => pools.give(batch),
                 Parcel::Shared(batch) => pools.give_shared(batch),
@@ -121,8 +125,9 @@ impl SinkStage {
         (self.taken, self.retry, self.not_before) = (0, None, None);
         self.counters.batches.add(1);
         self.counters.bytes.add(batch.bytes() as u64);
-        let Some(born) = batch.born() else { return };
+        // Rows that an operator made of its state were born of no batch.
         self.unflushed.get_or_insert(now);
+        let Some(born) = batch.born() else { return };
         self.last_latency = now.saturating_duration_since(born);
         let latency = self.last_latency.as_nanos() as u64;
         if latency > self.counters.max_latency.get() {
@@ -229,10 +234,46 @@ impl SinkStage {
                     stage,
                     place: super::dead_letter::place(record, origin),
                     error,
-                    hint: "to go on without such records use SET on_error = 'skip' or SET on_error = 'dlq' with SET \
-                           dlq = 'bad.jsonl'"
-                        .into(),
+                    hint: GO_ON.into(),
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the policy to records that the writer had taken and that were refused later: they were counted as written.
+    fn settle_late(&mut self) -> Result<(), JobError> {
+        for Refused { place, raw, error } in self.writer.take_refused() {
+            let stage = format!("sink {}", self.name);
+            self.counters.written.set(self.counters.written.get().saturating_sub(1));
+            self.counters.rejected.add(1);
+            if let Some(limit) = self.budget.reject() {
+                return Err(JobError::Budget { limit, last: error.to_string() });
+            }
+            // It can't be written again in its place: `retry` is left to the sink itself.
+            match decide(self.on_error, Failure::Record, 0, Duration::ZERO, self.retry_budget, 0.0) {
+                Decision::Skip => {
+                    log::debug!("{stage}: skipped a record: {error}");
+                    self.counters.skipped.add(1);
+                }
+                Decision::DeadLetter => {
+                    self.counters.dead_lettered.add(1);
+                    let time = self.clock.now_micros();
+                    let headers = Vec::new();
+                    let source = String::new();
+                    self.letters.push(DeadLetter {
+                        source,
+                        position: place,
+                        stage,
+                        error,
+                        raw,
+                        headers,
+                        time,
+                    });
+                }
+                Decision::Retry(_) | Decision::Fail => {
+                    return Err(JobError::Record { stage, place, error, hint: GO_ON.into() });
+                }
             }
         }
         Ok(())
@@ -266,7 +307,9 @@ impl SinkStage {
 
     pub(super) fn flush(&mut self) -> Result<(), JobError> {
         self.unflushed = None;
-        self.writer.flush().map_err(|e| JobError::io(format!("sink {}", self.name), e))
+        let flushed = self.writer.flush();
+        self.settle_late()?;
+        flushed.map_err(|e| JobError::io(format!("sink {}", self.name), e))
     }
 
     /// Makes everything durable and says where the sink stands.
@@ -280,7 +323,9 @@ impl SinkStage {
         )
         .map_err(JobError::Ledger)?;
         self.unflushed = None;
-        self.writer.sync().map_err(|e| JobError::io(format!("sink {}", self.name), e))
+        let synced = self.writer.sync();
+        self.settle_late()?;
+        synced.map_err(|e| JobError::io(format!("sink {}", self.name), e))
     }
 
     /// What must never happen: whatever was lost, it counts as written.
@@ -293,6 +338,8 @@ impl SinkStage {
     /// The last call.
     pub(super) fn finish(&mut self) -> Result<(), JobError> {
         self.unflushed = None;
-        self.writer.finish().map_err(|e| JobError::io(format!("sink {}", self.name), e))
+        let finished = self.writer.finish();
+        self.settle_late()?;
+        finished.map_err(|e| JobError::io(format!("sink {}", self.name), e))
     }
 }

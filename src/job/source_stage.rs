@@ -34,6 +34,8 @@ pub(super) struct SourceStage {
     pub(super) counters: Arc<SourceCounters>,
     pub(super) letters: VecDeque<DeadLetter>,
     pub(super) batching: Batching,
+    /// Its end is only a pause: see [`DataSource::end_is_pause`](crate::io::DataSource::end_is_pause).
+    pub(super) pauses: bool,
     reader: Box<dyn DataReader>,
     builder: BatchBuilder,
     pools: Pools,
@@ -72,6 +74,7 @@ impl SourceStage {
             counters: Arc::default(),
             letters: VecDeque::new(),
             batching: Batching::new(config),
+            pauses: false,
             boundedness: reader.boundedness(),
             reader,
             builder,

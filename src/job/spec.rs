@@ -73,6 +73,10 @@ impl JobSpec {
                 node.id
             )));
         }
+        for (part, planned) in self.sources.iter().zip(&self.plan.sources) {
+            let scan = scan_of(planned, &self.config.clock);
+            part.source.check(&scan).map_err(|e| JobError::io(format!("source {}", part.name), e))?;
+        }
         if self.config.state.is_some()
             && let Some(part) = self
                 .sources

@@ -300,6 +300,12 @@ fn write_loop(
             Ok(Some(Message::Barrier { epoch, .. })) => {
                 let position = stage.sync()?;
                 laps.busy(&times.busy);
+                if !stage.letters.is_empty() {
+                    let _ = events.send(SinkEvent::Letters {
+                        sink: index,
+                        letters: std::mem::take(&mut stage.letters),
+                    });
+                }
                 let received = counters.received.get();
                 let _ = events.send(SinkEvent::Durable { sink: index, epoch, position, received });
             }

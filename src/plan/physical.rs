@@ -232,6 +232,29 @@ impl JobPlan {
         }
     }
 
+    /// Names of the system columns that the query sets for the rows of a sink: `SELECT x AS _key`.
+    pub fn system_set(&self, sink: usize) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let mut inputs: Vec<InputRef> = self.sinks.get(sink).map_or_else(Vec::new, |s| s.inputs.clone());
+        while let Some(input) = inputs.pop() {
+            let InputRef::Node(n) = input else { continue };
+            let Some(node) = self.nodes.get(n) else { continue };
+            match &node.operator {
+                OperatorSpec::FilterProject(spec) => {
+                    names.extend(spec.system.iter().map(|(column, _)| column.name()));
+                }
+                OperatorSpec::Limit(_) | OperatorSpec::Union { .. } | OperatorSpec::Watermark(_) => {}
+                // It makes rows of its own.
+                _ => continue,
+            }
+            // Inputs are earlier nodes, so this ends.
+            inputs.extend(node.inputs.iter().filter(|i| !matches!(i, InputRef::Node(m) if *m >= n)));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Shape of what `input` delivers.
     pub fn schema_of(&self, input: InputRef) -> Option<&Arc<Schema>> {
         match input {

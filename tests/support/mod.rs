@@ -81,7 +81,7 @@ pub fn file_source(path: &Path) -> Arc<dyn DataSource> {
 /// A file as a sink.
 pub fn file_sink(path: &Path) -> Arc<dyn DataSink> {
     let options = options(path);
-    Engine::new().connectors().sink(&SinkRequest { name: "out", options: &options }).unwrap()
+    Engine::new().connectors().sink(&SinkRequest { name: "out", options: &options, sets: &[] }).unwrap()
 }
 
 /// A source that gives at most `limit` records before it falls silent, and whose n-th opening follows the n-th script.

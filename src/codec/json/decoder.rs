@@ -1,4 +1,4 @@
-//! The decoder: objects on lines, or in one array.
+//! The decoder: objects on lines, in one array, or one object that is the whole input.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl JsonDecoder {
             (Layout::Auto, Some(head)) => head,
             (layout, _) => layout,
         };
-        self.objects.reader.lexer.multiline = layout == Layout::Array;
+        self.objects.reader.lexer.multiline = matches!(layout, Layout::Array | Layout::Whole);
         self.elements.reset(at_start);
         self.current = Some(layout);
         Some(layout)
@@ -109,6 +109,8 @@ impl Decoder for JsonDecoder {
             },
         };
         let mut done = match layout {
+            Layout::Whole if input == Input::Partial => return Decoded::default(),
+            Layout::Whole => self.objects.whole(bytes, origin, out),
             Layout::Array => self.elements.decode(bytes, input, origin, out, &mut self.objects.reader),
             _ => self.lines.decode(bytes, input, origin, out, &mut self.objects),
         };
@@ -152,6 +154,44 @@ impl LineSink for LineObjects {
 }
 
 impl LineObjects {
+    /// The one object of a message; nothing at all is no object.
+    fn whole(&mut self, bytes: &[u8], origin: Origin, out: &mut BatchBuilder) -> Decoded {
+        let all = Decoded { consumed: bytes.len(), lines: 0 };
+        if bytes.len() > self.max {
+            reject(out, origin, bytes, self.max, too_long(self.max));
+            return all;
+        }
+        let text = match simdutf8::basic::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => {
+                let valid = simdutf8::compat::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), str::len);
+                let error = RecordError::new(ErrorCode::Encoding, "not valid UTF-8").at_byte(valid);
+                reject(out, origin, bytes, self.max, error);
+                return all;
+            }
+        };
+        let record = out.recycled_record();
+        let predicted = self.reader.read_predicted(text, 0, record.values_mut());
+        let read = match predicted {
+            Some(end) if end == bytes.len() => Ok(()),
+            _ => {
+                let start = self.reader.lexer.skip_blanks(bytes, 0);
+                self.reader.read_line(text, start, record.values_mut())
+            }
+        };
+        match read {
+            Ok(()) => {
+                record.set_offset(Some(origin.offset as i64));
+                out.add_bytes(bytes.len());
+            }
+            Err(refusal) => {
+                out.undo();
+                reject(out, origin, bytes, self.max, refusal.into_error(0));
+            }
+        }
+        all
+    }
+
     fn not_utf8(&self, window: &[u8], bad: usize, origin: Origin, out: &mut BatchBuilder) -> Decoded {
         let end = memchr(b'\n', window);
         let line = without_cr(window.get(..end.unwrap_or(window.len())).unwrap_or(window));

@@ -80,6 +80,8 @@ pub enum Layout {
     Lines,
     /// One array of objects, which may span lines.
     Array,
+    /// The whole input is one object, which may span lines: a message.
+    Whole,
 }
 
 /// What becomes of a key that is no declared column.

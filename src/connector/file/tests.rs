@@ -460,7 +460,7 @@ fn made(
     all.set("path", path.to_string_lossy());
     let connectors = crate::connector::Connectors::builtin();
     connectors.check(&all, &[]).map_err(|e| e.message)?;
-    let sink = connectors.sink(&crate::connector::SinkRequest { name: "t", options: &all });
+    let sink = connectors.sink(&crate::connector::SinkRequest { name: "t", options: &all, sets: &[] });
     sink.and_then(|s| s.open(line_schema(), start)).map_err(|e| e.to_string())
 }
 

@@ -152,6 +152,9 @@ impl Driver {
             return self.send(k, Message::Barrier { epoch, position: Position::default(), count: 0 });
         };
         let position = stage.sync()?;
+        let letters = std::mem::take(&mut stage.letters);
+        // They belong to the epoch under way, and the queue of dead letters is asked last.
+        self.post_now(letters)?;
         if let Some(keeping) = &mut self.keeping {
             keeping.commits.durable(k, epoch, position);
         }
@@ -255,6 +258,8 @@ impl Driver {
             {
                 *slot = stage.sync()?;
             }
+            let letters = std::mem::take(&mut stage.letters);
+            self.post_now(letters)?;
             self.take_events()?;
         }
         self.ledger().check().map_err(JobError::Ledger)?;

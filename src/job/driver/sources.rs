@@ -117,7 +117,8 @@ impl Driver {
         if inflow.ended.is_some() {
             return Ok(());
         }
-        inflow.paused = inflow.stopping && !self.core.lock().inlets.get(i).is_some_and(|s| s.done);
+        let pauses = inflow.stopping || inflow.pauses && self.keeping.is_some();
+        inflow.paused = pauses && !self.core.lock().inlets.get(i).is_some_and(|s| s.done);
         let paused = inflow.paused;
         inflow.ended = Some(position.clone());
         if let Some(keeping) = &mut self.keeping

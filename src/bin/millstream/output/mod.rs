@@ -42,7 +42,7 @@ pub(crate) fn row_sink(
         RowFormat::Csv => "csv",
     };
     let options = Options::new([("connector", "stdout"), ("format", name)]);
-    Ok(engine.connectors().sink(&SinkRequest { name: "stdout", options: &options })?)
+    Ok(engine.connectors().sink(&SinkRequest { name: "stdout", options: &options, sets: &[] })?)
 }
 
 /// Prints the answer of SHOW, DESCRIBE or EXPLAIN.

@@ -1,0 +1,264 @@
+//! An open Kafka source: polls the client, decodes, and knows the next offset of each partition.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Bounds, Event, KafkaError, KafkaErrorKind, KafkaSource, Part};
+use super::decode::MessageDecoder;
+use super::position;
+use crate::io::{Boundedness, DataReader, IoError, Read};
+use crate::record::{BatchBuilder, Position, Schema};
+
+/// How long the end may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A partition under way.
+pub(super) struct Lane {
+    part: Part,
+    /// `topic/partition`, for messages.
+    name: Arc<str>,
+    /// The offset that comes next.
+    next: i64,
+    /// What the partition held when the source was opened.
+    bounds: Bounds,
+    /// Where it ends, if it does.
+    end: Option<i64>,
+    done: bool,
+}
+
+impl Lane {
+    pub(super) fn new(part: Part, next: i64, bounds: Bounds, end: Option<i64>) -> Self {
+        let name: Arc<str> = part.to_string().into();
+        Self { part, name, next, bounds, end, done: false }
+    }
+    fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+}
+
+/// What a reader does besides reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReaderPolicy {
+    pub(super) earliest_if_gone: bool,
+    pub(super) grouped: bool,
+    pub(super) bounded: bool,
+}
+
+pub(super) struct KafkaReader {
+    schema: Arc<Schema>,
+    client: Box<dyn KafkaSource>,
+    lanes: Vec<Lane>,
+    decoder: MessageDecoder,
+    policy: ReaderPolicy,
+    started: bool,
+    /// An error that came behind messages that were given: told by the next call.
+    pending: Option<KafkaError>,
+    /// Messages that were gone before they were read, under `out_of_range = 'earliest'`.
+    lost: u64,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        schema: Arc<Schema>,
+        client: Box<dyn KafkaSource>,
+        lanes: Vec<Lane>,
+        decoder: MessageDecoder,
+        policy: ReaderPolicy,
+    ) -> Self {
+        Self { schema, client, lanes, decoder, policy, started: false, pending: None, lost: 0 }
+    }
+
+    /// Assigns the partitions where they stand, which may be where a checkpoint left them.
+    fn start(&mut self) -> Result<(), KafkaError> {
+        for lane in &mut self.lanes {
+            let bounds = lane.bounds;
+            self.lost += lane.enter(bounds, self.policy.earliest_if_gone)?;
+        }
+        let parts: Vec<(Part, i64)> = self.lanes.iter().map(|l| (l.part.clone(), l.next)).collect();
+        self.client.start(&parts)?;
+        self.started = true;
+        self.settle_ends()
+    }
+
+    /// Stops fetching partitions that have come to their end.
+    fn settle_ends(&mut self) -> Result<(), KafkaError> {
+        for (i, lane) in self.lanes.iter_mut().enumerate() {
+            if !lane.done && lane.is_over() {
+                self.client.pause(i)?;
+                lane.done = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.policy.bounded && self.lanes.iter().all(|l| l.done)
+    }
+
+    /// A position that the broker does not have: an error, or a jump that is counted.
+    fn settle_range(&mut self, part: usize) -> Result<(), KafkaError> {
+        let Some(lane) = self.lanes.get_mut(part) else {
+            return Err(KafkaError::fatal("the client named a partition that it was not given"));
+        };
+        let bounds = self.client.bounds(std::slice::from_ref(&lane.part))?;
+        let Some(bounds) = bounds.first() else {
+            return Err(KafkaError::retriable(format!("{}: no offsets", lane.name)));
+        };
+        // It may be in range again: a replica that lagged.
+        self.lost += lane.enter(*bounds, self.policy.earliest_if_gone)?;
+        let next = lane.next;
+        self.client.seek(part, next)
+    }
+}
+
+impl Lane {
+    /// Sees to it that the partition has the offset that comes next. Answers how many messages were skipped for that.
+    fn enter(&mut self, bounds: Bounds, earliest_if_gone: bool) -> Result<u64, KafkaError> {
+        let Bounds { first, end } = bounds;
+        if (first..=end).contains(&self.next) {
+            return Ok(0);
+        }
+        let (name, next) = (&self.name, self.next);
+        let why = match next < first {
+            true => format!(
+                "the broker keeps offsets from {first} on, {} messages were deleted before they were read",
+                first - next
+            ),
+            false => format!("the topic ends at {end}: it was truncated or made anew"),
+        };
+        if !earliest_if_gone {
+            let message = format!(
+                "{name}: offset {next} is gone, {why}; out_of_range = 'earliest' goes on with what is there"
+            );
+            return Err(KafkaError::new(KafkaErrorKind::OutOfRange(0), message));
+        }
+        log::warn!("{name}: offset {next} is gone, {why}; going on at {first}");
+        self.next = first;
+        Ok(u64::try_from(first - next).unwrap_or(0))
+    }
+}
+
+impl DataReader for KafkaReader {
+    fn schema(&self) -> Arc<Schema> {
+        self.schema.clone()
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        if self.policy.bounded { Boundedness::Bounded } else { Boundedness::Unbounded }
+    }
+
+    fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
+        if let Some(error) = self.pending.take() {
+            return Err(error.into());
+        }
+        if !self.started {
+            self.start()?;
+        }
+        if self.is_over() {
+            return Ok(Read::End);
+        }
+        if out.is_full() {
+            return Ok(Read::More);
+        }
+        let wait = out.max_wait();
+        let before = out.len() + out.rejects().len();
+        let mut moved = false;
+        let (lanes, decoder) = (&mut self.lanes, &mut self.decoder);
+        let polled = self.client.poll(wait, &mut |event| {
+            match event {
+                Event::Message(message) => {
+                    let Some(lane) = lanes.get_mut(message.part) else { return ControlFlow::Continue(()) };
+                    // A client that was told to seek may still hold what it fetched before.
+                    if lane.done || message.offset < lane.next {
+                        return ControlFlow::Continue(());
+                    }
+                    if lane.end.is_none_or(|end| message.offset < end) {
+                        add(decoder, &message, lane, out);
+                        moved = true;
+                    }
+                    lane.next = message.offset + 1;
+                }
+                Event::Reached { part, next } => {
+                    if let Some(lane) = lanes.get_mut(part) {
+                        lane.next = lane.next.max(next);
+                    }
+                }
+            }
+            if out.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let polled = polled.and_then(|()| self.settle_ends()).or_else(|e| match e.kind {
+            KafkaErrorKind::OutOfRange(part) => self.settle_range(part),
+            _ => Err(e),
+        });
+        match polled {
+            Ok(()) => {}
+            // What was given counts; the error is told next time.
+            Err(e) if moved => self.pending = Some(e),
+            Err(e) => return Err(e.into()),
+        }
+        let found = out.len() + out.rejects().len() > before;
+        Ok(match found || moved || self.is_over() {
+            true => Read::More,
+            false => Read::Idle,
+        })
+    }
+
+    fn position(&self) -> Position {
+        let parts: Vec<(Part, i64)> = self.lanes.iter().map(|l| (l.part.clone(), l.next)).collect();
+        position::encode(&parts)
+    }
+
+    fn seek(&mut self, position: &Position) -> Result<(), IoError> {
+        let Some(parts) = position::decode(position) else {
+            return Err(IoError::config("the position is none of a Kafka source"));
+        };
+        if let Some((part, _)) = parts.iter().find(|(p, _)| !self.lanes.iter().any(|l| l.part == *p)) {
+            return Err(IoError::data(format!(
+                "{part} was read up to here, but is not among the partitions of this source any more"
+            )));
+        }
+        for lane in &mut self.lanes {
+            // A partition that came while the job was away is read from its beginning.
+            let known = parts.iter().find(|(p, _)| *p == lane.part).map(|(_, offset)| *offset);
+            lane.next = known.unwrap_or(lane.bounds.first);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, position: &Position) -> Result<(), IoError> {
+        match position::decode(position) {
+            Some(parts) if self.policy.grouped => Ok(self.client.commit(&parts)?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Decodes a message; one whose headers can't be read is a reject.
+fn add(
+    decoder: &mut MessageDecoder,
+    message: &super::client::Message<'_>,
+    lane: &Lane,
+    out: &mut BatchBuilder,
+) {
+    let records = out.len();
+    decoder.decode(message, &lane.name, &lane.part.topic, out);
+    if out.len() == records {
+        return;
+    }
+    if let Some(record) = out.last_mut() {
+        record.set_partition(lane.part.partition);
+    }
+    if decoder.wants_headers()
+        && let Err(why) = decoder.headers(message, out)
+    {
+        out.undo();
+        decoder.refuse(message, &lane.name, why, out);
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        self.client.close(CLOSE);
+    }
+}

@@ -1,0 +1,176 @@
+//! A Kafka topic, several, or all that match a pattern, as a source.
+
+use std::sync::Arc;
+
+use super::choose::{Need, connection, require};
+use super::client::{Bounds, KafkaClient, KafkaSource, Part, SourceSettings};
+use super::decode::MessageFormat;
+use super::options::{SourceOptions, Start, Topics};
+use super::reader::{KafkaReader, Lane, ReaderPolicy};
+use crate::catalog::nearest;
+use crate::io::{Boundedness, DataReader, DataSource, IoError, Scan};
+use crate::record::Schema;
+
+/// Topics that can be read.
+pub(super) struct KafkaTopics {
+    schema: Arc<Schema>,
+    client: Arc<dyn KafkaClient>,
+    format: MessageFormat,
+    options: SourceOptions,
+}
+
+impl KafkaTopics {
+    /// Checks what can be checked without a broker.
+    pub(super) fn new(
+        client: Arc<dyn KafkaClient>,
+        schema: Arc<Schema>,
+        format: MessageFormat,
+        options: SourceOptions,
+    ) -> Result<Self, IoError> {
+        let mut needs = Vec::new();
+        if options.isolation == Some(true) {
+            needs.push(Need::ReadCommitted);
+        }
+        if matches!(options.start, Start::Time(_)) {
+            needs.push(Need::Timestamps("start = a time"));
+        }
+        needs.extend(options.common.native.iter().map(|(name, _)| Need::NativeOption(name)));
+        require(&client.caps(), &needs)?;
+        Ok(Self { schema, client, format, options })
+    }
+
+    fn settings(&self, headers: bool) -> SourceSettings {
+        SourceSettings {
+            connection: connection(&self.options.common),
+            group: self.options.group.clone(),
+            read_committed: self.options.isolation.unwrap_or(self.client.caps().read_committed),
+            headers,
+            prefetch_bytes: self.options.prefetch_bytes,
+            accept_gaps: self.options.accept_gaps,
+        }
+    }
+
+    /// The partitions of all topics, in order.
+    fn parts(&self, client: &mut dyn KafkaSource) -> Result<Vec<Part>, IoError> {
+        let topics = match &self.options.topics {
+            Topics::Named(names) => names.clone(),
+            Topics::Pattern(pattern) => matching(pattern, client)?,
+        };
+        let mut parts = Vec::new();
+        for topic in topics {
+            let Some(mut partitions) = client.partitions(&topic)? else {
+                return Err(missing(&topic, &client.topics()?, &self.options.common.servers));
+            };
+            partitions.sort_unstable();
+            let name: Arc<str> = topic.as_str().into();
+            parts.extend(partitions.into_iter().map(|partition| Part { topic: name.clone(), partition }));
+        }
+        Ok(parts)
+    }
+
+    /// Where each partition begins at the first start.
+    fn begin(
+        &self,
+        client: &mut dyn KafkaSource,
+        parts: &[Part],
+        bounds: &[Bounds],
+    ) -> Result<Vec<i64>, IoError> {
+        let first = || bounds.iter().map(|b| b.first);
+        let ends = || bounds.iter().map(|b| b.end);
+        Ok(match &self.options.start {
+            Start::Earliest => first().collect(),
+            Start::Latest => ends().collect(),
+            Start::Time(millis) => {
+                let found = client.offsets_at(parts, *millis)?;
+                found.into_iter().zip(ends()).map(|(at, end)| at.unwrap_or(end)).collect()
+            }
+            Start::Committed => {
+                let found = client.committed(parts)?;
+                found.into_iter().zip(first()).map(|(at, first)| at.unwrap_or(first)).collect()
+            }
+            Start::Offsets(wanted) => {
+                if let Some((p, _)) = wanted.iter().find(|(p, _)| !parts.iter().any(|x| x.partition == *p)) {
+                    return Err(IoError::config(format!(
+                        "'start' names partition {p}, but the topic has {} partitions",
+                        parts.len()
+                    )));
+                }
+                let of = |part: &Part| wanted.iter().find(|(p, _)| *p == part.partition).map(|(_, o)| *o);
+                parts.iter().zip(first()).map(|(part, first)| of(part).unwrap_or(first)).collect()
+            }
+        })
+    }
+}
+
+/// Topics whose whole name matches, without those of the brokers themselves.
+fn matching(pattern: &str, client: &mut dyn KafkaSource) -> Result<Vec<String>, IoError> {
+    let regex = regex::Regex::new(&format!("^(?:{pattern})$"))
+        .map_err(|e| IoError::config(format!("'topic_pattern' is no regular expression: {e}")))?;
+    let mut topics = client.topics()?;
+    topics.retain(|t| !t.starts_with("__") && regex.is_match(t));
+    topics.sort();
+    match topics.is_empty() {
+        true => Err(IoError::config(format!("no topic matches topic_pattern = '{pattern}'"))),
+        false => Ok(topics),
+    }
+}
+
+/// A topic that is not there.
+pub(super) fn missing(topic: &str, known: &[String], servers: &str) -> IoError {
+    let near = nearest(topic, known.iter().map(String::as_str));
+    let hint = match near.as_slice() {
+        [] => "create it first".to_owned(),
+        near => format!("did you mean {}?", near.join(" or ")),
+    };
+    IoError::config(format!("there is no topic '{topic}' at {servers}; {hint}"))
+}
+
+impl DataSource for KafkaTopics {
+    fn schema(&self) -> Arc<Schema> {
+        self.schema.clone()
+    }
+    fn projects(&self) -> bool {
+        true
+    }
+    fn boundedness(&self) -> Boundedness {
+        match self.options.stop_at_latest {
+            true => Boundedness::Bounded,
+            false => Boundedness::Unbounded,
+        }
+    }
+    fn can_replay(&self) -> bool {
+        true
+    }
+    fn end_is_pause(&self) -> bool {
+        self.options.stop_at_latest
+    }
+    fn check(&self, scan: &Scan) -> Result<(), IoError> {
+        let mut needs = Vec::new();
+        if scan.system.headers {
+            needs.push(Need::Headers("_headers"));
+        }
+        if scan.system.timestamp {
+            needs.push(Need::Timestamps("_timestamp"));
+        }
+        require(&self.client.caps(), &needs)
+    }
+    fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
+        self.check(scan)?;
+        let mut client = self.client.source(&self.settings(scan.system.headers))?;
+        let parts = self.parts(client.as_mut())?;
+        let bounds = client.bounds(&parts)?;
+        let begin = self.begin(client.as_mut(), &parts, &bounds)?;
+        let mut lanes = Vec::with_capacity(parts.len());
+        for ((part, bounds), next) in parts.into_iter().zip(bounds).zip(begin) {
+            let end = self.options.stop_at_latest.then_some(bounds.end);
+            lanes.push(Lane::new(part, next, bounds, end));
+        }
+        let policy = ReaderPolicy {
+            earliest_if_gone: self.options.earliest_if_gone,
+            grouped: self.options.group.is_some(),
+            bounded: self.options.stop_at_latest,
+        };
+        let decoder = self.format.decoder(scan)?;
+        Ok(Box::new(KafkaReader::new(scan.schema.clone(), client, lanes, decoder, policy)))
+    }
+}

@@ -1,0 +1,247 @@
+//! An open Kafka sink: encodes batches, hands them to the client, answers for every message until it is acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Failed, KafkaError, KafkaErrorKind, KafkaSink};
+use super::encode::RecordEncoder;
+use super::outbox::Outbox;
+use super::partitioner::Partitioner;
+use crate::io::{DataWriter, IoError, IoErrorKind, Refused};
+use crate::record::{ErrorCode, Position, RecordError, StreamRecord};
+
+/// How long the end may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Where the records of messages in flight came from, as far as that is remembered.
+struct Origins {
+    /// Number of the first one.
+    first: u64,
+    places: VecDeque<(i32, Option<i64>)>,
+}
+
+/// Origins kept: as many messages as a client may have in flight.
+const ORIGINS: usize = 100_000;
+
+impl Origins {
+    fn push(&mut self, record: Option<&Arc<StreamRecord>>) {
+        if self.places.len() == ORIGINS {
+            self.places.pop_front();
+            self.first += 1;
+        }
+        self.places.push_back(record.map_or((0, None), |r| (r.partition(), r.offset())));
+    }
+    fn forget(&mut self) {
+        self.first += self.places.len() as u64;
+        self.places.clear();
+    }
+    fn of(&self, seq: u64) -> String {
+        let index = seq.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
+        match index.and_then(|i| self.places.get(i)) {
+            Some((partition, Some(offset))) => format!("partition {partition}, offset {offset}"),
+            _ => format!("message {seq} of this run"),
+        }
+    }
+}
+
+pub(super) struct KafkaWriter {
+    client: Box<dyn KafkaSink>,
+    topic: Arc<str>,
+    partitioner: Partitioner,
+    encoder: RecordEncoder,
+    outbox: Outbox,
+    /// The record of each message of the outbox.
+    records: Vec<usize>,
+    /// The batch whose write was broken off for the moment: it comes again.
+    under_way: Option<UnderWay>,
+    deadline: Duration,
+    origins: Origins,
+    refused: Vec<Refused>,
+    /// Messages that were given up for good: the epoch can't be completed.
+    lost: Option<KafkaError>,
+}
+
+/// Progress in a batch.
+#[derive(Debug)]
+struct UnderWay {
+    /// Messages of the outbox that the client has accepted.
+    sent: usize,
+    /// The record that could not be encoded: those behind it wait for a decision.
+    stopped: Option<(usize, RecordError)>,
+}
+
+impl KafkaWriter {
+    pub(super) fn new(
+        client: Box<dyn KafkaSink>,
+        topic: Arc<str>,
+        partitions: i32,
+        encoder: RecordEncoder,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            client,
+            topic,
+            partitioner: Partitioner::new(partitions),
+            encoder,
+            outbox: Outbox::default(),
+            records: Vec::new(),
+            under_way: None,
+            deadline,
+            origins: Origins { first: 0, places: VecDeque::new() },
+            refused: Vec::new(),
+            lost: None,
+        }
+    }
+
+    /// Encodes the batch up to the first record that can't be.
+    fn encode(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), (usize, RecordError)> {
+        self.outbox.clear();
+        self.records.clear();
+        for (i, record) in batch.iter().enumerate() {
+            let encoded = self.encoder.encode(record, &self.partitioner, &mut self.outbox);
+            self.records.resize(self.outbox.len(), i);
+            encoded.map_err(|e| (i, e))?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was encoded, from message `sent` on.
+    fn send(&mut self, batch: &[Arc<StreamRecord>], sent: &mut usize) -> Result<(), IoError> {
+        while *sent < self.outbox.len() {
+            let now = self.client.send(&self.topic, &self.outbox, *sent)?;
+            for at in self.records.iter().skip(*sent).take(now.accepted) {
+                self.origins.push(batch.get(*at));
+            }
+            *sent += now.accepted;
+            match now.stopped {
+                None => {}
+                Some(e) if e.kind == KafkaErrorKind::Record => {
+                    let at = self.records.get(*sent).copied().unwrap_or(0);
+                    return Err(IoError::rejected(at, RecordError::new(ErrorCode::SinkRejected, e.message)));
+                }
+                // The queue has room for some; it is tried again for the rest until it takes none.
+                Some(e) if e.kind == KafkaErrorKind::Retriable && now.accepted > 0 => {
+                    log::trace!("topic {}: {e}", self.topic);
+                }
+                Some(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts what failed into records that are refused and a loss of the whole epoch.
+    fn settle_failed(&mut self) -> Result<(), IoError> {
+        for Failed { seq, error, value } in self.client.take_failed() {
+            match error.kind {
+                KafkaErrorKind::Record => self.refused.push(Refused {
+                    place: self.origins.of(seq),
+                    raw: value,
+                    error: RecordError::new(ErrorCode::SinkRejected, error.message),
+                }),
+                _ => {
+                    self.lost.get_or_insert(error);
+                }
+            }
+        }
+        match &self.lost {
+            Some(e) => Err(IoError::new(
+                IoErrorKind::Os(std::io::Error::other(e.message.clone())),
+                format!(
+                    "topic {}: {} messages were not delivered; what was written since the last commit must be written again",
+                    self.topic,
+                    self.client.counts().failed
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), IoError> {
+        let counts = self.client.counts();
+        if counts.failed > 0 {
+            self.settle_failed()?;
+        }
+        if counts.accepted == counts.acked + counts.failed {
+            self.origins.forget();
+        }
+        Ok(())
+    }
+
+    /// Sends what the encoder holds back for a record that does not come.
+    fn release(&mut self) -> Result<(), IoError> {
+        self.outbox.clear();
+        self.encoder
+            .release(&self.partitioner, &mut self.outbox)
+            .map_err(|e| IoError::data(e.to_string()))?;
+        self.records.clear();
+        self.records.resize(self.outbox.len(), 0);
+        self.send(&[], &mut 0)
+    }
+
+    /// Everything that was accepted is acknowledged, or known to be refused.
+    fn drain(&mut self) -> Result<(), IoError> {
+        let flushed = self.client.flush(self.deadline);
+        self.settle()?;
+        flushed.map_err(|e| {
+            // Never retried: what is not acknowledged by now belongs to an epoch that failed.
+            IoError::new(IoErrorKind::Os(std::io::Error::other(e.message)), format!("topic {}", self.topic))
+        })?;
+        let counts = self.client.counts();
+        match counts.accepted == counts.acked + counts.failed {
+            true => Ok(()),
+            false => Err(IoError::new(
+                IoErrorKind::Os(std::io::Error::other("acknowledgements are missing")),
+                format!("topic {}: {counts:?}", self.topic),
+            )),
+        }
+    }
+}
+
+impl DataWriter for KafkaWriter {
+    fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
+        self.settle()?;
+        let mut under_way = match self.under_way.take() {
+            Some(under_way) => under_way,
+            None => UnderWay { sent: 0, stopped: self.encode(batch).err() },
+        };
+        match self.send(batch, &mut under_way.sent) {
+            Err(e) if e.is_transient() => {
+                self.under_way = Some(under_way);
+                return Err(e);
+            }
+            sent => sent?,
+        }
+        self.partitioner.turn();
+        match under_way.stopped {
+            Some((at, error)) => Err(IoError::rejected(at, error)),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), IoError> {
+        self.client.nudge()?;
+        self.settle()
+    }
+
+    fn sync(&mut self) -> Result<Position, IoError> {
+        self.release()?;
+        self.drain()?;
+        Ok(Position::default())
+    }
+
+    fn finish(&mut self) -> Result<(), IoError> {
+        self.release()?;
+        self.drain()
+    }
+
+    fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
+    }
+}
+
+impl Drop for KafkaWriter {
+    fn drop(&mut self) {
+        self.client.close(CLOSE);
+    }
+}
