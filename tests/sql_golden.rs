@@ -34,10 +34,12 @@ topics! {
     math,
     nested,
     order,
+    over,
     patterns,
     queries,
     random_flights,
     random_groups,
+    random_over,
     strings,
     temporal,
 }

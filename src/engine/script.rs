@@ -253,11 +253,14 @@ impl Script<'_> {
             return;
         }
         // Bound once for its errors; each use binds it again.
-        if self.bind(query, span).is_some() {
+        let scope = Scope(&self.engine.relations);
+        let checked = Binder::new(&scope, &self.functions).check_view(query, self.text);
+        if let Err(errors) = checked {
+            self.take_errors(errors);
+            self.broken.push(name.to_owned());
+        } else {
             let entry = Entry::View { query: Arc::new(query.clone()), text: self.text.into() };
             self.engine.relations.lock().insert(name, entry);
-        } else {
-            self.broken.push(name.to_owned());
         }
     }
 

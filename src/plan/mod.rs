@@ -8,6 +8,7 @@ mod logical;
 mod lower;
 mod operands;
 mod physical;
+mod ranked;
 mod rules;
 mod stateful;
 mod stateful_text;
@@ -22,6 +23,7 @@ pub use physical::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, NodeSpec, OperatorSpec, ProjectColumn, SinkSpec,
     SourceSpec, UnnestSpec,
 };
+pub(crate) use ranked::ranked;
 pub use rules::optimize;
 pub use stateful::{
     AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec,

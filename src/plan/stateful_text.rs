@@ -5,6 +5,7 @@ use super::{
     WindowKind, WindowSpec,
 };
 use crate::expr::{AggregateCall, Expr, SortKey};
+use crate::record::DataType;
 
 type Attributes = Vec<(&'static str, String)>;
 
@@ -150,7 +151,11 @@ fn over(spec: &OverSpec) -> Attributes {
     if !spec.order_by.is_empty() {
         text.push(("by", sort_keys(&spec.order_by)));
     }
-    text.push(("frame", frame(&spec.frame)));
+    let over_time = matches!(
+        spec.order_by.first().map(|k| k.expr.data_type()),
+        Some(DataType::Timestamp | DataType::Date | DataType::Time)
+    );
+    text.push(("frame", frame(&spec.frame, over_time)));
     text.push(("emit", if spec.streaming { "as time passes" } else { "at the end" }.into()));
     text
 }
@@ -176,12 +181,13 @@ fn over_call(function: &OverFunction) -> String {
     }
 }
 
-fn frame(frame: &Frame) -> String {
+fn frame(frame: &Frame, over_time: bool) -> String {
+    let distance = |n: i64| if over_time && !frame.rows { duration(n) } else { n.to_string() };
     let bound = |b: FrameBound| match b {
         FrameBound::UnboundedPreceding => "UNBOUNDED PRECEDING".to_owned(),
-        FrameBound::Preceding(n) => format!("{n} PRECEDING"),
+        FrameBound::Preceding(n) => format!("{} PRECEDING", distance(n)),
         FrameBound::CurrentRow => "CURRENT ROW".to_owned(),
-        FrameBound::Following(n) => format!("{n} FOLLOWING"),
+        FrameBound::Following(n) => format!("{} FOLLOWING", distance(n)),
         FrameBound::UnboundedFollowing => "UNBOUNDED FOLLOWING".to_owned(),
     };
     let unit = if frame.rows { "ROWS" } else { "RANGE" };

@@ -5,7 +5,7 @@
 
 use super::super::walk::columns_in_order;
 use crate::expr::Expr;
-use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful};
+use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful, TopNSpec};
 use crate::record::{Field, Schema};
 
 pub(super) fn prune_columns(plan: LogicalPlan) -> LogicalPlan {
@@ -133,6 +133,14 @@ fn stateful(input: LogicalPlan, spec: Stateful, wanted: &Wanted) -> (LogicalPlan
     let spec = spec.map_exprs(&mut |e| moved.map(&e));
     let Some(inner) = inner else {
         return (LogicalPlan::Stateful { input: Box::new(input), spec }, Moved::none(width));
+    };
+    let spec = match spec {
+        // A row that only moves to another rank need not be told again where nobody sees the rank.
+        Stateful::TopN(top) if top.with_rank && !wanted.0.contains(&Some(inner)) => {
+            let schema = Schema::new(top.schema.fields().iter().take(inner).cloned());
+            Stateful::TopN(TopNSpec { with_rank: false, schema, ..top })
+        }
+        spec => spec,
     };
     let start = input.schema().len();
     let at = (0..width).map(|i| if i < inner { moved.at(i) } else { start + i - inner }).collect();

@@ -24,12 +24,13 @@ impl Session<'_, '_> {
             Some(collected) if names.place.aggregates => collected,
             _ => return self.misplaced(name, names.place),
         };
-        let call = self.aggregate_call(function, name, names)?;
+        let inner = Names { place: Place::row(INSIDE), alias_use: AliasUse::Inline, ..names };
+        let call = self.aggregate_call(function, name, inner)?;
         Ok(collected.aggregate(call))
     }
 
     /// An aggregate where there are no groups.
-    fn misplaced<T>(&mut self, name: &str, place: Place<'_>) -> Bind<T> {
+    pub(super) fn misplaced<T>(&mut self, name: &str, place: Place<'_>) -> Bind<T> {
         let (message, hint) = match place.clause {
             clause if clause == INSIDE => (
                 format!("the aggregate {name} can't stand inside another aggregate"),
@@ -44,14 +45,13 @@ impl Session<'_, '_> {
         Err(self.report(error))
     }
 
-    /// The call with its clauses, over the rows that are aggregated.
+    /// The call with its clauses; `inner` are the names of the rows that are aggregated.
     pub(super) fn aggregate_call(
         &mut self,
         function: &ast::Function,
         name: &str,
-        names: Names<'_>,
+        inner: Names<'_>,
     ) -> Bind<AggregateCall> {
-        let inner = Names { place: Place::row(INSIDE), alias_use: AliasUse::Inline, ..names };
         let Arguments { distinct, args, order_by } = self.aggregate_arguments(&function.args)?;
         let within = &function.within_group;
         if !within.is_empty() && !order_by.is_empty() {

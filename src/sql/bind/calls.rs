@@ -5,6 +5,8 @@
 
 use std::cell::{Cell, RefCell};
 
+use sqlparser::ast;
+
 use super::window::FoundWindow;
 use crate::expr::{AggregateCall, Expr};
 use crate::plan::Frame;
@@ -76,11 +78,13 @@ pub(super) struct OverCall {
 
 /// What a SELECT calls.
 #[derive(Debug, Default)]
-// Windows and calls OVER are refused before they are collected.
+// Windows are refused before they are collected.
 #[allow(dead_code)]
 pub(super) struct Collected {
     pub(super) aggregates: RefCell<Vec<AggregateCall>>,
     pub(super) over: RefCell<Vec<(OverCall, Span)>>,
+    /// The WINDOW clause.
+    pub(super) named: Vec<ast::NamedWindowDefinition>,
     pub(super) window: RefCell<Option<FoundWindow>>,
     /// Where `window_start` or `window_end` is named first.
     pub(super) window_named: Cell<Option<Span>>,
@@ -97,6 +101,17 @@ impl Collected {
         }
         stands
     }
+
+    /// Notes a call OVER; the same call is made once.
+    pub(super) fn over(&self, call: OverCall, at: Span) -> Expr {
+        let mut calls = self.over.borrow_mut();
+        let place = calls.iter().position(|(c, _)| *c == call).unwrap_or(calls.len());
+        let stands = StandIn::Over(place).expr(&call.name, call.data_type.clone());
+        if place == calls.len() {
+            calls.push((call, at));
+        }
+        stands
+    }
 }
 
 /// Which of these calls an expression may make.
@@ -107,8 +122,6 @@ pub(super) struct Place<'s> {
     /// Where calls go; `None` = there may be none at all.
     pub(super) collected: Option<&'s Collected>,
     pub(super) aggregates: bool,
-    // Calls OVER are refused everywhere yet.
-    #[allow(dead_code)]
     pub(super) over: bool,
 }
 

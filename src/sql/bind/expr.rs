@@ -362,7 +362,7 @@ impl Session<'_, '_> {
         if let Some((slot, alias)) = names.alias(ident) {
             return match &alias.state {
                 AliasState::Failed => Err(Reported),
-                AliasState::Plain(expr) => Ok(Some(expr.clone())),
+                AliasState::Plain(expr) => self.in_place(expr.clone(), names).map(Some),
                 AliasState::Computed { expr, expanded } => match names.alias_use {
                     AliasUse::Slot => {
                         alias.used.set(true);
@@ -377,7 +377,7 @@ impl Session<'_, '_> {
                         let hint = "compute it in a subquery and filter outside";
                         Err(self.report(Diagnostic::new(message, at).with_hint(hint)))
                     }
-                    AliasUse::Inline => Ok(Some(expanded.clone())),
+                    AliasUse::Inline => self.in_place(expanded.clone(), names).map(Some),
                 },
             };
         }

@@ -277,6 +277,11 @@ impl Session<'_, '_> {
         views.push(name);
         let mut inner = Session::new(self.binder, text, views);
         let bound = inner.query(query);
+        let endless = std::mem::take(&mut inner.endless);
+        self.endless.extend(endless.into_iter().map(|(spec, e)| {
+            let message = format!("the view '{}' is not valid: {}", ident.value, e.message);
+            (spec, Diagnostic { message, span: at, hint: e.hint })
+        }));
         match inner.finish(bound) {
             Ok(bound) => Ok(bound.plan),
             Err(errors) => {

@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
+use super::over::needs_over;
 use super::scope::Names;
 use super::{Bind, Session, all};
 use crate::expr::{Expr, typing};
@@ -60,10 +61,6 @@ const AGGREGATES: &[&str] = &[
     "variance",
 ];
 
-/// Functions that exist only with OVER.
-const WINDOW_FUNCTIONS: &[&str] =
-    &["cume_dist", "dense_rank", "lag", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
-
 /// Windows over time, as table functions and as values.
 pub(super) const TIME_WINDOWS: &[&str] =
     &["tumble", "hop", "cumulate", "session", "window_start", "window_end"];
@@ -87,8 +84,8 @@ impl Session<'_, '_> {
         let at = self.ident_place(ident);
         let lower = ident.value.to_lowercase();
         let known = !self.binder.functions.overloads(&lower).is_empty();
-        if over.is_some() {
-            return self.unsupported_all("window functions (OVER)", at);
+        if let Some(over) = over {
+            return self.over_call(function, &lower, over, names);
         }
         let plain = filter.is_none() && within_group.is_empty();
         if !(self.binder.functions.aggregates(&lower).is_empty() || known && plain) {
@@ -110,8 +107,10 @@ impl Session<'_, '_> {
         if null_treatment.is_some() {
             return self.unsupported("IGNORE NULLS or RESPECT NULLS", at);
         }
-        if !known && WINDOW_FUNCTIONS.contains(&lower.as_str()) {
-            return self.unsupported(&format!("the window function '{lower}'"), at);
+        if !known && needs_over(&lower) {
+            let error = Diagnostic::new(format!("{lower} needs OVER"), at);
+            let hint = format!("write {lower}(…) OVER (PARTITION BY … ORDER BY …)");
+            return Err(self.report(error.with_hint(hint)));
         }
         if !known && TIME_WINDOWS.contains(&lower.as_str()) {
             return self.unsupported(&format!("the window '{lower}'"), at);

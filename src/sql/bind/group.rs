@@ -30,8 +30,8 @@ pub(super) struct Layout {
     pub(super) calls: usize,
     /// Positions of the window's start and end.
     pub(super) window: Option<(usize, usize)>,
-    /// Position of the first call OVER.
-    pub(super) over: usize,
+    /// Positions of the calls OVER, by number.
+    pub(super) over: Vec<usize>,
     /// Position of the first item that others use by its alias.
     pub(super) slots: usize,
     /// The output, for the names of its columns; `None` = FROM's.
@@ -47,7 +47,10 @@ impl Layout {
         match expr {
             Expr::Column { index, name, .. } => match (StandIn::of(*index), self.window) {
                 (Some(StandIn::Aggregate(n)), _) => Ok(self.column(self.calls + n, expr)),
-                (Some(StandIn::Over(n)), _) => Ok(self.column(self.over + n, expr)),
+                (Some(StandIn::Over(n)), _) => match self.over.get(n) {
+                    Some(at) => Ok(self.column(*at, expr)),
+                    None => Err(name.clone()),
+                },
                 (Some(StandIn::WindowStart), Some((start, _))) => Ok(self.column(start, expr)),
                 (Some(StandIn::WindowEnd), Some((_, end))) => Ok(self.column(end, expr)),
                 (Some(StandIn::Window), Some((start, end))) => Ok(window_value(start, end)),
@@ -188,7 +191,7 @@ impl Session<'_, '_> {
         let mut layout = Layout {
             inner,
             calls: keys.len(),
-            over: width,
+            over: Vec::new(),
             slots: width,
             window: None,
             schema: None,

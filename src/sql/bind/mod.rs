@@ -7,6 +7,7 @@
 mod aggregate;
 mod calls;
 mod expr;
+mod frame;
 mod from;
 mod function;
 mod group;
@@ -14,6 +15,7 @@ mod insert;
 mod literal;
 mod names;
 mod order;
+mod over;
 mod query;
 mod refuse;
 mod scope;
@@ -32,7 +34,7 @@ use super::{Diagnostic, Span};
 use crate::catalog::nearest;
 use crate::expr::FunctionRegistry;
 use crate::expr::typing::TypeError;
-use crate::plan::LogicalPlan;
+use crate::plan::{LogicalPlan, OverSpec};
 use source::Source;
 
 /// Binds the queries of one statement after the other.
@@ -61,7 +63,19 @@ impl<'a> Binder<'a> {
     pub fn bind_query(&self, query: &ast::Query, text: &str) -> Result<LogicalPlan, BindErrors> {
         let mut session = Session::new(*self, text, Vec::new());
         let bound = session.query(query);
+        let bound = bound.and_then(|b| session.settled(b));
         session.finish(bound).map(|b| b.plan)
+    }
+
+    /// Binds the query of a view for its errors. What makes a query of an endless input possible, such as a condition on row
+    /// numbers, may stand in the queries that use it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check_view(&self, query: &ast::Query, text: &str) -> Result<(), BindErrors> {
+        let mut session = Session::new(*self, text, Vec::new());
+        let bound = session.query(query);
+        session.finish(bound).map(|_| ())
     }
 
     /// Binds the query of an INSERT: its columns are given to the target's by position, with the casts that
@@ -77,7 +91,8 @@ impl<'a> Binder<'a> {
     ) -> Result<LogicalPlan, BindErrors> {
         let mut session = Session::new(*self, text, Vec::new());
         session.here = target.span;
-        let bound = session.query(query).and_then(|b| session.insert(b, target));
+        let bound = session.query(query).and_then(|b| session.settled(b));
+        let bound = bound.and_then(|b| session.insert(b, target));
         session.finish(bound).map(|b| b.plan)
     }
 }
@@ -112,12 +127,22 @@ struct Session<'a, 't> {
     ctes: Vec<BoundCte>,
     /// Names of the views that are being expanded, outermost first.
     views: Vec<String>,
+    /// Calls OVER that can't be computed over their endless input, unless they become a top-N.
+    endless: Vec<(OverSpec, Diagnostic)>,
 }
 
 impl<'a, 't> Session<'a, 't> {
     fn new(binder: Binder<'a>, text: &'t str, views: Vec<String>) -> Self {
         let source = Source::new(text);
-        Self { binder, source, errors: Vec::new(), here: Span::default(), ctes: Vec::new(), views }
+        Self {
+            binder,
+            source,
+            errors: Vec::new(),
+            here: Span::default(),
+            ctes: Vec::new(),
+            views,
+            endless: Vec::new(),
+        }
     }
 
     fn finish<T>(self, result: Bind<T>) -> Result<T, BindErrors> {

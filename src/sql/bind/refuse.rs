@@ -58,7 +58,7 @@ impl Session<'_, '_> {
         self.refuse_all(clauses)
     }
 
-    /// The clauses of a SELECT other than its items, FROM, WHERE, GROUP BY and HAVING.
+    /// The clauses of a SELECT other than its items, FROM, WHERE, GROUP BY, HAVING, WINDOW and QUALIFY.
     pub(super) fn refuse_select_clauses(&mut self, select: &ast::Select) -> Bind<()> {
         let ast::Select {
             select_token: _,
@@ -81,8 +81,8 @@ impl Session<'_, '_> {
             distribute_by,
             sort_by,
             having: _,
-            named_window,
-            qualify,
+            named_window: _,
+            qualify: _,
             window_before_qualify: _,
             value_table_mode,
             // FROM before SELECT says the same.
@@ -112,8 +112,6 @@ impl Session<'_, '_> {
             clause(!cluster_by.is_empty(), "CLUSTER BY", before(cluster_by.first(), "CLUSTER")),
             clause(!distribute_by.is_empty(), "DISTRIBUTE BY", before(distribute_by.first(), "DISTRIBUTE")),
             clause(!sort_by.is_empty(), "SORT BY", word("SORT")),
-            clause(!named_window.is_empty(), "WINDOW", word("WINDOW")),
-            clause(qualify.is_some(), "QUALIFY", before(qualify.as_ref(), "QUALIFY")),
             clause(value_table_mode.is_some(), "SELECT AS STRUCT or AS VALUE", self.here),
         ];
         self.refuse_all(clauses)

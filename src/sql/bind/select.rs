@@ -12,7 +12,7 @@ use super::refuse::both;
 use super::scope::{Alias, AliasState, AliasUse, Names, Scope, hits, system_column, unique_names};
 use super::{Bind, Bound, Reported, Session, all, suggestion};
 use crate::expr::{Expr, SortKey, typing};
-use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputColumn, OutputTarget, Stateful, walk};
+use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputColumn, OutputTarget, Stateful, ranked, walk};
 use crate::record::{CompactString, Field, Schema};
 use crate::sql::{Diagnostic, Span};
 
@@ -42,7 +42,8 @@ impl Session<'_, '_> {
         self.within(at, |s| {
             let clauses = s.refuse_select_clauses(select);
             let (plan, scope) = s.from(&select.from)?;
-            let collected = Collected::default();
+            let named = s.named_windows(select);
+            let collected = Collected { named: named.clone().unwrap_or_default(), ..Collected::default() };
             let mut aliases = Vec::new();
             let items = s.items(select, &scope, &collected, &mut aliases);
             let names =
@@ -57,16 +58,18 @@ impl Session<'_, '_> {
                 let at = s.place(h);
                 Ok((s.condition(h, "HAVING", names(Place::groups("HAVING", &collected)))?, at))
             });
+            let qualify = s.qualify(select, names(Place::output("QUALIFY", &collected)));
             let slots = Names { alias_use: AliasUse::Slot, ..names(Place::output("ORDER BY", &collected)) };
             let order = s.order_items(tail.order_by, items.as_deref().ok(), slots);
             let ((), (mut items, predicate)) = both(clauses, both(items, predicate))?;
             let ((keys, having), order) = both(both(keys, having.transpose()), order)?;
+            let (_, qualify) = both(named, qualify)?;
             let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
             let (distinct_order, order) = if distinct { (order, Vec::new()) } else { (Vec::new(), order) };
             let order = s.order_keys(order, &mut items, &mut aliases, scope.schema.len())?;
             let plan = match predicate {
                 None => plan,
-                Some(predicate) => LogicalPlan::Filter { input: Box::new(plan), predicate },
+                Some(predicate) => ranked(LogicalPlan::Filter { input: Box::new(plan), predicate }),
             };
             let grouped = !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();
             let (plan, layout) = match grouped {
@@ -76,10 +79,12 @@ impl Session<'_, '_> {
                     Layout { inner: scope.schema.len(), slots: scope.schema.len(), ..Layout::default() },
                 ),
             };
-            let order = s.placed_keys(&layout, order)?;
-            let items = s.placed_items(&layout, items)?;
             let fields =
                 if grouped { plan.schema().fields().to_vec() } else { scope.schema.fields().to_vec() };
+            let (plan, layout, fields) = s.overs(plan, layout, fields, &items, &collected)?;
+            let plan = s.qualified(plan, &layout, qualify)?;
+            let order = s.placed_keys(&layout, order)?;
+            let items = s.placed_items(&layout, items)?;
             let columns: Vec<bool> = items.iter().map(Item::is_column).collect();
             if distinct {
                 let bound = s.project(plan, fields, items, &aliases, (Vec::new(), Tail::default()))?;

@@ -21,6 +21,8 @@ enum Open {
     Type,
     /// `EXTRACT (`: FROM is no clause.
     Call,
+    /// `OVER (ROWS WINDOW BUFFER n ROWS …`: the frame, which is a whole number of rows before the current one, belongs to the end.
+    Buffer { before: u64 },
     /// `MAP [`, rewritten to `MAP {`: commas are in turn `:` and `,`.
     Map { key: bool },
 }
@@ -159,6 +161,9 @@ impl<'a> Rewriter<'a> {
             self.closing.push(and);
             return Ok(at + 1);
         }
+        if w.value.eq_ignore_ascii_case("ROWS") && self.token(at + 1).is_some_and(|t| is(t, "WINDOW")) {
+            return self.buffer(at);
+        }
         if !previous.is_some_and(|p| is(p, "AS")) {
             if let Some(error) = words::unbuilt(self.toks, at, operand) {
                 return Err(error);
@@ -289,8 +294,45 @@ impl<'a> Rewriter<'a> {
         }
     }
 
+    /// `ROWS WINDOW BUFFER n ROWS` at the beginning of a window: the current row and the n - 1 before it.
+    fn buffer(&mut self, at: usize) -> Result<usize, Diagnostic> {
+        let refused = |this: &Self, from: usize, message: &str| {
+            let hint = "write OVER (ROWS WINDOW BUFFER 100 ROWS PARTITION BY … ORDER BY …)";
+            let span = Span { start: this.span(at).start, end: this.span(from).end };
+            Err(Diagnostic::new(message, span).with_hint(hint))
+        };
+        if self.before(at) != Some(&Token::LParen) || self.open.last() != Some(&Open::Plain) {
+            return refused(self, at + 1, "ROWS WINDOW stands at the beginning of OVER (…) only");
+        }
+        if !self.token(at + 2).is_some_and(|t| is(t, "BUFFER")) {
+            return refused(self, at + 1, "ROWS WINDOW takes a BUFFER");
+        }
+        let rows = match self.token(at + 3) {
+            Some(Token::Number(digits, false)) => digits.parse::<u64>().ok().and_then(|n| n.checked_sub(1)),
+            _ => None,
+        };
+        match rows.filter(|_| self.token(at + 4).is_some_and(|t| is(t, "ROWS"))) {
+            None => refused(self, at + 3, "a BUFFER holds a whole number of ROWS, 1 or more"),
+            Some(before) => {
+                self.open.pop();
+                self.open.push(Open::Buffer { before });
+                Ok(at + 5)
+            }
+        }
+    }
+
     fn close(&mut self, at: usize, token: &Token) -> usize {
         self.closed = self.open.pop().unwrap_or(Open::Plain);
+        if let Open::Buffer { before } = self.closed {
+            let place = self.place(at);
+            for word in ["ROWS", "BETWEEN"] {
+                self.put(Token::make_keyword(word), place);
+            }
+            self.put(Token::Number(before.to_string(), false), place);
+            for word in ["PRECEDING", "AND", "CURRENT", "ROW"] {
+                self.put(Token::make_keyword(word), place);
+            }
+        }
         let token = if matches!(self.closed, Open::Map { .. }) { Token::RBrace } else { token.clone() };
         self.put(token, self.place(at));
         at + 1

@@ -137,7 +137,6 @@ const UNBUILT: &[Unbuilt] = &[
         then: Then::Anything,
         message: "GRACE PERIOD is not supported yet",
     },
-    Unbuilt { words: &["ROWS", "WINDOW"], then: Then::Anything, message: "ROWS WINDOW is not supported yet" },
     Unbuilt {
         words: &["ASOF"],
         then: Then::OneOf(&["JOIN", "LEFT", "INNER"]),

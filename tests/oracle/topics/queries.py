@@ -101,9 +101,6 @@ def topic(Topic):
         ("a scalar subquery", "SELECT id, (SELECT 1) AS one FROM t"),
         ("IN with a subquery", "SELECT id FROM t WHERE a IN (SELECT a FROM u)"),
         ("EXISTS", "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM u)"),
-        ("a window function", "SELECT row_number() OVER (ORDER BY id) AS n FROM t"),
-        ("an aggregate OVER", "SELECT sum(a) OVER () AS n FROM t"),
-        ("QUALIFY", "SELECT id FROM t QUALIFY row_number() OVER (ORDER BY id) = 1"),
         ("a window table function", "SELECT id FROM TUMBLE(t, id, INTERVAL '1' MINUTE)"),
         ("WITH RECURSIVE", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r"),
     ]

@@ -1,4 +1,4 @@
-//! ORDER BY and what belongs to it: plans and refusals.
+//! ORDER BY, calls OVER and what belongs to them: plans and refusals.
 
 use super::select::{check, plans, refusals};
 
@@ -10,4 +10,14 @@ fn queries_in_order_become_the_plans_that_the_file_shows() {
 #[test]
 fn what_is_wrong_with_an_order_is_named_and_pointed_at() {
     check("order_errors.txt", include_str!("order_errors.txt"), 10, refusals);
+}
+
+#[test]
+fn calls_over_become_the_plans_that_the_file_shows() {
+    check("over_plans.txt", include_str!("over_plans.txt"), 10, plans);
+}
+
+#[test]
+fn what_is_wrong_with_a_call_over_is_named_and_pointed_at() {
+    check("over_errors.txt", include_str!("over_errors.txt"), 20, refusals);
 }
