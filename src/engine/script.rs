@@ -19,7 +19,8 @@ use crate::job::{JobConfig, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
-    Binder, CreateRelation, Diagnostic, InsertTarget, Located, Span, Statement, declared_names, parse,
+    Binder, CreateRelation, Diagnostic, InsertTarget, Located, ResolveError, ResolvedRelation, Resolver,
+    Span, Statement, declared_names, parse,
 };
 
 /// Why a text could not be prepared.
@@ -123,6 +124,7 @@ impl Script<'_> {
             Statement::Explain { analyze, statement } => self.explain(*analyze, statement, span),
             Statement::Show(what) => self.show(what, span),
             Statement::Describe(name) => self.describe(name, span),
+            Statement::DescribeFile(path) => self.describe_file(path, span),
             Statement::Drop { name, if_exists } => {
                 if !self.engine.relations.lock().remove(name) && !if_exists {
                     self.unknown_relation(name, span);
@@ -419,6 +421,20 @@ impl Script<'_> {
                 }
             }
         };
+        self.answer_columns(&schema);
+    }
+
+    fn describe_file(&mut self, path: &str, span: Span) {
+        match Scope(&self.engine.relations).file(path, None, Options::default()) {
+            Ok(ResolvedRelation::Source { schema, .. }) => self.answer_columns(&schema),
+            Err(ResolveError::Failed { message, .. }) => self.error(message, span),
+            Ok(ResolvedRelation::View { .. }) | Err(ResolveError::NotFound { .. }) => {
+                self.error(format!("there is no file '{path}'"), span);
+            }
+        }
+    }
+
+    fn answer_columns(&mut self, schema: &Schema) {
         let rows = schema.fields().iter().map(|f| {
             vec![
                 f.name.as_str().into(),

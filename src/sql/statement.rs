@@ -61,6 +61,8 @@ pub enum Statement {
     Show(String),
     /// DESCRIBE x.
     Describe(String),
+    /// DESCRIBE 'a file'.
+    DescribeFile(String),
     /// DROP STREAM | TABLE | VIEW x.
     Drop {
         /// Name.

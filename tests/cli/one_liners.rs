@@ -88,6 +88,16 @@ fn answers_have_the_three_formats_too() {
 }
 
 #[test]
+fn a_file_is_described_without_a_declaration() {
+    let place = Place::new();
+    place.put("in.csv", "day,n\n2026-01-01,1\n");
+    let columns = objects(&place.run(&["sql", "DESCRIBE 'in.csv'"]).gives(0).out);
+    let shown: Vec<_> = columns.iter().map(|c| format!("{} {}", c["column"], c["type"])).collect();
+    assert_eq!(shown, ["\"day\" \"DATE\"", "\"n\" \"BIGINT\""]);
+    place.run(&["sql", "DESCRIBE 'inn.csv'"]).fails_as_usage(&["query:1:1", "did you mean 'in.csv'?"]);
+}
+
+#[test]
 fn statistics_are_one_json_object_on_stderr() {
     let place = Place::new();
     let query = format!("SELECT order_id FROM '{}' WHERE order_id % 2 = 0", sample("orders.jsonl"));
@@ -117,6 +127,24 @@ fn statistics_are_one_json_object_on_stderr() {
         }
     }
     assert_eq!(s["deep_copies"], 0);
+}
+
+#[test]
+fn each_thread_accounts_for_its_time_in_the_statistics() {
+    let place = Place::new();
+    let query = format!("SELECT order_id FROM '{}' WHERE order_id % 2 = 0", sample("orders.jsonl"));
+    for (execution, threads) in [("inline", 1), ("threads", 3)] {
+        let execution = format!("execution={execution}");
+        let ran = place.run(&["sql", &query, "--stats", "json", "--set", &execution]).gives(0);
+        let stats = objects(&ran.err);
+        let accounts = stats[0]["threads"].as_array().unwrap();
+        assert_eq!(accounts.len(), threads, "{execution}: {accounts:?}");
+        for t in accounts {
+            let of = |key: &str| t[key].as_f64().unwrap();
+            let sum = of("busy_s") + of("waiting_s") + of("blocked_s") + of("idle_s");
+            assert!(sum > 0.0 && (sum - of("wall_s")).abs() <= 0.02 * of("wall_s"), "{execution}: {t}");
+        }
+    }
 }
 
 #[test]

@@ -185,6 +185,14 @@ fn files_that_clash_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_pipeline_from_standard_input() {
+    let place = Place::new();
+    let ran = place.run_with_input(&["run", "-"], "SELECT 6 * 7 AS a;").gives(0).says(&["stdin: "]);
+    assert_eq!(ran.out, "{\"a\":42}\n");
+    place.run_with_input(&["check", "-"], "SELECT 6 *").gives(2).says(&["stdin:1:11"]);
+}
+
+#[test]
 fn a_pipeline_that_can_not_be_read() {
     let place = Place::new();
     place.run(&["run", "nope.sql"]).fails_as_usage(&["nope.sql", "No such file"]);

@@ -70,6 +70,16 @@ fn generated_files_take_the_format_of_their_name() {
 }
 
 #[test]
+fn a_generated_file_needs_a_format_and_a_place() {
+    let place = Place::new();
+    place
+        .run(&["generate", "orders", "--out", "x.parquet"])
+        .fails_as_usage(&["can't tell the format of 'x.parquet'", "--format"]);
+    place.run(&["generate", "orders", "--out", "no/x.csv"]).gives(1).says(&["there is no directory 'no'"]);
+    place.run(&["generate", "order"]).fails_as_usage(&["did you mean orders?"]);
+}
+
+#[test]
 fn completion_scripts() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -88,7 +88,7 @@ pub(crate) struct JobArgs {
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// The pipeline file
+    /// The pipeline file; - for standard input
     pub(crate) pipeline: PathBuf,
     #[command(flatten)]
     pub(crate) job: JobArgs,
@@ -113,7 +113,7 @@ pub(crate) struct SqlArgs {
 
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// The pipeline file
+    /// The pipeline file; - for standard input
     pub(crate) pipeline: PathBuf,
     /// Setting as name=value; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -122,7 +122,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
-    /// The pipeline file
+    /// The pipeline file; - for standard input
     pub(crate) pipeline: PathBuf,
     /// Setting as name=value; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]

@@ -3,14 +3,14 @@
 use millstream::plan::{ExplainFormat, ExplainStage};
 
 use super::args::{CheckArgs, ExplainArgs, PlanFormat, PlanStage};
-use super::run::{engine_with, read_pipeline};
+use super::run::{engine_with, name_of, read_pipeline};
 use super::{Failed, output, progress};
 
 /// `millstream check FILE`.
 pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
     let text = read_pipeline(&args.pipeline)?;
     let engine = engine_with(&args.set)?;
-    let name = args.pipeline.display().to_string();
+    let name = name_of(&args.pipeline);
     let prepared = engine.pipeline(&name, &text)?;
     let jobs = prepared.jobs();
     prepared
@@ -40,7 +40,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failed> {
         PlanFormat::Json => ExplainFormat::Json,
         PlanFormat::Dot => ExplainFormat::Dot,
     };
-    let plan = engine.explain(&args.pipeline.display().to_string(), &text, stages, format)?;
+    let plan = engine.explain(&name_of(&args.pipeline), &text, stages, format)?;
     use std::io::Write;
     writeln!(std::io::stdout(), "{}", plan.trim_end())?;
     Ok(0)

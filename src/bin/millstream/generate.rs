@@ -1,6 +1,7 @@
 //! `generate`: sample data through the engine's own generator.
 
 use millstream::Engine;
+use millstream::codec::Format;
 
 use super::args::GenerateArgs;
 use super::{Failed, output, progress};
@@ -9,6 +10,12 @@ use super::{Failed, output, progress};
 pub(crate) fn generate(args: &GenerateArgs) -> Result<u8, Failed> {
     let quote = |s: &str| s.replace('\'', "''");
     let format = args.format.as_ref().map(|f| format!(", format = '{}'", quote(f))).unwrap_or_default();
+    if let (Some(path), None) = (&args.out, &args.format)
+        && Format::for_path(&path.to_string_lossy()).is_none()
+    {
+        let known = "add --format, one of json, csv, tsv";
+        return Err(Failed::usage(format!("can't tell the format of '{}': {known}", path.display())));
+    }
     let target = match &args.out {
         Some(path) => format!("connector = 'file', path = '{}'", quote(&path.display().to_string())),
         None => "connector = 'stdout'".to_owned(),

@@ -1,6 +1,6 @@
 //! `run` and `sql`: jobs from start to end.
 
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use millstream::catalog::{SETTINGS, nearest};
@@ -15,7 +15,7 @@ use super::{Failed, LOG_VARIABLE, signals, vars};
 pub(crate) fn pipeline(args: &RunArgs) -> Result<u8, Failed> {
     let text = read_pipeline(&args.pipeline)?;
     let engine = engine_for(&args.job)?;
-    let prepared = engine.pipeline(&args.pipeline.display().to_string(), &text)?;
+    let prepared = engine.pipeline(&name_of(&args.pipeline), &text)?;
     if prepared.jobs().is_empty() && prepared.answers().is_empty() {
         return Err(Failed::usage(format!(
             "{}: there is nothing to run: no SELECT, INSERT or CREATE … AS",
@@ -32,11 +32,8 @@ pub(crate) fn one_liner(args: &SqlArgs) -> Result<u8, Failed> {
             return Err(Failed::usage("there is no query: millstream sql \"SELECT …\", or - to type it"));
         }
         None | Some("-") => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|e| Failed::usage(format!("can't read the query from standard input: {e}")))?;
-            text
+            let text = io::read_to_string(io::stdin());
+            text.map_err(|e| Failed::usage(format!("can't read the query from standard input: {e}")))?
         }
         Some(query) => query.to_owned(),
     };
@@ -48,10 +45,18 @@ pub(crate) fn one_liner(args: &SqlArgs) -> Result<u8, Failed> {
     execute(&engine, prepared, &args.job, output::format_or_default(args.format), true)
 }
 
-/// Reads a pipeline file and puts the environment's values into it.
+/// What a pipeline file is called, in messages and as the name of its job.
+pub(crate) fn name_of(path: &Path) -> String {
+    if path.as_os_str() == "-" { "stdin".into() } else { path.display().to_string() }
+}
+
+/// Reads a pipeline file, `-` for standard input, and puts the environment's values into it.
 pub(crate) fn read_pipeline(path: &Path) -> Result<String, Failed> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failed::usage(format!("can't read the pipeline {}: {e}", path.display())))?;
+    let text = match path.to_str() {
+        Some("-") => io::read_to_string(io::stdin()),
+        _ => std::fs::read_to_string(path),
+    };
+    let text = text.map_err(|e| Failed::usage(format!("can't read the pipeline {}: {e}", path.display())))?;
     vars::substitute(&text, |name| std::env::var(name).ok())
         .map_err(|e| Failed::usage(format!("{}: {e}", path.display())))
 }

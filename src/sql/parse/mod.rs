@@ -188,13 +188,19 @@ fn show(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
     Ok(Statement::Show((*what).to_owned()))
 }
 
-/// `DESCRIBE [STREAM | TABLE | VIEW] name`.
+/// `DESCRIBE [STREAM | TABLE | VIEW] name` or `DESCRIBE 'file'`.
 fn describe(mut cursor: Cursor<'_>) -> Result<Statement, Diagnostic> {
     cursor.advance();
+    if let Some(Token::SingleQuotedString(path)) = cursor.peek() {
+        let path = path.clone();
+        cursor.advance();
+        cursor.expect_end()?;
+        return Ok(Statement::DescribeFile(path));
+    }
     if matches!(cursor.peek_at(1), Some(Token::Word(_))) {
         kind(&mut cursor);
     }
-    let (name, _) = relation_name(&mut cursor, "the name of a stream, table or view")?;
+    let (name, _) = relation_name(&mut cursor, "the name of a stream, table or view, or a file in quotes")?;
     cursor.expect_end()?;
     Ok(Statement::Describe(name))
 }

@@ -114,6 +114,7 @@ fn the_other_statements() {
         ("DESC x", "Describe(\"x\")"),
         ("DESCRIBE STREAM x", "Describe(\"x\")"),
         ("DESCRIBE stream", "Describe(\"stream\")"),
+        ("DESCRIBE 'a/b.csv'", "DescribeFile(\"a/b.csv\")"),
         ("DROP VIEW IF EXISTS x", "Drop { name: \"x\", if_exists: true }"),
         ("DROP STREAM x", "Drop { name: \"x\", if_exists: false }"),
         ("SET batch_rows = 500", "Set { name: \"batch_rows\", value: \"500\" }"),
