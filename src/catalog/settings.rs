@@ -46,8 +46,8 @@ pub const SETTINGS: &[OptionSpec] = &[
     OptionSpec::new(
         "channel_batches",
         OptionKind::Int { min: 1, max: 100_000 },
-        "8",
-        "batches that wait between two threads",
+        "",
+        "batches that wait between two threads; default: 8, or as many as have 8,000 rows, at most 1,024",
     ),
     OptionSpec::new(
         "channel_bytes",
@@ -58,8 +58,8 @@ pub const SETTINGS: &[OptionSpec] = &[
     OptionSpec::new(
         "pool_bytes",
         OptionKind::Bytes,
-        "8 MiB",
-        "bytes of spent batches kept for reuse, per source and operator",
+        "64 MiB",
+        "bytes of spent batches kept for reuse, per source and operator: less than the edges hold costs allocations",
     ),
     OptionSpec::new(
         "state_max_bytes",

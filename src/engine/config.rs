@@ -48,7 +48,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
                 _ => BatchStrategy::Fixed,
             }
         }
-        ("channel_batches", Int(n)) => config.channel_batches = count(n),
+        ("channel_batches", Int(n)) => config.channel_batches = Some(count(n)),
         ("channel_bytes", Bytes(n)) => config.channel_bytes = size(n),
         ("pool_bytes", Bytes(n)) => config.pool_bytes = size(n),
         ("state_max_bytes", Bytes(n)) => config.state_max_bytes = size(n),

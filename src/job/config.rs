@@ -107,8 +107,8 @@ pub struct JobConfig {
     pub batch_linger: Duration,
     /// What decides when a batch is full.
     pub batch_strategy: BatchStrategy,
-    /// Batches that an edge between threads holds.
-    pub channel_batches: usize,
+    /// Batches that an edge between threads holds. `None`: 8, or as many as have 8,000 rows, at most 1,024.
+    pub channel_batches: Option<usize>,
     /// Payload bytes that an edge between threads holds.
     pub channel_bytes: usize,
     /// Bytes of spent batches that each pool keeps.
@@ -153,6 +153,13 @@ pub struct JobConfig {
     pub stopwatch: Clock,
 }
 
+impl JobConfig {
+    /// Batches that an edge holds. Eight tiny ones would be gone before the thread behind them is awake.
+    pub(super) fn edge_batches(&self) -> usize {
+        self.channel_batches.unwrap_or_else(|| (8000 / self.batch_rows.max(1)).clamp(8, 1024))
+    }
+}
+
 impl Default for JobConfig {
     fn default() -> Self {
         Self {
@@ -163,9 +170,9 @@ impl Default for JobConfig {
             batch_bytes: 1 << 20,
             batch_linger: Duration::from_millis(5),
             batch_strategy: BatchStrategy::Fixed,
-            channel_batches: 8,
+            channel_batches: None,
             channel_bytes: 4 << 20,
-            pool_bytes: 8 << 20,
+            pool_bytes: 64 << 20,
             state_max_bytes: 1 << 30,
             empty_batches: 3,
             empty_wait: Duration::from_millis(100),

@@ -5,7 +5,11 @@
 //! on the condition; a receiver that sees `waiting` takes the lock before it notifies, so a wake-up can't fall between the
 //! look and the wait. Either end notices that the other is gone: receivers because the channel disconnects, senders
 //! because `gone` is raised by the receiver's drop. No wait is longer than [`TICK`] without a look at the cancel flag.
+//!
+//! Waking a thread costs more than handing over a batch of a few records. Where such batches follow each other faster than threads
+//! are woken, either end sleeps for a [`NAP`] instead of asking to be woken, and then finds many.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,8 +19,14 @@ use parking_lot::{Condvar, Mutex};
 
 use super::message::Message;
 
+/// An edge that holds so many messages is made for small ones.
+const MANY: usize = 64;
 /// Longest uninterrupted wait.
 pub(super) const TICK: Duration = Duration::from_millis(50);
+/// Sleep of an end that will not be woken: what a wake-up of a thread takes, or little more.
+const NAP: Duration = Duration::from_micros(50);
+/// Messages that come closer together than this are worth a nap.
+const DENSE: Duration = Duration::from_micros(6);
 
 #[derive(Debug)]
 struct Credits {
@@ -40,6 +50,10 @@ pub(super) struct EdgeSender {
 pub(super) struct EdgeReceiver {
     channel: Receiver<Message>,
     credits: Arc<Credits>,
+    /// Messages taken since the last wait began.
+    taken: Cell<u32>,
+    /// When the last wait began.
+    waited: Cell<Instant>,
 }
 
 /// The other end is gone, or the job was cancelled.
@@ -57,7 +71,8 @@ pub(super) fn edge(batches: usize, bytes: usize) -> (EdgeSender, EdgeReceiver) {
         lock: Mutex::new(()),
         room: Condvar::new(),
     });
-    (EdgeSender { channel: tx, credits: credits.clone() }, EdgeReceiver { channel: rx, credits })
+    let sender = EdgeSender { channel: tx, credits: credits.clone() };
+    (sender, EdgeReceiver { channel: rx, credits, taken: Cell::new(0), waited: Cell::new(Instant::now()) })
 }
 
 impl EdgeSender {
@@ -86,6 +101,10 @@ impl EdgeSender {
             Err(crossbeam_channel::TrySendError::Full(m)) => m,
         };
         let start = waited.unwrap_or_else(Instant::now);
+        if self.channel.capacity().is_some_and(|n| n >= MANY) {
+            // A full edge of small batches: being woken for the first that is taken would be far too often.
+            std::thread::park_timeout(NAP);
+        }
         loop {
             message = match self.channel.send_timeout(message, TICK) {
                 Ok(()) => return Ok(true),
@@ -129,6 +148,7 @@ impl Credits {
 
 impl EdgeReceiver {
     fn took(&self, message: Message) -> Message {
+        self.taken.set(self.taken.get().saturating_add(1));
         let bytes = message.bytes();
         if bytes > 0 {
             self.credits.give_back(bytes);
@@ -145,11 +165,23 @@ impl EdgeReceiver {
     }
     /// What comes within `wait`.
     pub(super) fn recv(&self, wait: Duration) -> Result<Option<Message>, Closed> {
+        if self.is_dense() && wait > NAP {
+            std::thread::park_timeout(NAP);
+            if let Some(message) = self.try_recv()? {
+                return Ok(Some(message));
+            }
+        }
         match self.channel.recv_timeout(wait) {
             Ok(m) => Ok(Some(self.took(m))),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(Closed),
         }
+    }
+    /// Whether messages came so close together since the last wait that the next ones are worth a nap.
+    fn is_dense(&self) -> bool {
+        let (now, taken) = (Instant::now(), self.taken.replace(0));
+        let since = now.saturating_duration_since(self.waited.replace(now));
+        taken > 0 && since < DENSE * taken
     }
     /// The channel itself, to wait on several.
     pub(super) fn channel(&self) -> &Receiver<Message> {

@@ -154,7 +154,8 @@ fn tell_what_is_not_kept(spec: &JobSpec, core: &Core) {
 
 fn make_pools(spec: &JobSpec) -> Pools {
     let homes = spec.plan.sources.len() + spec.plan.nodes.len();
-    let batches = 2 * spec.config.channel_batches + 4;
+    // What two full edges and the stages around them hold: fewer would be allocated on one thread and freed on another.
+    let batches = 2 * spec.config.edge_batches() + 4;
     Pools::new((0..homes).map(|_| Pool::new(batches, spec.config.pool_bytes)).collect())
 }
 

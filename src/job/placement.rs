@@ -1,22 +1,32 @@
 //! `execution = 'auto'`: which stages get a thread of their own.
 //!
-//! A stage that is moved to a thread overlaps with the others but pays for every hand-over. The choice follows measured costs
-//! per record; a split that does not bring what was promised is taken back and tried again later and more rarely. Pure: time
-//! and measurements come in as arguments.
+//! A stage that is moved to a thread overlaps with the others but pays for every hand-over: a wake-up per batch, and the cache
+//! lines of each record, which cost five times as much when the two cores share no cache. So a forecast from the stages' measured
+//! costs only says which split is worth a try; whether it stays is decided by the speed measured before and after. A split that
+//! does not bring enough is taken back and tried again later and ever more rarely. Pure: time and measurements come in as
+//! arguments.
 
 use std::time::Duration;
 
-/// Cost of a hand-over: a wake-up per batch and cache lines per record, as measured on a 2-core machine.
+/// Cost of a hand-over at best: the cache lines of each record …
+const HANDOVER_PER_RECORD: f64 = 4e-9;
+/// … and a wake-up per batch. Batches that follow each other closely share wake-ups (`edge.rs`).
 const HANDOVER_PER_BATCH: f64 = 4e-6;
-const HANDOVER_PER_RECORD: f64 = 12e-9;
-/// A split must promise at least this much.
-const WORTHWHILE: f64 = 1.15;
+const HANDOVER_PER_TINY_BATCH: f64 = 5e-7;
+/// A split must promise at least this much to be tried …
+const WORTH_A_TRY: f64 = 1.06;
+/// … and bring at least this much to be kept.
+const WORTH_KEEPING: f64 = 1.02;
 /// Measurements are judged when they cover that much time …
-const WINDOW: Duration = Duration::from_millis(20);
+const WINDOW: Duration = Duration::from_millis(10);
 /// … and that many batches.
 const BATCHES: u64 = 8;
+/// So many windows in a row must be slower than inline before a split is taken back; fewer if it is much slower.
+const PATIENCE: u32 = 3;
 /// First time to wait after a split that was taken back; doubles up to 64 times as much.
 const SULK: Duration = Duration::from_millis(500);
+/// Windows after which a split has proved itself: the next failure is the first again.
+const PROVED: u32 = 100;
 
 /// What the stages cost since the last look, in seconds of their own work.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +41,8 @@ pub(super) struct Costs {
     pub(super) records: u64,
     /// Batches that the processor took.
     pub(super) batches: u64,
+    /// Time in which a source had no input: the job was as fast as its input, whatever its placement.
+    pub(super) starved: f64,
 }
 
 /// Which stages have threads of their own.
@@ -68,7 +80,10 @@ impl Placement {
 
 /// Seconds that the slowest thread needs for the measured work under a placement.
 fn predict(costs: &Costs, placement: &Placement) -> f64 {
-    let handover = costs.batches as f64 * HANDOVER_PER_BATCH + costs.records as f64 * HANDOVER_PER_RECORD;
+    let work = costs.process + costs.sources.iter().chain(&costs.sinks).sum::<f64>();
+    let batches = costs.batches as f64;
+    let wake_ups = (work / 4.0).clamp(batches * HANDOVER_PER_TINY_BATCH, batches * HANDOVER_PER_BATCH);
+    let handover = wake_ups + costs.records as f64 * HANDOVER_PER_RECORD;
     let mut processor = costs.process;
     let mut slowest: f64 = 0.0;
     let stages = costs.sources.iter().zip(&placement.sources).chain(costs.sinks.iter().zip(&placement.sinks));
@@ -117,12 +132,18 @@ pub(super) struct Autopilot {
     threads: usize,
     current: Placement,
     since: Duration,
-    costs: Costs,
-    /// Seconds per record of the last full inline window.
+    /// Seconds per record of the last inline window.
     inline_speed: Option<f64>,
+    /// Windows since the split.
+    settled: u32,
+    /// Windows in a row in which the split was no faster than inline.
+    slow: u32,
+    /// Placement and best seconds per record of a split just taken back, to be held against the next inline window.
+    rival: Option<(Placement, f64)>,
+    /// Best seconds per record of the split under way since it was last faster than inline.
+    best_split: f64,
     not_before: Duration,
     sulk: u32,
-    settled: u32,
 }
 
 impl Autopilot {
@@ -131,18 +152,19 @@ impl Autopilot {
             threads,
             current: Placement::all(sources, sinks, false),
             since: now,
-            costs: Costs::default(),
             inline_speed: None,
+            settled: 0,
+            slow: 0,
+            rival: None,
+            best_split: f64::INFINITY,
             not_before: Duration::ZERO,
             sulk: 0,
-            settled: 0,
         }
     }
 
     /// Starts a new window: after a decision was carried out.
     pub(super) fn restart(&mut self, now: Duration) {
         self.since = now;
-        self.costs = Costs::default();
     }
 
     /// Whether the measurements handed in at `now` were used up.
@@ -162,43 +184,85 @@ impl Autopilot {
         }
         let wall = now.saturating_sub(self.since).as_secs_f64();
         let speed = wall / costs.records as f64;
-        let (next, time) = best(&costs, self.threads);
-        let inline = predict(&costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
         self.restart(now);
         if self.current.is_inline() {
-            self.inline_speed = Some(speed);
-            if next.is_inline() || inline < time * WORTHWHILE || now < self.not_before {
-                return None;
-            }
-            let reason = format!("{} promises {:.2} times the inline speed", next.describe(), inline / time);
-            self.settled = 0;
-            self.current = next.clone();
-            return Some((next, reason));
+            self.look_inline(now, &costs, speed)
+        } else {
+            self.look_split(now, &costs, wall, speed)
         }
-        self.settled += 1;
-        let promised_back = inline / costs.records as f64;
+    }
+
+    fn split(&mut self, next: Placement, reason: String) -> Option<(Placement, String)> {
+        (self.settled, self.slow, self.best_split) = (0, 0, f64::INFINITY);
+        self.current = next.clone();
+        Some((next, reason))
+    }
+
+    fn look_inline(&mut self, now: Duration, costs: &Costs, speed: f64) -> Option<(Placement, String)> {
+        self.inline_speed = Some(speed);
+        if let Some((split, split_speed)) = self.rival.take()
+            && split_speed * WORTH_KEEPING < speed
+        {
+            // Not the threads were slow: the records have become dearer.
+            let reason =
+                format!("{} were {:.2} times as fast after all", split.describe(), speed / split_speed);
+            self.sulk = self.sulk.saturating_sub(1);
+            return self.split(split, reason);
+        }
+        let (next, time) = best(costs, self.threads);
+        let inline = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
+        if next.is_inline() || inline < time * WORTH_A_TRY || now < self.not_before {
+            return None;
+        }
+        let reason = format!("{} promises {:.2} times the inline speed", next.describe(), inline / time);
+        self.split(next, reason)
+    }
+
+    fn look_split(
+        &mut self,
+        now: Duration,
+        costs: &Costs,
+        wall: f64,
+        speed: f64,
+    ) -> Option<(Placement, String)> {
+        self.settled = self.settled.saturating_add(1);
+        let starved = costs.starved > 0.1 * wall;
+        let inline = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
+        let work = inline / costs.records as f64;
+        if work * 1.05 < speed && inline < predict(costs, &self.current) * WORTH_KEEPING {
+            let reason = format!(
+                "the stages' work fell to {:.0} ns a record: hand-overs cost more than they bring",
+                work * 1e9
+            );
+            return self.take_back(now, reason);
+        }
+        // The first window still fills channels and caches; one without enough input says nothing.
+        if self.settled == 1 || starved {
+            return None;
+        }
         let measured = self.inline_speed.unwrap_or(f64::INFINITY);
-        // The first window after a split still fills channels and caches.
-        let disappointing = self.settled >= 2 && self.settled <= 4 && measured < speed * 1.02;
-        let too_cheap = promised_back * 1.05 < speed && inline < time * WORTHWHILE;
-        if disappointing || too_cheap {
-            let reason = if disappointing {
-                format!("threads brought {:.2} times the inline speed", measured / speed)
-            } else {
-                format!(
-                    "the stages' work fell to {:.0} ns a record: hand-overs cost more than they bring",
-                    promised_back * 1e9
-                )
-            };
-            self.not_before = now + SULK * (1 << self.sulk.min(6));
-            self.sulk += 1;
-            self.current = Placement::all(costs.sources.len(), costs.sinks.len(), false);
-            return Some((self.current.clone(), reason));
+        if speed * WORTH_KEEPING <= measured {
+            (self.slow, self.best_split) = (0, f64::INFINITY);
+            if self.settled > PROVED {
+                self.sulk = 0;
+            }
+            return None;
         }
-        if self.settled > 50 {
-            self.sulk = 0;
+        self.slow += if speed > 1.3 * measured { 2 } else { 1 };
+        self.best_split = self.best_split.min(speed);
+        if self.slow < PATIENCE {
+            return None;
         }
-        None
+        self.rival = Some((self.current.clone(), self.best_split));
+        let reason = format!("threads brought {:.2} times the inline speed", measured / self.best_split);
+        self.take_back(now, reason)
+    }
+
+    fn take_back(&mut self, now: Duration, reason: String) -> Option<(Placement, String)> {
+        self.not_before = now + SULK * (1 << self.sulk.min(6));
+        self.sulk += 1;
+        self.current = Placement::all(self.current.sources.len(), self.current.sinks.len(), false);
+        Some((self.current.clone(), reason))
     }
 }
 
@@ -206,42 +270,80 @@ impl Autopilot {
 mod tests {
     use super::*;
 
+    /// 20,000 records in 20 batches.
     fn costs(source: f64, process: f64, sink: f64) -> Costs {
-        Costs { sources: vec![source], process, sinks: vec![sink], records: 20_000, batches: 20 }
+        Costs {
+            sources: vec![source],
+            process,
+            sinks: vec![sink],
+            records: 20_000,
+            batches: 20,
+            starved: 0.0,
+        }
     }
     const MS: Duration = Duration::from_millis(1);
 
+    /// An autopilot with its clock, which moves by what each window takes.
+    struct Flight {
+        pilot: Autopilot,
+        now: Duration,
+    }
+    impl Flight {
+        fn new(sources: usize, sinks: usize, threads: usize) -> Self {
+            Self { pilot: Autopilot::new(sources, sinks, threads, Duration::ZERO), now: Duration::ZERO }
+        }
+        fn window(&mut self, took: Duration, costs: Costs) -> Option<(Placement, String)> {
+            self.now += took;
+            self.pilot.look(self.now, costs)
+        }
+        /// 1 µs a record inline, half of it the source's: split.
+        fn split() -> Self {
+            let mut flight = Self::new(1, 1, 2);
+            let (placement, _) = flight.window(MS * 20, costs(1e-2, 4e-3, 6e-3)).unwrap();
+            assert_eq!(placement.sources, [true]);
+            flight
+        }
+    }
+
     #[test]
     fn cheap_stages_stay_inline() {
-        let mut pilot = Autopilot::new(1, 1, 2, Duration::ZERO);
-        // 47 M records/s in all: 7 ns a record and stage.
-        for i in 1..20 {
-            assert_eq!(pilot.look(MS * 20 * i, costs(1.4e-4, 1.4e-4, 1.4e-4)), None);
+        // 16 ns a record, nearly all of it the source's.
+        let mut flight = Flight::new(1, 1, 2);
+        for _ in 1..20 {
+            let cheap = Costs { records: 1_250_000, batches: 1250, ..costs(1.8e-2, 1e-4, 1.9e-3) };
+            assert_eq!(flight.window(MS * 20, cheap), None);
+        }
+        // Balanced, but tiny batches: handing one over costs as much as its only record.
+        let mut flight = Flight::new(1, 1, 2);
+        for _ in 1..20 {
+            let tiny = Costs { records: 40_000, batches: 40_000, ..costs(1e-2, 1e-3, 9e-3) };
+            assert_eq!(flight.window(MS * 20, tiny), None);
         }
     }
 
     #[test]
     fn balanced_costly_stages_are_split_and_the_reason_says_what_it_promises() {
-        let mut pilot = Autopilot::new(1, 1, 2, Duration::ZERO);
-        let (placement, reason) = pilot.look(MS * 20, costs(4e-3, 1e-3, 3e-3)).unwrap();
+        let (placement, reason) = Flight::new(1, 1, 2).window(MS * 20, costs(4e-3, 1e-3, 3e-3)).unwrap();
         assert_eq!(placement, Placement { sources: vec![true], sinks: vec![false] });
+        // Small batches of costly records share their wake-ups.
+        let small = Costs { records: 100_000, batches: 10_000, ..costs(1.2e-2, 1e-3, 7e-3) };
+        assert!(Flight::new(1, 1, 2).window(MS * 20, small).is_some());
         assert!(reason.contains("source 0") && reason.contains("times the inline speed"), "{reason}");
-        let mut pilot = Autopilot::new(1, 1, 3, Duration::ZERO);
-        let (placement, _) = pilot.look(MS * 20, costs(4e-3, 4e-3, 4e-3)).unwrap();
+        let (placement, _) = Flight::new(1, 1, 3).window(MS * 20, costs(4e-3, 4e-3, 4e-3)).unwrap();
         assert_eq!(placement, Placement::all(1, 1, true));
     }
 
     #[test]
     fn a_source_that_blocks_gets_a_thread() {
-        let mut pilot = Autopilot::new(2, 1, 2, Duration::ZERO);
         let blocking = Costs {
             sources: vec![1.5e-2, 1e-4],
             process: 1e-2,
             sinks: vec![1e-3],
             records: 1000,
             batches: 10,
+            starved: 0.0,
         };
-        let (placement, _) = pilot.look(MS * 27, blocking).unwrap();
+        let (placement, _) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
         assert_eq!(placement.sources, [true, false]);
     }
 
@@ -252,24 +354,79 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_back_when_the_load_changes_or_the_promise_is_not_kept() {
-        let split = || {
-            let mut pilot = Autopilot::new(1, 1, 2, Duration::ZERO);
-            pilot.look(MS * 20, costs(1e-2, 4e-3, 6e-3)).unwrap();
-            pilot
-        };
-        // 1 µs a record inline before; now the work is 30 ns a record but the wall shows 60.
-        let mut pilot = split();
-        let cheap = || Costs { records: 330_000, batches: 330, ..costs(2e-3, 3e-3, 3e-3) };
-        let (placement, reason) = pilot.look(MS * 40, cheap()).unwrap();
+    fn it_goes_back_when_the_stages_become_cheap() {
+        // The work is 25 ns a record now, and the wall shows 60.
+        let mut flight = Flight::split();
+        let cheap = Costs { records: 330_000, batches: 16_000, ..costs(2e-3, 3e-3, 3e-3) };
+        let (placement, reason) = flight.window(MS * 20, cheap).unwrap();
         assert!(placement.is_inline() && reason.contains("hand-overs"), "{reason}");
-        // The same work, but threads turn out no faster than inline.
-        let mut pilot = split();
-        assert_eq!(pilot.look(MS * 41, costs(1e-2, 4e-3, 6e-3)), None);
-        let (placement, reason) = pilot.look(MS * 62, costs(1e-2, 4e-3, 6e-3)).unwrap();
-        assert!(placement.is_inline() && reason.contains("threads brought"), "{reason}");
-        // It sulks before it tries again.
-        assert_eq!(pilot.look(MS * 82, costs(1e-2, 4e-3, 6e-3)), None);
-        assert!(pilot.look(MS * 700, costs(1e-2, 4e-3, 6e-3)).is_some());
+    }
+
+    #[test]
+    fn a_promise_that_is_not_kept_is_taken_back_and_tried_again_later() {
+        let work = || costs(1e-2, 4e-3, 6e-3);
+        let mut flight = Flight::split();
+        // No faster than inline, whatever the stages' own times say.
+        for _ in 0..3 {
+            assert_eq!(flight.window(MS * 20, work()), None);
+        }
+        let (placement, reason) = flight.window(MS * 20, work()).unwrap();
+        assert!(placement.is_inline() && reason.contains("threads brought 1.00"), "{reason}");
+        let mut sulked = 0;
+        while flight.window(MS * 20, work()).is_none() {
+            sulked += 1;
+        }
+        assert_eq!(sulked, 24, "half a second");
+        // Much slower: it is noticed sooner.
+        assert_eq!(flight.window(MS * 40, work()), None);
+        assert_eq!(flight.window(MS * 40, work()), None);
+        assert!(flight.window(MS * 40, work()).is_some());
+        let again = (0..).take_while(|_| flight.window(MS * 20, work()).is_none()).count();
+        assert_eq!(again, 49, "a second");
+    }
+
+    #[test]
+    fn a_split_is_kept_as_long_as_it_is_faster_and_left_when_it_no_longer_is() {
+        let work = || costs(1e-2, 4e-3, 6e-3);
+        let mut flight = Flight::split();
+        for _ in 0..200 {
+            assert_eq!(flight.window(MS * 11, work()), None);
+        }
+        // Single windows that were disturbed change nothing.
+        for took in [40, 11, 40, 11, 21, 22, 11] {
+            assert_eq!(flight.window(MS * took, work()), None);
+        }
+        // The two cores have moved apart: the same records take three times as long on two threads.
+        assert_eq!(flight.window(MS * 33, work()), None);
+        let (placement, _) = flight.window(MS * 33, work()).unwrap();
+        assert!(placement.is_inline());
+        assert_eq!(flight.window(MS * 20, work()), None);
+    }
+
+    #[test]
+    fn records_that_become_dearer_keep_their_threads_after_one_inline_window() {
+        let mut flight = Flight::split();
+        let dearer = || costs(2e-2, 8e-3, 1.2e-2);
+        for _ in 0..20 {
+            assert_eq!(flight.window(MS * 11, costs(1e-2, 4e-3, 6e-3)), None);
+        }
+        let mut back = None;
+        while back.is_none() {
+            back = flight.window(MS * 21, dearer());
+        }
+        assert!(back.is_some_and(|(p, _)| p.is_inline()));
+        let (placement, reason) = flight.window(MS * 40, dearer()).unwrap();
+        assert!(!placement.is_inline() && reason.contains("1.90 times as fast after all"), "{reason}");
+        assert_eq!(flight.window(MS * 21, dearer()), None);
+        assert_eq!(flight.window(MS * 21, dearer()), None);
+    }
+
+    #[test]
+    fn a_job_that_waits_for_its_input_is_not_judged_by_its_speed() {
+        let mut flight = Flight::split();
+        for _ in 0..50 {
+            let waiting = Costs { starved: 1e-2, ..costs(1e-2, 4e-3, 6e-3) };
+            assert_eq!(flight.window(MS * 40, waiting), None);
+        }
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn spawn_source(
     config: &JobConfig,
     shared: &Arc<Shared>,
 ) -> Result<SourceThread, JobError> {
-    let (tx, rx) = edge(config.channel_batches, config.channel_bytes);
+    let (tx, rx) = edge(config.edge_batches(), config.channel_bytes);
     let (control, commands) = unbounded();
     let shared = shared.clone();
     let name = format!("ms-read-{index}");
@@ -243,7 +243,7 @@ pub(super) fn spawn_sink(
     pools: &Pools,
     events: &Sender<SinkEvent>,
 ) -> Result<SinkThread, JobError> {
-    let (tx, rx) = edge(config.channel_batches, config.channel_bytes);
+    let (tx, rx) = edge(config.edge_batches(), config.channel_bytes);
     let (shared, pools, events) = (shared.clone(), pools.clone(), events.clone());
     let name = format!("ms-write-{index}");
     let account = shared.account(&name);

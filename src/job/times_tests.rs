@@ -88,7 +88,7 @@ fn run(execution: Execution, read: Duration, pause: Duration, write: Duration) -
         execution,
         threads: 3,
         batch_rows: ROWS,
-        channel_batches: 1,
+        channel_batches: Some(1),
         stopwatch: stopwatch.clone(),
         ..JobConfig::default()
     };

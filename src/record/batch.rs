@@ -104,16 +104,20 @@ impl Batch {
     pub fn next_slot(&mut self, schema: &Arc<Schema>) -> (&mut StreamRecord, bool) {
         let at = self.live;
         let mut fresh = false;
-        if at == self.records.len() {
-            self.records.push(Arc::new(StreamRecord::new(schema.clone())));
-            fresh = true;
-        } else if Arc::get_mut(&mut self.records[at]).is_none() {
+        // A look at the count costs nothing; what makes sure is `make_mut`, the only locked instruction of this.
+        match self.records.get_mut(at) {
+            Some(slot) if Arc::strong_count(slot) == 1 => {}
             // Somebody downstream kept a clone: leave it to them.
-            self.records[at] = Arc::new(StreamRecord::new(schema.clone()));
-            fresh = true;
+            Some(slot) => {
+                *slot = Arc::new(StreamRecord::new(schema.clone()));
+                fresh = true;
+            }
+            None => {
+                self.records.push(Arc::new(StreamRecord::new(schema.clone())));
+                fresh = true;
+            }
         }
         self.live += 1;
-        // Unique by now: `make_mut` never copies here.
         let record = Arc::make_mut(&mut self.records[at]);
         record.recycle(schema);
         (record, fresh)

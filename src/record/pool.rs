@@ -5,55 +5,59 @@
 //! A pool never blocks: a full one drops what it is given, an empty one makes the taker allocate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
 
 use super::Batch;
 
-/// A bounded stock of spent batches of one shape.
+/// A bounded stock of spent batches of one shape. The batch given last is taken first: what is filled next is what the caches
+/// still know, and spare batches of a burst stay at the bottom.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    give: Sender<Batch>,
-    take: Receiver<Batch>,
-    held: Arc<AtomicUsize>,
+    /// Held for a push or a pop, never while records are touched.
+    stock: Arc<Mutex<Stock>>,
+    max_batches: usize,
     max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    batches: Vec<Batch>,
+    /// Their footprints: each batch's payload size, free while it is idle, remembers what was counted.
+    bytes: usize,
 }
 
 impl Pool {
     /// A pool that holds at most `max_batches` batches and `max_bytes` bytes.
     pub fn new(max_batches: usize, max_bytes: usize) -> Self {
-        let (give, take) = bounded(max_batches);
-        Self { give, take, held: Arc::new(AtomicUsize::new(0)), max_bytes }
+        Self { stock: Arc::default(), max_batches, max_bytes }
     }
     /// Gives a spent batch back.
     pub fn give(&self, mut batch: Batch) {
         batch.clear();
         let size = batch.footprint();
-        if self.held.load(Ordering::Relaxed) + size > self.max_bytes {
-            return;
-        }
-        self.held.fetch_add(size, Ordering::Relaxed);
-        // The payload size is free while the batch is idle: it remembers what was counted.
         batch.set_bytes(size);
-        if self.give.try_send(batch).is_err() {
-            self.held.fetch_sub(size, Ordering::Relaxed);
+        let mut stock = self.stock.lock();
+        if stock.batches.len() < self.max_batches && stock.bytes + size <= self.max_bytes {
+            stock.bytes += size;
+            stock.batches.push(batch);
+        } else {
+            // Its records are freed without the lock.
+            drop(stock);
         }
     }
     /// A spent batch, or an empty new one.
     pub fn take(&self) -> Batch {
-        match self.take.try_recv() {
-            Ok(mut batch) => {
-                self.held.fetch_sub(batch.bytes(), Ordering::Relaxed);
-                batch.clear();
-                batch
-            }
-            Err(_) => Batch::default(),
-        }
+        let mut stock = self.stock.lock();
+        let Some(mut batch) = stock.batches.pop() else { return Batch::default() };
+        stock.bytes -= batch.bytes();
+        drop(stock);
+        batch.clear();
+        batch
     }
     /// Bytes held now (estimate).
     pub fn held_bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.stock.lock().bytes
     }
 }
 

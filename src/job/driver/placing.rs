@@ -6,8 +6,8 @@ impl Driver {
     /// Lets the autopilot look at the costs, and carries out what it decides.
     pub(super) fn steer(&mut self) -> Result<(), JobError> {
         let Some(pilot) = &mut self.autopilot else { return Ok(()) };
-        // Small batches would pay more for looking at the clock than for their records.
-        if !self.batches.is_multiple_of(8) {
+        // Small batches would pay more for steering than for their records.
+        if !self.batches.is_multiple_of(4) {
             return Ok(());
         }
         let now = self.laps.now().saturating_duration_since(self.shared.started);
@@ -20,6 +20,7 @@ impl Driver {
             sinks: self.outflows.iter().map(|s| s.counters.times.busy.get() as f64 / 1e9).collect(),
             records: self.records,
             batches: self.batches,
+            starved: self.inflows.iter().map(|s| s.counters.times.waiting.get() as f64 / 1e9).sum(),
         };
         let since = |a: &[f64], b: &[f64]| -> Vec<f64> {
             a.iter().enumerate().map(|(i, x)| x - b.get(i).copied().unwrap_or(0.0)).collect()
@@ -30,6 +31,7 @@ impl Driver {
             sinks: since(&total.sinks, &self.base.sinks),
             records: total.records - self.base.records,
             batches: total.batches - self.base.batches,
+            starved: total.starved - self.base.starved,
         };
         let Some((placement, reason)) = pilot.look(now, costs) else {
             if pilot.has_looked_at(now) {
