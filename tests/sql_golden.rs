@@ -39,6 +39,7 @@ topics! {
     queries,
     random_flights,
     random_groups,
+    random_order,
     random_over,
     strings,
     temporal,
