@@ -31,6 +31,8 @@ pub enum OptionKind {
     Duration,
     /// How much lies between two events: a duration, a size, or a number of rows: `'10000 rows'`.
     Interval,
+    /// A duration, or `off`.
+    DurationOrOff,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -61,6 +63,7 @@ pub enum OptionValue {
     Bytes(u64),
     Duration(Duration),
     Rows(u64),
+    Off,
 }
 
 /// Why an option was refused: a sentence, perhaps with the nearest names.
@@ -178,7 +181,8 @@ impl OptionSpec {
                 t.parse().ok().filter(|v| (min..=max).contains(v)).map(OptionValue::Float)
             }
             OptionKind::Bytes => parse_bytes(t).map(OptionValue::Bytes),
-            OptionKind::Duration => parse_duration(t).map(OptionValue::Duration),
+            OptionKind::DurationOrOff if t.eq_ignore_ascii_case("off") => Some(OptionValue::Off),
+            OptionKind::Duration | OptionKind::DurationOrOff => parse_duration(t).map(OptionValue::Duration),
             OptionKind::Interval => parse_interval(t),
             OptionKind::OneOf(words) => {
                 words.iter().find(|w| w.eq_ignore_ascii_case(t)).map(|w| OptionValue::Text((*w).to_owned()))
@@ -227,6 +231,7 @@ impl OptionKind {
                 "a duration such as '5s', a size such as '64 MiB', or a number of rows such as '10000 rows'"
                     .into()
             }
+            OptionKind::DurationOrOff => "a duration such as '5s' or '100 ms', or off".into(),
             OptionKind::OneOf(words) => format!("one of {}", words.join(", ")),
         }
     }

@@ -8,12 +8,13 @@ mod prepared;
 mod relations;
 mod script;
 mod tables;
+mod time;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::catalog::{Options, SETTINGS, nearest};
+use crate::catalog::{Options, SETTINGS, TIME_OPTIONS, WatermarkDef, nearest};
 use crate::connector::memory::{OnceSink, OnceSource};
 use crate::connector::{ConnectorSpec, Connectors};
 use crate::error::{Error, SqlErrors};
@@ -21,6 +22,7 @@ use crate::expr::{FunctionRegistry, FunctionSpec};
 use crate::io::{DataReader, DataSink, DataSource, DataWriter};
 use crate::plan::{ExplainFormat, ExplainStage};
 use crate::record::{Batch, Schema};
+use crate::sql::{Binder, Span};
 use relations::{Entry, Relations};
 
 pub use prepared::{Answer, Job, JobSummary, Prepared};
@@ -79,7 +81,45 @@ impl Engine {
     /// # Errors
     /// If the name is taken.
     pub fn register_source(&self, name: &str, source: impl DataSource + 'static) -> Result<(), Error> {
-        self.register(name, Entry::Source(Arc::new(source)))
+        self.register(name, Entry::Source(Arc::new(source), None))
+    }
+
+    /// The same for a source with event time, as `WATERMARK FOR column AS watermark` declares it; `options` are those of such
+    /// streams: `allowed_lateness`, `late`, `idle_timeout`, `max_future_skew`.
+    ///
+    /// ```
+    /// # use millstream::connector::memory::MemorySource;
+    /// # use millstream::record::{DataType, Schema};
+    /// # let engine = millstream::Engine::new();
+    /// # let schema = Schema::of([("ts", DataType::Timestamp), ("page", DataType::Varchar)]);
+    /// let (sender, clicks) = MemorySource::channel(schema, 1000);
+    /// engine.register_timed_source("clicks", clicks, "ts", "ts - INTERVAL '5' SECOND", &[("late", "drop")])?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the name is taken, or column, expression or an option does not fit.
+    pub fn register_timed_source(
+        &self,
+        name: &str,
+        source: impl DataSource + 'static,
+        column: &str,
+        watermark: &str,
+        options: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        let of = |message: String| Error::Config(format!("'{name}': {message}"));
+        let options = Options::new(options.iter().copied());
+        options.check("a source with a watermark", &[TIME_OPTIONS]).map_err(|e| of(e.message))?;
+        let def = WatermarkDef { column: column.into(), expression: watermark.into() };
+        let (relations, functions) = (relations::Scope(&self.relations), self.functions());
+        let text = format!("WATERMARK FOR {column} AS {watermark}");
+        let whole = Span { start: 0, end: text.len() };
+        Binder::new(&relations, &functions)
+            .check_watermark(&def, &source.schema(), &text, whole)
+            .map_err(|errors| of(errors.into_iter().next().map_or_else(String::new, |e| e.message)))?;
+        let bounded = relations::is_bounded(&source);
+        let time = time::event_time(Some(&def), &options, bounded).map_err(|e| of(e.message))?;
+        self.register(name, Entry::Source(Arc::new(source), time))
     }
 
     /// Makes one reader readable as `name`, once.

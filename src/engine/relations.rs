@@ -6,12 +6,13 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use sqlparser::ast;
 
-use crate::catalog::{Options, Relation};
+use super::time::event_time;
+use crate::catalog::{OptionError, Options, Relation};
 use crate::connector::table::{Table, TableSink, TableSource};
 use crate::connector::{Connectors, SinkRequest, SourceRequest};
 use crate::io::{Boundedness, DataSink, DataSource, IoError};
 use crate::record::{Clock, Field, Schema};
-use crate::sql::{ResolveError, ResolvedRelation, Resolver};
+use crate::sql::{EventTime, ResolveError, ResolvedRelation, Resolver};
 
 /// Standard input by name.
 const STDIN: &str = "stdin";
@@ -23,8 +24,8 @@ pub(super) enum Entry {
     Declared { relation: Arc<Relation>, source: Arc<Mutex<Option<Arc<dyn DataSource>>>> },
     /// `FROM 'file'`.
     File { source: Arc<dyn DataSource>, options: Options },
-    /// `register_source`.
-    Source(Arc<dyn DataSource>),
+    /// `register_source`, with its event time.
+    Source(Arc<dyn DataSource>, Option<EventTime>),
     /// `register_sink`.
     Sink(Arc<dyn DataSink>, Option<Arc<Schema>>),
     /// CREATE TABLE … AS SELECT without a connector: rows that queries read while a job writes them.
@@ -77,7 +78,7 @@ impl Relations {
     /// The source behind a name that the binder resolved.
     pub(super) fn source(&self, name: &str) -> Result<Arc<dyn DataSource>, IoError> {
         match self.by_name.get(name) {
-            Some(Entry::File { source, .. } | Entry::Source(source)) => Ok(source.clone()),
+            Some(Entry::File { source, .. } | Entry::Source(source, _)) => Ok(source.clone()),
             Some(Entry::Declared { relation, source }) => {
                 let mut slot = source.lock();
                 if let Some(made) = &*slot {
@@ -161,11 +162,7 @@ impl Relations {
         if let Some(name) = self.by_name.iter().find_map(known) {
             return Ok(name);
         }
-        self.connectors.check(&options, &[]).map_err(|e| ResolveError::Failed {
-            message: e.message,
-            hint: None,
-            option: Some(e.name),
-        })?;
+        self.connectors.check(&options, &[]).map_err(wrong_option)?;
         let request = SourceRequest { name: path, columns: &[], options: &options, clock: &Clock::System };
         let source = self.connectors.source(&request).map_err(failed)?;
         let mut name = path.to_owned();
@@ -205,7 +202,15 @@ impl Resolver for Scope<'_> {
             return Ok(ResolvedRelation::View { query: query.clone(), text: text.clone() });
         }
         let source = relations.source(&key).map_err(failed)?;
-        Ok(resolved(key, &*source))
+        let bounded = is_bounded(&*source);
+        let time = match relations.by_name.get(&key) {
+            Some(Entry::Declared { relation, .. }) => {
+                event_time(relation.watermark.as_ref(), &relation.options, bounded).map_err(wrong_option)?
+            }
+            Some(Entry::Source(_, time)) => time.clone(),
+            _ => None,
+        };
+        Ok(resolved(key, &*source, time))
     }
 
     fn file(
@@ -239,18 +244,26 @@ impl Resolver for Scope<'_> {
         let mut relations = self.0.lock();
         let name = relations.file(path, options)?;
         let source = relations.source(&name).map_err(failed)?;
-        Ok(resolved(name, &*source))
+        Ok(resolved(name, &*source, None))
     }
 }
 
-fn resolved(name: String, source: &dyn DataSource) -> ResolvedRelation {
+fn resolved(name: String, source: &dyn DataSource, time: Option<EventTime>) -> ResolvedRelation {
     ResolvedRelation::Source {
         name,
         schema: source.schema(),
         projects: source.projects(),
-        bounded: source.boundedness() != Boundedness::Unbounded,
-        time: None,
+        bounded: is_bounded(source),
+        time,
     }
+}
+
+pub(super) fn is_bounded(source: &dyn DataSource) -> bool {
+    source.boundedness() != Boundedness::Unbounded
+}
+
+fn wrong_option(e: OptionError) -> ResolveError {
+    ResolveError::Failed { message: e.message, hint: None, option: Some(e.name) }
 }
 
 fn failed(e: IoError) -> ResolveError {

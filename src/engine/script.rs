@@ -7,8 +7,9 @@ use sqlparser::ast;
 use super::config::{check_setting, job_config, on_error};
 use super::prepared::{Answer, PendingSink, Prepared};
 use super::relations::{Entry, Scope, declared_schema};
+use super::time::event_time;
 use super::{Engine, places, prepared, tables};
-use crate::catalog::{Options, Relation, RelationKind, SETTINGS, nearest};
+use crate::catalog::{Options, Relation, RelationKind, SETTINGS, TIME_OPTIONS, nearest};
 use crate::connector::SinkRequest;
 use crate::connector::file::read_and_written;
 use crate::connector::memory::MemorySource;
@@ -202,18 +203,37 @@ impl Script<'_> {
         }
         let checked = {
             let relations = self.engine.relations.lock();
-            relations.connectors.check(&relation.options, &[]).map(|_| ())
+            let checked = relations.connectors.check(&relation.options, TIME_OPTIONS);
+            // Whether input ends is asked where it is read; what is wrong is wrong either way.
+            checked.and_then(|_| event_time(relation.watermark.as_ref(), &relation.options, true))
         };
         if let Err(e) = checked {
             let at = self.place_of(&e.name, span);
             self.broken.push(relation.name.clone());
             return self.error(e.message, at);
         }
+        if !self.check_watermark(relation, span) {
+            self.broken.push(relation.name.clone());
+            return;
+        }
         let entry = Entry::Declared { relation: Arc::new(relation.clone()), source: Arc::default() };
         self.engine.relations.lock().insert(&relation.name, entry);
         if let Some(query) = &create.query {
             self.insert(&relation.name, &[], query, span);
         }
+    }
+
+    /// Column and expression of WATERMARK FOR, where the columns are declared; else they are checked where the stream is read.
+    fn check_watermark(&mut self, relation: &Relation, span: Span) -> bool {
+        let Some(def) = relation.watermark.as_ref().filter(|_| !relation.columns.is_empty()) else {
+            return true;
+        };
+        let scope = Scope(&self.engine.relations);
+        let binder = Binder::new(&scope, &self.functions);
+        let errors = binder.check_watermark(def, &declared_schema(relation), self.text, span).err();
+        let good = errors.is_none();
+        self.diagnostics.extend(errors.into_iter().flatten());
+        good
     }
 
     /// CREATE TABLE … AS SELECT without a connector.
@@ -274,7 +294,7 @@ impl Script<'_> {
                     drop(relations);
                     return self.unknown_relation(target, span);
                 }
-                Some((_, Entry::View { .. } | Entry::Source(_) | Entry::File { .. })) => {
+                Some((_, Entry::View { .. } | Entry::Source(..) | Entry::File { .. })) => {
                     drop(relations);
                     let at = self.place_of(target, span);
                     return self.error(format!("'{target}' can't be written"), at);
@@ -383,7 +403,7 @@ impl Script<'_> {
                         relation.options.get("connector").unwrap_or("file").to_owned(),
                     ),
                     Entry::Table(_) => ("TABLES", "materialized".to_owned()),
-                    Entry::Source(_) => ("STREAMS", "program (source)".to_owned()),
+                    Entry::Source(..) => ("STREAMS", "program (source)".to_owned()),
                     Entry::Sink(..) => ("STREAMS", "program (sink)".to_owned()),
                     Entry::View { .. } => ("VIEWS", String::new()),
                     Entry::File { .. } => return None,
@@ -507,9 +527,6 @@ fn same_types(a: &Schema, b: &Schema) -> bool {
 
 /// What of a declaration the engine can't do yet.
 fn unsupported(relation: &Relation) -> Option<&'static str> {
-    if relation.watermark.is_some() {
-        return Some("WATERMARK FOR");
-    }
     if relation.kind == RelationKind::Table || !relation.primary_key.is_empty() {
         return Some("a table with a PRIMARY KEY");
     }

@@ -38,6 +38,8 @@ fn by_column() -> WatermarkSpec {
         watermark: typing::binary(BinaryOp::Subtract, ts(), delay).unwrap(),
         max_future_skew: None,
         idle_timeout: None,
+        lateness: 0,
+        late: LatePolicy::Drop,
         schema: input(),
     }
 }
@@ -57,6 +59,7 @@ fn counts(late: LatePolicy) -> OperatorSpec {
         window: Some(WindowSpec {
             kind: WindowKind::Tumble { size: 10 * SECOND },
             time: Expr::System(SystemColumn::EventTime),
+            start: None,
             lateness: 0,
             late,
             has_watermark: true,

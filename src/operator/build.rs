@@ -4,7 +4,7 @@ use super::{
     AggregateOp, FilterProjectOp, LimitOp, Operator, OverOp, SortOp, TopNOp, UnionOp, UnnestOp, WatermarkOp,
     WindowTableOp,
 };
-use crate::plan::{NodeSpec, OperatorSpec};
+use crate::plan::{NodeSpec, OperatorSpec, WindowKind};
 
 /// Makes the operator of a node.
 ///
@@ -16,6 +16,9 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::Unnest(spec) => Box::new(UnnestOp::new(spec)),
         OperatorSpec::Limit(spec) => Box::new(LimitOp::new(spec)),
         OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone(), node.inputs.len())),
+        OperatorSpec::WindowTable(spec) if matches!(spec.window.kind, WindowKind::Session { .. }) => {
+            return Err(format!("{}: SESSION is not supported yet", node.id));
+        }
         OperatorSpec::WindowTable(spec) => Box::new(WindowTableOp::new(spec)),
         OperatorSpec::Sort(spec) => Box::new(SortOp::new(spec)),
         OperatorSpec::TopN(spec) => Box::new(TopNOp::new(spec)),

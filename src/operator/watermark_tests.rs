@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::expr::{BinaryOp, FunctionRegistry, typing};
 use crate::operator::test_kit::Bench;
+use crate::plan::LatePolicy;
 use crate::record::{DataType, Interval, Schema, deep_copies_on_this_thread};
 
 fn schema() -> Arc<Schema> {
@@ -24,7 +25,15 @@ fn spec(delay: i64, general: bool) -> WatermarkSpec {
     } else {
         typing::binary(BinaryOp::Subtract, ts(), micros(delay)).unwrap()
     };
-    WatermarkSpec { time: ts(), watermark, max_future_skew: None, idle_timeout: None, schema }
+    WatermarkSpec {
+        time: ts(),
+        watermark,
+        max_future_skew: None,
+        idle_timeout: None,
+        lateness: 0,
+        late: LatePolicy::Drop,
+        schema,
+    }
 }
 
 type Row = (i32, Option<i64>);

@@ -73,8 +73,8 @@ fn windows_of(kind: WindowKind, time: i64, to: &mut Vec<(i64, i64)>) -> Option<(
                 to.push((start, start.checked_add(k.checked_mul(step)?)?));
             }
         }
-        // Refused by the planner: a session is known only together with its other rows.
-        WindowKind::Session { .. } => return None,
+        // A session is known only together with its other rows; what is given is there.
+        WindowKind::Session { .. } | WindowKind::Given => return None,
     }
     Some(())
 }
@@ -153,7 +153,7 @@ mod tests {
             WindowKind::Cumulate { step, size } => {
                 starts(size).flat_map(|s| (1..=size / step).map(move |k| (s, s + k * step))).collect()
             }
-            WindowKind::Session { .. } => vec![],
+            WindowKind::Session { .. } | WindowKind::Given => vec![],
         };
         all.retain(holds);
         all.sort_by_key(|(start, end)| (*end, *start));
@@ -197,11 +197,12 @@ mod tests {
             let window = WindowSpec {
                 kind,
                 time: typing::column(&input, 0).unwrap(),
+                start: None,
                 lateness: 0,
                 late: LatePolicy::Drop,
                 has_watermark: true,
             };
-            let spec = WindowTableSpec { window, schema: schema.clone() };
+            let spec = WindowTableSpec { window, partition_by: vec![], schema: schema.clone() };
             let times: Vec<Option<i64>> = (0..40).map(|i| (i % 11 != 3).then_some(i)).collect();
             let make = || {
                 let record = |t: &Option<i64>| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::walk::{is_volatile, system_columns};
 use super::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, LogicalPlan, NodeSpec, OperatorSpec, OutputColumn,
-    OutputTarget, ProjectColumn, SinkSpec, SourceSpec, Stateful, UnnestSpec,
+    OutputTarget, ProjectColumn, SinkSpec, SourceSpec, Stateful, UnnestSpec, WindowKind,
 };
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{Field, FieldValue, Schema};
@@ -186,6 +186,10 @@ impl Lowering {
         // What keeps rows keeps no column that nobody wants.
         let flow = match spec {
             Stateful::Sort(_) | Stateful::TopN(_) | Stateful::Over(_) => {
+                let (input, schema) = self.settle(flow, input.schema());
+                Flow { input, columns: (0..schema.len()).collect(), schema }
+            }
+            Stateful::WindowTable(spec) if matches!(spec.window.kind, WindowKind::Session { .. }) => {
                 let (input, schema) = self.settle(flow, input.schema());
                 Flow { input, columns: (0..schema.len()).collect(), schema }
             }

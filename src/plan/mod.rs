@@ -12,6 +12,7 @@ mod ranked;
 mod rules;
 mod stateful;
 mod stateful_text;
+mod time;
 pub(crate) mod walk;
 
 pub use changelog::{is_updating, misreads_changes, output_key};
@@ -29,3 +30,4 @@ pub use stateful::{
     AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec,
     WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
 };
+pub use time::{TimeColumn, TimeTraits, WindowColumns, is_clock, time_traits};

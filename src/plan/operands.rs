@@ -52,7 +52,7 @@ impl Stateful {
         match self {
             Stateful::Watermark(spec) => spec.exprs(),
             Stateful::Aggregate(spec) => spec.exprs(),
-            Stateful::WindowTable(spec) => vec![&spec.window.time],
+            Stateful::WindowTable(spec) => spec.exprs(),
             Stateful::Over(spec) => spec.exprs(),
             Stateful::TopN(spec) => spec.exprs(),
             Stateful::Sort(spec) => spec.exprs(),
@@ -85,10 +85,10 @@ impl Stateful {
         match self {
             Stateful::Watermark(spec) => vec![&mut spec.time, &mut spec.watermark],
             Stateful::Aggregate(spec) => {
-                let window = spec.window.iter_mut().map(|w| &mut w.time);
+                let window = spec.window.iter_mut().flat_map(|w| w.exprs_mut());
                 spec.keys.iter_mut().chain(window).chain(spec.calls.iter_mut().flat_map(call_mut)).collect()
             }
-            Stateful::WindowTable(spec) => vec![&mut spec.window.time],
+            Stateful::WindowTable(spec) => spec.window.exprs_mut().chain(&mut spec.partition_by).collect(),
             Stateful::Over(spec) => {
                 let keys = spec.order_by.iter_mut().map(|k| &mut k.expr);
                 let calls = spec.calls.iter_mut().flat_map(over_mut);
@@ -110,8 +110,13 @@ impl WatermarkSpec {
 }
 impl AggregateSpec {
     pub(super) fn exprs(&self) -> Vec<&Expr> {
-        let window = self.window.iter().map(|w| &w.time);
+        let window = self.window.iter().flat_map(|w| w.exprs());
         self.keys.iter().chain(window).chain(self.calls.iter().flat_map(call)).collect()
+    }
+}
+impl WindowTableSpec {
+    pub(super) fn exprs(&self) -> Vec<&Expr> {
+        self.window.exprs().chain(&self.partition_by).collect()
     }
 }
 impl OverSpec {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowTableSpec};
+use super::{
+    AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowKind, WindowTableSpec,
+};
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
 
@@ -138,15 +140,19 @@ impl OperatorSpec {
     /// What it keeps between batches, for how long, how much at most: the contract that the running operator gives.
     pub fn state(&self) -> &'static str {
         match self {
-            OperatorSpec::FilterProject(_)
-            | OperatorSpec::Unnest(_)
-            | OperatorSpec::Union { .. }
-            | OperatorSpec::WindowTable(_) => "stateless",
+            OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) | OperatorSpec::Union { .. } => {
+                "stateless"
+            }
+            OperatorSpec::WindowTable(spec) => match spec.window.kind {
+                WindowKind::Session { .. } => "the rows of open sessions, until the watermark closes them",
+                _ => "stateless",
+            },
             OperatorSpec::Limit(_) => "rows still to skip and to pass, for the job's life, 24 bytes",
             OperatorSpec::Watermark(_) => {
                 "one watermark for each partition, for the job's life, 32 bytes each"
             }
             OperatorSpec::Aggregate(spec) => match &spec.window {
+                Some(w) if !w.has_watermark => "groups of all windows, until the end of the input",
                 Some(_) => "groups of open windows, until the watermark closes them",
                 None => "one entry for each group, for the job's life, unbounded",
             },
@@ -170,7 +176,7 @@ impl OperatorSpec {
             OperatorSpec::Limit(_) | OperatorSpec::Union { .. } => Vec::new(),
             OperatorSpec::Watermark(spec) => spec.exprs(),
             OperatorSpec::Aggregate(spec) => spec.exprs(),
-            OperatorSpec::WindowTable(spec) => vec![&spec.window.time],
+            OperatorSpec::WindowTable(spec) => spec.exprs(),
             OperatorSpec::Over(spec) => spec.exprs(),
             OperatorSpec::TopN(spec) => spec.exprs(),
             OperatorSpec::Sort(spec) => spec.exprs(),

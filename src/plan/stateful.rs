@@ -23,6 +23,10 @@ pub struct WatermarkSpec {
     pub max_future_skew: Option<i64>,
     /// A partition that is silent for so long (by the job's clock) is left out of the minimum.
     pub idle_timeout: Option<i64>,
+    /// Allowed lateness of the windows over the stream.
+    pub lateness: i64,
+    /// What they do with records beyond it.
+    pub late: LatePolicy,
     /// Shape of the output: that of the input.
     pub schema: Arc<Schema>,
 }
@@ -54,6 +58,8 @@ pub enum WindowKind {
         /// Least distance between two sessions.
         gap: i64,
     },
+    /// Records bring their windows, which an operator below gave them.
+    Given,
 }
 
 /// What happens to records that are behind the watermark.
@@ -73,14 +79,26 @@ pub enum LatePolicy {
 pub struct WindowSpec {
     /// How records are assigned.
     pub kind: WindowKind,
-    /// The time of a record, a TIMESTAMP; NULL is a record error.
+    /// The time of a record, a TIMESTAMP; NULL is a record error. Of a window that is given, its end.
     pub time: Expr,
+    /// The start of a window that is given.
+    pub start: Option<Expr>,
     /// Allowed lateness.
     pub lateness: i64,
     /// What happens beyond.
     pub late: LatePolicy,
     /// Whether the input has a watermark. Without one all windows fire at the end of the (bounded) input.
     pub has_watermark: bool,
+}
+
+impl WindowSpec {
+    /// Its expressions.
+    pub(super) fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        std::iter::once(&self.time).chain(&self.start)
+    }
+    pub(super) fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        std::iter::once(&mut self.time).chain(&mut self.start)
+    }
 }
 
 /// When results are emitted.
@@ -117,11 +135,13 @@ pub struct AggregateSpec {
     pub schema: Arc<Schema>,
 }
 
-/// Adds `window_start` and `window_end` to each record, once for each window that it belongs to. Not for sessions.
+/// Adds `window_start` and `window_end` to each record, once for each window that it belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowTableSpec {
     /// The window.
     pub window: WindowSpec,
+    /// PARTITION BY of sessions, each of which is emitted when it is over; none for other windows.
+    pub partition_by: Vec<Expr>,
     /// Input columns, then the two.
     pub schema: Arc<Schema>,
 }

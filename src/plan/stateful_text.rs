@@ -31,10 +31,17 @@ impl Stateful {
                     vec![("time", spec.time.to_string()), ("watermark", spec.watermark.to_string())];
                 text.extend(spec.max_future_skew.map(|d| ("max_future_skew", duration(d))));
                 text.extend(spec.idle_timeout.map(|d| ("idle_timeout", duration(d))));
+                text.extend(lateness(spec.lateness, spec.late));
                 text
             }
             Stateful::Aggregate(spec) => aggregate(spec),
-            Stateful::WindowTable(spec) => window(&spec.window),
+            Stateful::WindowTable(spec) => {
+                let mut text = window(&spec.window);
+                if !spec.partition_by.is_empty() {
+                    text.push(("partition", exprs(&spec.partition_by)));
+                }
+                text
+            }
             Stateful::Over(spec) => over(spec),
             Stateful::TopN(spec) => top_n(spec),
             Stateful::Sort(spec) => vec![("by", sort_keys(&spec.order_by))],
@@ -122,21 +129,29 @@ fn window(spec: &WindowSpec) -> Attributes {
             format!("CUMULATE({}, {}, {})", spec.time, duration(step), duration(size))
         }
         WindowKind::Session { gap } => format!("SESSION({}, {})", spec.time, duration(gap)),
+        WindowKind::Given => match &spec.start {
+            Some(start) => format!("({start}, {})", spec.time),
+            None => spec.time.to_string(),
+        },
     };
     let mut text = vec![("window", kind)];
     if !spec.has_watermark {
         text.push(("fires", "at the end of the input".into()));
         return text;
     }
-    if spec.lateness > 0 {
-        text.push(("allowed_lateness", duration(spec.lateness)));
-    }
-    match spec.late {
-        LatePolicy::Drop => {}
-        LatePolicy::DeadLetter => text.push(("late", "dlq".into())),
-        LatePolicy::Update => text.push(("late", "update".into())),
-    }
+    text.extend(lateness(spec.lateness, spec.late));
     text
+}
+
+/// What is allowed to late records, unless it is nothing.
+fn lateness(allowed: i64, late: LatePolicy) -> Attributes {
+    let policy = match late {
+        LatePolicy::Drop => None,
+        LatePolicy::DeadLetter => Some("dlq"),
+        LatePolicy::Update => Some("update"),
+    };
+    let allowed = (allowed > 0).then(|| ("allowed_lateness", duration(allowed)));
+    allowed.into_iter().chain(policy.map(|p| ("late", p.to_owned()))).collect()
 }
 
 fn over(spec: &OverSpec) -> Attributes {

@@ -83,6 +83,8 @@ fn describe(out: &mut dyn Write, spec: &ConnectorSpec) -> std::io::Result<()> {
     if spec.source.is_some() {
         writeln!(out, "\nfor reading")?;
         options(out, millstream::connector::SOURCE_OPTIONS)?;
+        writeln!(out, "\nwith WATERMARK FOR")?;
+        options(out, millstream::catalog::TIME_OPTIONS)?;
     }
     if spec.has_format {
         options(out, millstream::connector::SAMPLE_OPTIONS)?;

@@ -175,9 +175,15 @@ impl AggregateOp {
             State::Panes(windows, shards) => {
                 let at = shard_of(row.hash, shards.len());
                 let Some(panes) = shards.get_mut(at) else { return };
-                if let WindowKind::Tumble { size } = windows.kind() {
-                    let start = windows::floor(row.time, size);
-                    let span = Span { start, end: start.saturating_add(size) };
+                let one = match windows.kind() {
+                    WindowKind::Tumble { size } => {
+                        let start = windows::floor(row.time, size);
+                        Some(Span { start, end: start.saturating_add(size) })
+                    }
+                    WindowKind::Given => Some(Span { start: row.scratch.start, end: row.time }),
+                    _ => None,
+                };
+                if let Some(span) = one {
                     self.next_fire = self.next_fire.min(next_due(windows, span, row.watermark));
                     panes.take(shape, windows, row, span);
                     return;

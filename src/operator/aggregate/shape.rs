@@ -36,6 +36,8 @@ pub(super) struct Shape {
     computed: usize,
     sets: Vec<GroupingSet>,
     time: Option<Program>,
+    /// The start of windows that records bring.
+    start: Option<Program>,
     pub(super) calls: Vec<AggregateProgram>,
     pub(super) having: Option<Program>,
     pub(super) emit: Emit,
@@ -50,6 +52,8 @@ pub(super) struct Shape {
 pub(super) struct Scratch {
     keys: Vec<FieldValue>,
     inputs: Vec<AggregateInput>,
+    /// The start of the window that the record brings; without one, its end.
+    pub(super) start: i64,
 }
 
 /// One record at its turn.
@@ -92,6 +96,7 @@ impl Shape {
             keys,
             computed,
             time: spec.window.as_ref().map(|w| Program::compile(&w.time)),
+            start: spec.window.as_ref().and_then(|w| w.start.as_ref()).map(Program::compile),
             calls: spec.calls.iter().map(|c| AggregateProgram::compile(c, spec.retracts)).collect(),
             having: spec.having.as_ref().map(Program::compile),
             emit: spec.emit,
@@ -105,6 +110,7 @@ impl Shape {
         Scratch {
             keys: vec![FieldValue::Null; self.computed],
             inputs: self.calls.iter().map(|_| AggregateInput::default()).collect(),
+            start: 0,
         }
     }
 
@@ -169,6 +175,13 @@ impl Shape {
         }
         let time = match &self.time {
             None => 0,
+            Some(program) => match &*program.eval(&ctx)? {
+                FieldValue::Timestamp(t) => *t,
+                _ => return Err(no_time()),
+            },
+        };
+        scratch.start = match &self.start {
+            None => time,
             Some(program) => match &*program.eval(&ctx)? {
                 FieldValue::Timestamp(t) => *t,
                 _ => return Err(no_time()),

@@ -48,7 +48,14 @@ fn calls() -> Vec<AggregateCall> {
 }
 
 fn spec(kind: Option<WindowKind>, lateness: i64, late: LatePolicy, emit: Emit) -> AggregateSpec {
-    let window = kind.map(|kind| WindowSpec { kind, time: column(0), lateness, late, has_watermark: true });
+    let window = kind.map(|kind| WindowSpec {
+        kind,
+        time: column(0),
+        start: None,
+        lateness,
+        late,
+        has_watermark: true,
+    });
     let mut fields = vec![Field::new("k", DataType::BigInt)];
     if window.is_some() {
         fields.push(Field::new("window_start", DataType::Timestamp));
@@ -197,7 +204,7 @@ fn windows_of(kind: WindowKind, t: i64) -> Vec<(i64, i64)> {
             let ends = (1..=size / step).map(|i| start + i * step).filter(|e| t < *e);
             spans.extend(ends.map(|e| (e, start)));
         }
-        WindowKind::Session { .. } => unreachable!(),
+        WindowKind::Session { .. } | WindowKind::Given => unreachable!(),
     }
     spans.sort_unstable();
     spans

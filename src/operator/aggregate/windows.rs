@@ -36,6 +36,7 @@ impl Windows {
                 WindowKind::Cumulate { step: at_least_one(step), size: at_least_one(size) }
             }
             WindowKind::Session { gap } => WindowKind::Session { gap: at_least_one(gap) },
+            WindowKind::Given => WindowKind::Given,
         };
         let lateness = spec.lateness.max(0);
         Self { kind, lateness, late: spec.late, has_watermark: spec.has_watermark }
@@ -79,6 +80,7 @@ impl Windows {
             }
             WindowKind::Cumulate { size, .. } => Some(floor(t, size).saturating_add(size)),
             WindowKind::Session { gap } => Some(t.saturating_add(gap)),
+            WindowKind::Given => Some(t),
         }
     }
 
@@ -102,7 +104,7 @@ impl Windows {
                 let length = if from < size { length.min(size) } else { return None };
                 Some(Span { start, end: start.saturating_add(length) })
             }
-            WindowKind::Session { .. } => None,
+            WindowKind::Session { .. } | WindowKind::Given => None,
         }
     }
 
@@ -125,7 +127,14 @@ mod tests {
 
     fn windows(kind: WindowKind) -> Windows {
         let time = crate::expr::typing::literal(FieldValue::Timestamp(0));
-        Windows::new(&WindowSpec { kind, time, lateness: 0, late: LatePolicy::Drop, has_watermark: true })
+        Windows::new(&WindowSpec {
+            kind,
+            time,
+            start: None,
+            lateness: 0,
+            late: LatePolicy::Drop,
+            has_watermark: true,
+        })
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::super::walk::{cannot_fail, is_plain, is_volatile, system_columns};
 use crate::expr::{BinaryOp, Expr, SystemColumn, UnaryOp};
-use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful};
+use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful, WindowKind};
 use crate::record::DataType;
 
 pub(super) fn push_down(plan: LogicalPlan) -> LogicalPlan {
@@ -76,6 +76,8 @@ fn passes(conjunct: &Expr, spec: &Stateful, inner: usize) -> bool {
             let keys = used.iter().filter_map(|i| spec.keys.get(*i));
             below(spec.keys.len()) && spec.grouping_sets.is_empty() && !keys.into_iter().any(is_volatile)
         }
+        // Without a row a session may end elsewhere.
+        Stateful::WindowTable(spec) if matches!(spec.window.kind, WindowKind::Session { .. }) => false,
         Stateful::WindowTable(_) | Stateful::Sort(_) => below(inner),
         Stateful::Watermark(_) | Stateful::Over(_) | Stateful::TopN(_) => false,
     }

@@ -3,6 +3,7 @@
 use sqlparser::ast::{self, BinaryOperator, Expr as Ast, Ident, UnaryOperator};
 
 use super::scope::{AliasState, AliasUse, Lookup, Names, system_column, system_names};
+use super::window::mentions_window;
 use super::{Bind, Reported, Session, all, suggestion};
 use crate::expr::{BinaryOp, CastMode, Expr, LikeKind, UnaryOp, typing};
 use crate::plan::walk;
@@ -362,7 +363,7 @@ impl Session<'_, '_> {
         if let Some((slot, alias)) = names.alias(ident) {
             return match &alias.state {
                 AliasState::Failed => Err(Reported),
-                AliasState::Plain(expr) => self.in_place(expr.clone(), names).map(Some),
+                AliasState::Plain(expr) => self.visible(expr, names).map(Some),
                 AliasState::Computed { expr, expanded } => match names.alias_use {
                     AliasUse::Slot => {
                         alias.used.set(true);
@@ -377,11 +378,22 @@ impl Session<'_, '_> {
                         let hint = "compute it in a subquery and filter outside";
                         Err(self.report(Diagnostic::new(message, at).with_hint(hint)))
                     }
-                    AliasUse::Inline => self.in_place(expanded.clone(), names).map(Some),
+                    AliasUse::Inline => self.visible(expanded, names).map(Some),
                 },
             };
         }
+        if let Some(window) = self.window_column(&ident.value, names) {
+            return Ok(Some(window));
+        }
         Ok(system_column(ident).map(Expr::System))
+    }
+
+    /// What an alias stands for, unless it is only known behind GROUP BY.
+    fn visible(&mut self, expr: &Expr, names: Names<'_>) -> Bind<Expr> {
+        if names.place.collected.is_none() && mentions_window(expr) {
+            return Err(self.window_misplaced(names.place.clause, self.here));
+        }
+        self.in_place(expr.clone(), names)
     }
 
     fn unknown_column(&mut self, ident: &Ident, names: Names<'_>) -> Reported {

@@ -4,9 +4,9 @@ use sqlparser::ast::{
     self, BinaryOperator, Expr as Ast, FunctionArg, FunctionArgExpr, Ident, TableFactor, Value,
 };
 
-use super::function::TIME_WINDOWS;
 use super::query::one_row;
 use super::scope::{Scope, hits};
+use super::window::{Form, as_function};
 use super::{Bind, Bound, Reported, Session, suggestion};
 use crate::catalog::Options;
 use crate::plan::LogicalPlan;
@@ -15,11 +15,11 @@ use crate::sql::resolve::{ResolveError, ResolvedRelation};
 use crate::sql::{Diagnostic, Span};
 
 /// A relation in FROM before it has a place in the scope.
-struct Part {
-    plan: LogicalPlan,
-    name: Option<Ident>,
+pub(super) struct Part {
+    pub(super) plan: LogicalPlan,
+    pub(super) name: Option<Ident>,
     /// Its columns, under the names that its alias gives them.
-    fields: Vec<Field>,
+    pub(super) fields: Vec<Field>,
 }
 
 impl Session<'_, '_> {
@@ -158,8 +158,15 @@ impl Session<'_, '_> {
                 }
                 "LATERAL"
             }
-            TableFactor::TableFunction { expr, alias: _ } => {
+            TableFactor::TableFunction { expr, alias } => {
                 let at = self.place(expr);
+                let function = as_function(expr);
+                let form = function.and_then(|f| Form::of(&f.name.to_string()));
+                if let (Some(form), Some(ast::FunctionArguments::List(list))) =
+                    (form, function.map(|f| &f.args))
+                {
+                    return self.within(at, |s| s.window_function(form, &list.args, alias.as_ref()));
+                }
                 return self.unsupported(&format!("TABLE({expr})"), at);
             }
             TableFactor::JsonTable { .. } => "JSON_TABLE",
@@ -214,6 +221,9 @@ impl Session<'_, '_> {
             at = self.source.literal_from(self.here.start, &ident.value).unwrap_or(at);
         }
         self.within(at, |s| match args {
+            Some(args) if let Some(form) = Form::of(&ident.value) => {
+                s.window_function(form, &args.args, alias.as_ref())
+            }
             Some(args) => {
                 let plan = s.table_function(ident, args)?;
                 s.part(plan, Some(ident.clone()), alias.as_ref())
@@ -227,7 +237,7 @@ impl Session<'_, '_> {
         })
     }
 
-    fn relation(&mut self, ident: &Ident, alias: Option<&ast::TableAlias>) -> Bind<Part> {
+    pub(super) fn relation(&mut self, ident: &Ident, alias: Option<&ast::TableAlias>) -> Bind<Part> {
         // The innermost WITH wins, and any WITH over the catalog.
         for cte in self.ctes.iter().rev() {
             if hits(ident, std::iter::once((0, cte.name.value.as_str()))).is_empty() {
@@ -242,15 +252,19 @@ impl Session<'_, '_> {
     }
 
     /// What the catalog said, as a plan.
-    fn resolved(
+    pub(super) fn resolved(
         &mut self,
         found: Result<ResolvedRelation, ResolveError>,
         ident: &Ident,
     ) -> Bind<LogicalPlan> {
         let at = self.here;
         match found {
-            Ok(ResolvedRelation::Source { name, schema, projects, bounded, time: _ }) => {
-                Ok(LogicalPlan::Scan { relation: name, schema, projects, bounded })
+            Ok(ResolvedRelation::Source { name, schema, projects, bounded, time }) => {
+                let scan = LogicalPlan::Scan { relation: name, schema, projects, bounded };
+                match time {
+                    None => Ok(scan),
+                    Some(time) => self.watermarked(scan, &time),
+                }
             }
             Ok(ResolvedRelation::View { query, text }) => self.view(ident, &query, &text),
             Err(ResolveError::NotFound { known }) => {
@@ -293,13 +307,14 @@ impl Session<'_, '_> {
     }
 
     /// `read_csv('f.csv', null_values = 'NA')`.
-    fn table_function(&mut self, ident: &Ident, args: &ast::TableFunctionArgs) -> Bind<LogicalPlan> {
+    pub(super) fn table_function(
+        &mut self,
+        ident: &Ident,
+        args: &ast::TableFunctionArgs,
+    ) -> Bind<LogicalPlan> {
         let at = self.here;
         let ast::TableFunctionArgs { args, settings } = args;
         let function = ident.value.to_lowercase();
-        if TIME_WINDOWS.contains(&function.as_str()) {
-            return self.unsupported(&format!("the window function {}", function.to_uppercase()), at);
-        }
         if settings.is_some() {
             return self.unsupported("SETTINGS in a table function", at);
         }
@@ -400,7 +415,12 @@ impl Session<'_, '_> {
     }
 
     /// A plan under its alias, or else under its own name.
-    fn part(&mut self, plan: LogicalPlan, own: Option<Ident>, alias: Option<&ast::TableAlias>) -> Bind<Part> {
+    pub(super) fn part(
+        &mut self,
+        plan: LogicalPlan,
+        own: Option<Ident>,
+        alias: Option<&ast::TableAlias>,
+    ) -> Bind<Part> {
         let fields = plan.schema().fields().to_vec();
         let Some(alias) = alias else { return Ok(Part { plan, name: own, fields }) };
         let fields = self.alias_columns(fields, alias)?;
@@ -446,7 +466,7 @@ fn file_hint(name: &str) -> Option<String> {
 }
 
 /// `dir/flights.csv.gz` → `flights`: the name by which columns may be qualified.
-fn file_stem(path: &str) -> String {
+pub(super) fn file_stem(path: &str) -> String {
     let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
     name.split('.').next().unwrap_or(name).to_owned()
 }

@@ -4,6 +4,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::over::needs_over;
 use super::scope::Names;
+use super::window::{Form, clause_form};
 use super::{Bind, Session, all};
 use crate::expr::{Expr, typing};
 use crate::record::FieldValue;
@@ -61,9 +62,6 @@ const AGGREGATES: &[&str] = &[
     "variance",
 ];
 
-/// Windows over time, as table functions and as values.
-pub(super) const TIME_WINDOWS: &[&str] =
-    &["tumble", "hop", "cumulate", "session", "window_start", "window_end"];
 
 impl Session<'_, '_> {
     pub(super) fn call(&mut self, function: &ast::Function, names: Names<'_>) -> Bind<Expr> {
@@ -112,8 +110,8 @@ impl Session<'_, '_> {
             let hint = format!("write {lower}(…) OVER (PARTITION BY … ORDER BY …)");
             return Err(self.report(error.with_hint(hint)));
         }
-        if !known && TIME_WINDOWS.contains(&lower.as_str()) {
-            return self.unsupported(&format!("the window '{lower}'"), at);
+        if !known && let Some(form) = Form::of(&lower).or_else(|| clause_form(&lower)) {
+            return self.window_value(form, args, names);
         }
         if !known && lower == "unnest" {
             let error = Diagnostic::new("UNNEST in an expression is not supported yet", at);

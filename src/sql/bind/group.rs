@@ -6,10 +6,11 @@ use super::calls::{Collected, Place, StandIn};
 use super::names::column_name;
 use super::scope::{Alias, AliasUse, Names, Scope, unique_names};
 use super::select::Item;
+use super::window::{mentions_window, named_columns, window_part};
 use super::{Bind, Reported, Session, all};
 use crate::expr::{Expr, typing};
 use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputTarget, Stateful};
-use crate::record::{CompactString, Field, Schema};
+use crate::record::{CompactString, DataType, Field, Schema};
 use crate::sql::{Diagnostic, Span};
 
 /// One grouping expression, over the rows that are grouped.
@@ -167,6 +168,9 @@ impl Session<'_, '_> {
         if crate::plan::walk::is_volatile(&expr) {
             return self.fail("GROUP BY can't take a value that changes with each evaluation", span);
         }
+        if mentions_window(&expr) {
+            return Ok(Key { expr, name: column_name(ast) });
+        }
         // What can't be compared can't be grouped.
         self.typed(typing::binary(crate::expr::BinaryOp::Eq, expr.clone(), expr.clone()), span)?;
         let name = match &expr {
@@ -180,22 +184,32 @@ impl Session<'_, '_> {
     pub(super) fn grouped(
         &mut self,
         plan: LogicalPlan,
+        scope: &Scope,
         keys: Vec<Key>,
         items: &[Item],
         having: Option<(Expr, Span)>,
         collected: &Collected,
     ) -> Bind<(LogicalPlan, Layout)> {
-        let inner = plan.schema().len();
+        let inner = scope.schema.len();
+        let (plan, keys, window) = self.group_window(plan, scope, keys, collected)?;
         let calls = collected.aggregates.take();
-        let width = keys.len() + calls.len();
+        let first = keys.len();
+        let before = first + if window.is_some() { 2 } else { 0 };
+        let width = before + calls.len();
+        let mut places: Vec<(Expr, usize)> =
+            keys.iter().enumerate().map(|(i, k)| (k.expr.clone(), i)).collect();
+        if let Some(window) = &window {
+            let columns = window.columns.iter().enumerate();
+            places.extend(columns.filter_map(|(i, c)| Some((c.clone()?, first + i))));
+        }
         let mut layout = Layout {
             inner,
-            calls: keys.len(),
+            calls: before,
             over: Vec::new(),
             slots: width,
-            window: None,
+            window: window.as_ref().map(|_| (first, first + 1)),
             schema: None,
-            keys: Some(keys.iter().enumerate().map(|(i, k)| (k.expr.clone(), i)).collect()),
+            keys: Some(places),
         };
         let stands = |i: usize| StandIn::Aggregate(i);
         // What is an item by itself bears its name already here: then no projection need rename it.
@@ -212,13 +226,29 @@ impl Session<'_, '_> {
                 |e: &Expr| matches!(e, Expr::Column { index, .. } if StandIn::of(*index) == Some(stands(i)));
             named(&is, &c.function.name.into())
         });
-        let names = unique_names(key_names.chain(call_names).collect::<Vec<_>>());
+        let of_window = window.as_ref().map(|window| {
+            let is = |e: &Expr, part: StandIn| {
+                let [start, end] = &window.columns;
+                let column = if part == StandIn::WindowStart { start } else { end };
+                column.as_ref() == Some(e) || window_part(e) == Some(part)
+            };
+            named_columns(|part| {
+                let item = items.iter().find(|i| is(&i.expr, part)).map(|i| &i.target);
+                match item {
+                    Some(OutputTarget::Column(name)) => Some(name.clone()),
+                    _ => None,
+                }
+            })
+        });
+        let of_window = of_window.into_iter().flatten();
+        let names = unique_names(key_names.chain(of_window).chain(call_names).collect::<Vec<_>>());
         let nullable = |e: &Expr| match e {
             Expr::Column { index, .. } => plan.schema().fields().get(*index).is_none_or(|f| f.nullable),
             _ => true,
         };
         let types = keys.iter().map(|k| (k.expr.data_type(), nullable(&k.expr)));
-        let types = types.chain(calls.iter().map(|c| (c.data_type.clone(), true)));
+        let ends = window.iter().flat_map(|_| [(DataType::Timestamp, false), (DataType::Timestamp, false)]);
+        let types = types.chain(ends).chain(calls.iter().map(|c| (c.data_type.clone(), true)));
         let fields = names.into_iter().zip(types).map(|(name, (data_type, nullable))| Field {
             name,
             data_type,
@@ -227,11 +257,11 @@ impl Session<'_, '_> {
         let schema = Schema::new(fields.collect::<Vec<_>>());
         layout.schema = Some(schema.clone());
         let having = having.map(|(expr, span)| self.placed(&layout, &expr, span)).transpose()?;
-        let emit = if plan.is_bounded() { Emit::Final } else { Emit::Changes };
+        let emit = if window.is_some() || plan.is_bounded() { Emit::Final } else { Emit::Changes };
         let spec = AggregateSpec {
             keys: keys.into_iter().map(|k| k.expr).collect(),
             grouping_sets: Vec::new(),
-            window: None,
+            window: window.map(|w| w.spec),
             calls,
             having,
             emit,

@@ -25,16 +25,21 @@ mod special;
 #[cfg(test)]
 mod tests;
 mod unnest;
+mod watermark;
 mod window;
+mod window_table;
+
+use std::sync::Arc;
 
 use sqlparser::ast::{self, Ident, Spanned};
 
 use super::resolve::{BindErrors, InsertTarget, Resolver};
 use super::{Diagnostic, Span};
-use crate::catalog::nearest;
+use crate::catalog::{WatermarkDef, nearest};
 use crate::expr::FunctionRegistry;
 use crate::expr::typing::TypeError;
 use crate::plan::{LogicalPlan, OverSpec};
+use crate::record::Schema;
 use source::Source;
 
 /// Binds the queries of one statement after the other.
@@ -94,6 +99,22 @@ impl<'a> Binder<'a> {
         let bound = session.query(query).and_then(|b| session.settled(b));
         let bound = bound.and_then(|b| session.insert(b, target));
         session.finish(bound).map(|b| b.plan)
+    }
+}
+
+impl Binder<'_> {
+    /// Whether WATERMARK FOR fits the columns of its stream. `text` is the text of the statement, `statement` its place.
+    ///
+    /// # Errors
+    /// What is wrong with column or expression, at its place.
+    pub fn check_watermark(
+        &self,
+        def: &WatermarkDef,
+        schema: &Arc<Schema>,
+        text: &str,
+        statement: Span,
+    ) -> Result<(), BindErrors> {
+        watermark::check(*self, def, schema, text, statement)
     }
 }
 

@@ -72,15 +72,14 @@ impl Session<'_, '_> {
                 Some(predicate) => ranked(LogicalPlan::Filter { input: Box::new(plan), predicate }),
             };
             let grouped = !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();
-            let (plan, layout) = match grouped {
-                true => s.grouped(plan, keys, &items, having, &collected)?,
-                false => (
-                    plan,
-                    Layout { inner: scope.schema.len(), slots: scope.schema.len(), ..Layout::default() },
-                ),
+            let (plan, layout, fields) = match grouped {
+                true => {
+                    let (plan, layout) = s.grouped(plan, &scope, keys, &items, having, &collected)?;
+                    let fields = plan.schema().fields().to_vec();
+                    (plan, layout, fields)
+                }
+                false => s.row_windows(plan, &scope, &collected)?,
             };
-            let fields =
-                if grouped { plan.schema().fields().to_vec() } else { scope.schema.fields().to_vec() };
             let (plan, layout, fields) = s.overs(plan, layout, fields, &items, &collected)?;
             let plan = s.qualified(plan, &layout, qualify)?;
             let order = s.placed_keys(&layout, order)?;

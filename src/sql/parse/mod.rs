@@ -11,6 +11,7 @@ pub(in crate::sql) mod lexer;
 mod options;
 mod query;
 mod rewrite;
+pub(in crate::sql) mod windows;
 mod words;
 
 use sqlparser::ast;

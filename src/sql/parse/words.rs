@@ -119,23 +119,19 @@ enum Then {
 
 const UNBUILT: &[Unbuilt] = &[
     Unbuilt {
-        words: &["WINDOW"],
-        then: Then::OneOf(&["TUMBLING", "TUMBLE", "HOPPING", "HOP", "SLIDING", "SESSION", "CUMULATE"]),
-        message: "the WINDOW clause is not supported yet",
+        words: &["TUMBLING"],
+        then: Then::Paren,
+        message: "TUMBLING stands behind WINDOW; the function is TUMBLE",
     },
-    Unbuilt { words: &["TUMBLE"], then: Then::Paren, message: "TUMBLE windows are not supported yet" },
-    Unbuilt { words: &["TUMBLING"], then: Then::Paren, message: "TUMBLING windows are not supported yet" },
-    Unbuilt { words: &["HOP"], then: Then::Paren, message: "HOP windows are not supported yet" },
-    Unbuilt { words: &["HOPPING"], then: Then::Paren, message: "HOPPING windows are not supported yet" },
-    Unbuilt { words: &["SLIDING"], then: Then::Paren, message: "SLIDING windows are not supported yet" },
-    Unbuilt { words: &["CUMULATE"], then: Then::Paren, message: "CUMULATE windows are not supported yet" },
-    Unbuilt { words: &["SESSION"], then: Then::Paren, message: "SESSION windows are not supported yet" },
-    Unbuilt { words: &["TABLE"], then: Then::Paren, message: "TABLE (…) in FROM is not supported yet" },
-    Unbuilt { words: &["DESCRIPTOR"], then: Then::Paren, message: "DESCRIPTOR is not supported yet" },
     Unbuilt {
-        words: &["GRACE", "PERIOD"],
-        then: Then::Anything,
-        message: "GRACE PERIOD is not supported yet",
+        words: &["HOPPING"],
+        then: Then::Paren,
+        message: "HOPPING stands behind WINDOW; the function is HOP",
+    },
+    Unbuilt {
+        words: &["SLIDING"],
+        then: Then::Paren,
+        message: "SLIDING stands behind WINDOW; the function is HOP",
     },
     Unbuilt {
         words: &["ASOF"],

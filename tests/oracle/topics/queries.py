@@ -101,7 +101,6 @@ def topic(Topic):
         ("a scalar subquery", "SELECT id, (SELECT 1) AS one FROM t"),
         ("IN with a subquery", "SELECT id FROM t WHERE a IN (SELECT a FROM u)"),
         ("EXISTS", "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM u)"),
-        ("a window table function", "SELECT id FROM TUMBLE(t, id, INTERVAL '1' MINUTE)"),
         ("WITH RECURSIVE", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r"),
     ]
     for title, sql in refused:

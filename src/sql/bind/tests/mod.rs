@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Options;
+use crate::catalog::{Options, WatermarkDef};
 use crate::expr::FunctionRegistry;
-use crate::plan::LogicalPlan;
+use crate::plan::{LatePolicy, LogicalPlan};
 use crate::record::{DataType as T, Field, Schema};
 use crate::sql::{
-    Binder, Diagnostic, InsertTarget, ResolveError, ResolvedRelation, Resolver, Span, Statement, parse,
+    Binder, Diagnostic, EventTime, InsertTarget, ResolveError, ResolvedRelation, Resolver, Span, Statement,
+    parse,
 };
 
 mod depth;
@@ -19,6 +20,25 @@ struct Catalog;
 
 fn source(name: &str, schema: Arc<Schema>, projects: bool) -> Result<ResolvedRelation, ResolveError> {
     Ok(ResolvedRelation::Source { name: name.into(), schema, projects, bounded: true, time: None })
+}
+
+/// A stream with event time, unless `watermark` is empty.
+fn timed(name: &str, bounded: bool, watermark: &str) -> Result<ResolvedRelation, ResolveError> {
+    let time = (!watermark.is_empty()).then(|| EventTime {
+        watermark: WatermarkDef { column: "ts".into(), expression: watermark.into() },
+        lateness: 0,
+        late: LatePolicy::Drop,
+        max_future_skew: (!bounded).then_some(3_600_000_000),
+        idle_timeout: (!bounded).then_some(30_000_000),
+    });
+    let fields = [("k", T::Varchar), ("x", T::BigInt), ("ts", T::Timestamp), ("seen", T::Timestamp)];
+    Ok(ResolvedRelation::Source {
+        name: name.into(),
+        schema: Schema::of(fields),
+        projects: true,
+        bounded,
+        time,
+    })
 }
 
 pub(super) fn orders() -> Arc<Schema> {
@@ -41,7 +61,7 @@ pub(super) fn orders() -> Arc<Schema> {
 
 impl Resolver for Catalog {
     fn relation(&self, name: &str, quoted: bool) -> Result<ResolvedRelation, ResolveError> {
-        let known = ["orders", "events", "rigid", "big", "loop", "broken"];
+        let known = ["orders", "events", "rigid", "big", "loop", "broken", "clicks", "live", "tap"];
         let found = known.iter().find(|k| if quoted { **k == name } else { k.eq_ignore_ascii_case(name) });
         let view = |text: &str| {
             let statements = parsed(text).unwrap();
@@ -57,6 +77,9 @@ impl Resolver for Catalog {
                 source("rigid", Schema::of([("a", T::BigInt), ("b", T::BigInt), ("c", T::Varchar)]), false)
             }
             Some("big") => view("SELECT order_id, amount FROM orders WHERE amount > 100"),
+            Some("clicks") => timed("clicks", true, "ts - INTERVAL '5' SECOND"),
+            Some("live") => timed("live", false, "ts - INTERVAL '5' SECOND"),
+            Some("tap") => timed("tap", false, ""),
             Some("loop") => view("SELECT * FROM loop"),
             Some("broken") => view("SELECT nope FROM orders"),
             None if name == "ticks" => Ok(ResolvedRelation::Source {
