@@ -43,4 +43,5 @@ topics! {
     random_over,
     strings,
     temporal,
+    windows,
 }

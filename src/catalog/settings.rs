@@ -68,6 +68,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "memory that one operator's state (groups, kept rows) may take: the job fails beyond it",
     ),
     OptionSpec::new(
+        "emit_every",
+        OptionKind::OneOf(&["batch", "record"]),
+        "batch",
+        "how often results that change are emitted: a group once a batch at most, or after each record: the same for any batch",
+    ),
+    OptionSpec::new(
         "empty_batches",
         OptionKind::Int { min: 1, max: 1_000_000 },
         "3",

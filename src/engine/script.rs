@@ -20,8 +20,8 @@ use crate::job::{JobConfig, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
-    Binder, CreateRelation, Diagnostic, InsertTarget, Located, ResolveError, ResolvedRelation, Resolver,
-    Span, Statement, declared_names, parse,
+    Binder, CreateRelation, Diagnostic, InsertTarget, Located, ResolveError, ResolvedRelation, Resolver, Span,
+    Statement, declared_names, emit_of, parse,
 };
 
 /// Why a text could not be prepared.
@@ -119,7 +119,7 @@ impl Script<'_> {
             Statement::Insert { target, columns, query } => self.insert(target, columns, query, span),
             Statement::Select(query) => {
                 if let Some(plan) = self.bind(query, span) {
-                    self.outputs.push(Output { sink: String::new(), plan, span });
+                    self.output(String::new(), plan, span);
                 }
             }
             Statement::Explain { analyze, statement } => self.explain(*analyze, statement, span),
@@ -189,6 +189,14 @@ impl Script<'_> {
         }
     }
 
+    /// A query with its sink; `emit_every` counts for what comes behind it.
+    fn output(&mut self, sink: String, plan: LogicalPlan, span: Span) {
+        let each =
+            self.engine.settings.lock().get("emit_every").is_some_and(|e| e.eq_ignore_ascii_case("record"));
+        let plan = if each { plan::every_change(plan) } else { plan };
+        self.outputs.push(Output { sink, plan, span });
+    }
+
     fn create(&mut self, create: &CreateRelation, span: Span) {
         let relation = &create.relation;
         if !self.may_create(&relation.name, create.if_not_exists, span) {
@@ -245,7 +253,8 @@ impl Script<'_> {
         match tables::materialized(relation, &plan) {
             Ok(table) => {
                 self.engine.relations.lock().insert(&relation.name, Entry::Table(table));
-                self.outputs.push(Output { sink: relation.name.clone(), plan, span });
+                let plan = if emit_of(query).is_none() { plan::with_changes(plan) } else { plan };
+                self.output(relation.name.clone(), plan, span);
             }
             Err(message) => {
                 self.broken.push(relation.name.clone());
@@ -318,7 +327,12 @@ impl Script<'_> {
                         format!("'{name}' gets columns of other types from an INSERT before this one");
                     return self.error(message, span);
                 }
-                self.outputs.push(Output { sink: name, plan, span });
+                let changes = tables::tells_changes(&self.engine.relations.lock(), &name);
+                let plan = match changes && emit_of(query).is_none() {
+                    true => plan::with_changes(plan),
+                    false => plan,
+                };
+                self.output(name, plan, span);
             }
         }
     }
@@ -621,7 +635,8 @@ fn assemble(
     for ((sink, changes), sets) in plan.sinks.iter_mut().zip(changes).zip(sets) {
         if changes && !tables::takes_changes(&relations.options(&sink.relation)) {
             let message = format!("'{}' is append-only, but rows of this query change", sink.relation);
-            let hint = "add changelog = 'upsert' or format = 'debezium-json' to its WITH (…)";
+            let hint = "add changelog = 'upsert' or format = 'debezium-json' to its WITH (…), or let the query give final rows only: a \
+                        window and EMIT FINAL, late rows dropped";
             return Err(Failure::Sql(vec![Diagnostic::new(message, span).with_hint(hint)]));
         }
         if let Some(declared) = relations.sink_schema(&sink.relation) {

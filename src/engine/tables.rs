@@ -104,6 +104,13 @@ fn wanted_key(table: &Table, plan: &JobPlan, source: usize) -> Option<Vec<FieldV
     table.key().iter().map(value).collect()
 }
 
+/// Whether a sink is told of rows as they change, without being asked: a table kept by the engine, a changelog.
+pub(super) fn tells_changes(relations: &Relations, sink: &str) -> bool {
+    let options = relations.options(sink);
+    let is = |key: &str, wanted: &str| options.get(key).is_some_and(|v| v.eq_ignore_ascii_case(wanted));
+    relations.table(sink).is_some() || is("changelog", "upsert") || is("format", "debezium-json")
+}
+
 /// Whether a sink with these options can be told of rows that change; one without options – the program's own, a
 /// materialized table, a bare SELECT – sees the kind of each row.
 pub(super) fn takes_changes(options: &Options) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{JobConfig, JobError, OnError};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns};
-use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn};
+use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind};
 use crate::record::Clock;
 
 /// A source with its own policies.
@@ -64,6 +64,10 @@ impl JobSpec {
         let late = self.plan.nodes.iter().find(|n| match &n.operator {
             OperatorSpec::Aggregate(spec) => {
                 spec.window.as_ref().is_some_and(|w| w.late == LatePolicy::DeadLetter)
+            }
+            OperatorSpec::WindowTable(spec) => {
+                matches!(spec.window.kind, WindowKind::Session { .. })
+                    && spec.window.late == LatePolicy::DeadLetter
             }
             _ => false,
         });

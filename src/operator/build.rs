@@ -1,8 +1,8 @@
 //! Physical node → running operator.
 
 use super::{
-    AggregateOp, FilterProjectOp, LimitOp, Operator, OverOp, SortOp, TopNOp, UnionOp, UnnestOp, WatermarkOp,
-    WindowTableOp,
+    AggregateOp, FilterProjectOp, LimitOp, Operator, OverOp, SessionTableOp, SortOp, TopNOp, UnionOp,
+    UnnestOp, WatermarkOp, WindowTableOp,
 };
 use crate::plan::{NodeSpec, OperatorSpec, WindowKind};
 
@@ -16,10 +16,10 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::Unnest(spec) => Box::new(UnnestOp::new(spec)),
         OperatorSpec::Limit(spec) => Box::new(LimitOp::new(spec)),
         OperatorSpec::Union { schema } => Box::new(UnionOp::new(schema.clone(), node.inputs.len())),
-        OperatorSpec::WindowTable(spec) if matches!(spec.window.kind, WindowKind::Session { .. }) => {
-            return Err(format!("{}: SESSION is not supported yet", node.id));
-        }
-        OperatorSpec::WindowTable(spec) => Box::new(WindowTableOp::new(spec)),
+        OperatorSpec::WindowTable(spec) => match spec.window.kind {
+            WindowKind::Session { gap } => Box::new(SessionTableOp::new(spec, gap)),
+            _ => Box::new(WindowTableOp::new(spec)),
+        },
         OperatorSpec::Sort(spec) => Box::new(SortOp::new(spec)),
         OperatorSpec::TopN(spec) => Box::new(TopNOp::new(spec)),
         OperatorSpec::Watermark(spec) => Box::new(WatermarkOp::new(spec)),

@@ -9,6 +9,7 @@ mod filter_project;
 mod kept;
 mod limit;
 mod over;
+mod session_table;
 mod sort;
 #[cfg(test)]
 mod test_kit;
@@ -29,6 +30,7 @@ pub use build::build;
 pub use filter_project::FilterProjectOp;
 pub use limit::LimitOp;
 pub use over::OverOp;
+pub use session_table::SessionTableOp;
 pub use sort::SortOp;
 pub use top_n::TopNOp;
 pub use union::UnionOp;

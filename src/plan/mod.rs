@@ -3,6 +3,7 @@
 pub use crate::expr::SystemColumn;
 
 mod changelog;
+mod emission;
 mod explain;
 mod logical;
 mod lower;
@@ -16,6 +17,7 @@ mod time;
 pub(crate) mod walk;
 
 pub use changelog::{is_updating, misreads_changes, output_key};
+pub use emission::{every_change, with_changes, with_emit};
 pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;

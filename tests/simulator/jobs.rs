@@ -188,6 +188,8 @@ fn windows() -> JobPlan {
         watermark: typing::binary(BinaryOp::Subtract, ts(), delay).unwrap(),
         max_future_skew: None,
         idle_timeout: None,
+        lateness: 0,
+        late: LatePolicy::DeadLetter,
         schema: input.clone(),
     };
     let schema = Schema::of([
@@ -203,6 +205,7 @@ fn windows() -> JobPlan {
         window: Some(WindowSpec {
             kind: WindowKind::Tumble { size: 10 * SECOND },
             time: Expr::System(SystemColumn::EventTime),
+            start: None,
             lateness: 0,
             late: LatePolicy::DeadLetter,
             has_watermark: true,

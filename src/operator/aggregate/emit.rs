@@ -100,7 +100,30 @@ impl<'e, 'o> Emitter<'e, 'o> {
         self.passes(key)
     }
 
-    /// The results of the last [`insert`](Self::insert).
+    /// Computes the results of a group, and tells whether they pass HAVING. `None`: they can't be computed, which ends the job.
+    pub(super) fn judge(
+        &mut self,
+        key: &[FieldValue],
+        window: Option<Span>,
+        cells: &[Accumulator],
+    ) -> Option<bool> {
+        if !self.results_of(key, cells) {
+            return None;
+        }
+        if self.shape.having.is_none() {
+            return Some(true);
+        }
+        let results = std::mem::take(&mut self.results);
+        self.row(RowKind::Insert, &Shown { key, window, values: &results });
+        self.results = results;
+        let passes = self.passes(key);
+        if passes {
+            self.made.truncate(self.made.len() - 1);
+        }
+        Some(passes)
+    }
+
+    /// The results of the last [`insert`](Self::insert) or [`judge`](Self::judge).
     pub(super) fn results(&self) -> &[FieldValue] {
         &self.results
     }

@@ -5,10 +5,11 @@
 //! of the key groups; what is emitted is put into the order of arrival, so results do not depend on shards either.
 //!
 //! [`windows`] is arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`] keeps the groups of
-//! open windows.
+//! open windows, [`sessions`] those of sessions.
 
 mod emit;
 mod panes;
+mod sessions;
 mod shape;
 mod snapshot;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::record::{Batch, StreamRecord, group_hash};
 use crate::state::shard_of;
 use emit::Emitter;
 use panes::Panes;
+use sessions::Sessions;
 use shape::{Groups, Row, Scratch, Shape, adds};
 use windows::{Span, Windows};
 
@@ -42,6 +44,7 @@ struct GroupShard {
 enum State {
     Groups(Vec<GroupShard>),
     Panes(Windows, Vec<Panes>),
+    Sessions(Windows, i64, Vec<Sessions>),
 }
 
 /// Running form of [`AggregateSpec`].
@@ -79,7 +82,12 @@ impl AggregateOp {
                 State::Groups((0..shards).map(|_| shard()).collect())
             }
             Some(windows) => match windows.kind() {
-                WindowKind::Session { .. } => return Err("SESSION is not supported yet".into()),
+                WindowKind::Session { .. } if spec.retracts => {
+                    return Err("SESSION over rows that change is not supported".into());
+                }
+                WindowKind::Session { gap } => {
+                    State::Sessions(windows, gap, (0..shards).map(|_| Sessions::new(&shape)).collect())
+                }
                 _ => State::Panes(windows, (0..shards).map(|_| Panes::default()).collect()),
             },
         };
@@ -109,6 +117,10 @@ impl AggregateOp {
             watermark = windows.effective(record.watermark());
             if watermark >= self.next_fire {
                 self.fire(watermark, out);
+            }
+            if let State::Sessions(..) = self.state {
+                self.take_session(record, scratch, time, watermark, out);
+                return Ok(());
             }
             match windows.last_end(time) {
                 Some(end) if windows.expiry(end) <= watermark => {
@@ -141,7 +153,7 @@ impl AggregateOp {
     fn windows(&self) -> Option<Windows> {
         match &self.state {
             State::Groups(_) => None,
-            State::Panes(windows, _) => Some(*windows),
+            State::Panes(windows, _) | State::Sessions(windows, ..) => Some(*windows),
         }
     }
 
@@ -194,11 +206,16 @@ impl AggregateOp {
                     panes.take(shape, windows, row, span);
                 }
             }
+            // Taken by `take_session`.
+            State::Sessions(..) => {}
         }
     }
 
     /// Fires and forgets all windows whose time has come.
     fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
+        if let State::Sessions(..) = self.state {
+            return self.fire_sessions(watermark, out);
+        }
         let before = self.fired;
         if let State::Panes(windows, shards) = &mut self.state {
             let mut spans: Vec<Span> = Vec::new();
@@ -254,6 +271,7 @@ impl AggregateOp {
                 }
             }
             State::Panes(_, shards) => show_panes(shards, only, &mut to),
+            State::Sessions(_, gap, shards) => Self::show_sessions(*gap, shards, &mut to),
         }
         to.finish();
     }
@@ -436,6 +454,7 @@ impl Operator for AggregateOp {
         match &self.state {
             State::Groups(shards) => shards.iter().map(|s| s.groups.bytes()).sum(),
             State::Panes(_, shards) => shards.iter().map(Panes::bytes).sum(),
+            State::Sessions(_, _, shards) => shards.iter().map(Sessions::bytes).sum(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The state of an aggregation in a snapshot: cut by key group, so that any number of shards reads it.
 
 use super::panes::Panes;
+use super::sessions::{read_sessions, write_sessions};
 use super::shape::{Groups, Shape};
 use super::windows::Span;
 use super::{AggregateOp, State};
@@ -72,6 +73,7 @@ impl AggregateOp {
                 write_groups(to, shards.iter().map(|s| &s.groups), Accumulator::to_values);
             }
             State::Panes(_, shards) => write_panes(to, &shards.iter().collect::<Vec<_>>()),
+            State::Sessions(_, _, shards) => write_sessions(to, shards),
         }
     }
 
@@ -98,6 +100,9 @@ impl AggregateOp {
                 read_panes(from, shape, &mut shards.iter_mut().collect::<Vec<_>>())?;
                 let next = shards.iter().filter_map(|p| p.next_due(windows, self.fired)).min();
                 self.next_fire = next.unwrap_or(i64::MAX);
+            }
+            State::Sessions(windows, gap, shards) => {
+                self.next_fire = read_sessions(from, shape, windows, *gap, shards)?;
             }
         }
         Ok(())

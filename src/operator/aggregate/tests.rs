@@ -260,6 +260,117 @@ fn reference(spec: &AggregateSpec, events: &[Event]) -> (Rows, u64) {
     (out, late_rows)
 }
 
+/// The same for sessions, which it finds by merging rows that meet.
+fn session_reference(spec: &AggregateSpec, events: &[Event]) -> (Rows, u64) {
+    struct Session {
+        k: Option<i64>,
+        first: usize,
+        span: (i64, i64),
+        xs: Vec<Option<i64>>,
+        fired: bool,
+        shown: Option<((i64, i64), String)>,
+    }
+    let WindowSpec { kind: WindowKind::Session { gap }, lateness, late, .. } = spec.window.clone().unwrap()
+    else {
+        panic!()
+    };
+    let corrects = late == LatePolicy::Update;
+    let mut sessions: Vec<Session> = Vec::new();
+    let (mut out, mut late_rows) = (Vec::new(), 0);
+    let advance = |sessions: &mut Vec<Session>, w: i64, out: &mut Rows| {
+        sessions.sort_by_key(|s| (s.span, s.first));
+        for s in &mut *sessions {
+            let due = if corrects { s.span.0 } else { s.span.0 + lateness };
+            if !s.fired && due <= w {
+                s.fired = true;
+                let text = row(s.k, Some(s.span), &s.xs);
+                out.push(format!("+I {text}"));
+                s.shown = Some((s.span, text));
+            }
+        }
+        sessions.retain(|s| w < s.span.0.saturating_add(lateness));
+    };
+    for (i, e) in events.iter().enumerate() {
+        advance(&mut sessions, e.watermark, &mut out);
+        let meets = |s: &Session| s.k == e.k && s.span.1 < e.t + gap && e.t < s.span.0;
+        let (mut met, rest): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(meets);
+        sessions = rest;
+        if met.is_empty() && e.t + gap + lateness <= e.watermark {
+            late_rows += 1;
+            continue;
+        }
+        met.sort_by_key(|s| s.first);
+        let start = met.iter().map(|s| s.span.1).min().unwrap_or(e.t).min(e.t);
+        let end = met.iter().map(|s| s.span.0).max().unwrap_or(e.t + gap).max(e.t + gap);
+        let mut shown = None;
+        for s in &mut met {
+            match s.shown.take() {
+                Some((span, text)) if span == (end, start) => shown = Some((span, text)),
+                Some((_, text)) => out.push(format!("-D {text}")),
+                None => {}
+            }
+        }
+        let mut xs: Vec<Option<i64>> = met.iter().flat_map(|s| s.xs.clone()).collect();
+        xs.push(e.x);
+        let fired = corrects && end <= e.watermark;
+        let first = met.iter().map(|s| s.first).min().unwrap_or(i);
+        let mut made = Session { k: e.k, first, span: (end, start), xs, fired, shown };
+        if fired {
+            let after = row(e.k, Some(made.span), &made.xs);
+            match made.shown.take() {
+                None => out.push(format!("+I {after}")),
+                Some((_, before)) if before == after => {}
+                Some((_, before)) => out.extend([format!("-U {before}"), format!("+U {after}")]),
+            }
+            made.shown = Some((made.span, after));
+        }
+        sessions.push(made);
+    }
+    advance(&mut sessions, i64::MAX, &mut out);
+    (out, late_rows)
+}
+
+#[test]
+fn sessions_are_per_key_and_merge_and_give_what_a_reference_gives() {
+    for seed in 4000..4400 {
+        let mut random = Random(seed);
+        let (lateness, late) = policy(&mut random);
+        let keys = [1, 3, 50, 10_000][random.below(4) as usize];
+        let rows_in = random.below(300) as usize;
+        let events = stream(&mut random, rows_in, keys);
+        let kind = WindowKind::Session { gap: random.below(25) + 1 };
+        let spec = spec(Some(kind), lateness, late, Emit::Final);
+        let (expected, late_rows) = session_reference(&spec, &events);
+        for (batch, shards) in [(1, (1, 3)), (7, (3, 8)), (1000, (8, 1))] {
+            let cut = random.below(rows_in as i64 + 1) as usize;
+            let bench = run(&spec, &events, batch, shards, cut);
+            let told = format!("seed {seed}: {kind:?} {lateness} {late:?}, batches of {batch}, cut {cut}");
+            assert_eq!(rows(&bench), expected, "{told}");
+            assert_eq!(bench.counters.late, late_rows, "{told}");
+        }
+    }
+}
+
+#[test]
+fn sessions_shown_as_they_change_end_where_final_ones_do() {
+    for seed in 5000..5150 {
+        let mut random = Random(seed);
+        let (lateness, late) = policy(&mut random);
+        let events = stream(&mut random, 200, 4);
+        let kind = WindowKind::Session { gap: random.below(25) + 1 };
+        let last = applied(&session_reference(&spec(Some(kind), lateness, late, Emit::Final), &events).0);
+        let mut first = None;
+        for (batch, shards) in [(1, (1, 1)), (7, (3, 2)), (1000, (8, 3))] {
+            let changes = run(&spec(Some(kind), lateness, late, Emit::Changes), &events, batch, shards, 60);
+            assert_eq!(applied(&rows(&changes)), last, "seed {seed} {kind:?} {late:?} batch {batch}");
+            let each = spec(Some(kind), lateness, late, Emit::EveryChange);
+            let each = rows(&run(&each, &events, batch, shards, 60));
+            assert_eq!(applied(&each), last, "seed {seed}");
+            assert_eq!(first.get_or_insert_with(|| each.clone()), &each, "the same for any batch");
+        }
+    }
+}
+
 fn kinds(random: &mut Random) -> WindowKind {
     let size = random.below(40) + 1;
     match random.below(4) {

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod calls;
+mod emission;
 mod expr;
 mod frame;
 mod from;

@@ -22,7 +22,8 @@ impl Session<'_, '_> {
             let body = s.body(&query.body, tail.as_ref().ok().copied().unwrap_or_default());
             s.ctes.truncate(outer);
             let ((), ()) = both(clauses, with)?;
-            Ok(both(body, tail)?.0)
+            let (Bound { plan, spans }, _) = both(body, tail)?;
+            Ok(Bound { plan: s.emitted(plan, query)?, spans })
         })
     }
 

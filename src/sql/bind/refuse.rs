@@ -50,7 +50,6 @@ impl Session<'_, '_> {
         let clauses = vec![
             clause(!locks.is_empty(), "FOR UPDATE or FOR SHARE", word("FOR")),
             clause(for_clause.is_some(), "FOR XML or FOR JSON", word("FOR")),
-            clause(emit.is_some(), "EMIT", word("EMIT")),
             clause(settings.is_some() && emit.is_none(), "SETTINGS", word("SETTINGS")),
             clause(format_clause.is_some(), "FORMAT", word("FORMAT")),
             clause(!pipe_operators.is_empty(), "the pipe operator |>", pipe_at),

@@ -472,7 +472,12 @@ impl Named {
     }
     /// Whether they tell the windows of that kind apart.
     fn tells(self, kind: WindowKind) -> bool {
-        self.start && self.end || self.start && kind.start_tells() || self.end && kind.end_tells()
+        match (self.start, self.end) {
+            (true, true) => true,
+            (true, false) => kind.start_tells(),
+            (false, true) => kind.end_tells(),
+            (false, false) => false,
+        }
     }
 }
 

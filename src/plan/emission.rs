@@ -1,0 +1,75 @@
+//! When a query's results are emitted: EMIT, and what holds without it.
+
+use super::{Emit, LogicalPlan, Stateful};
+
+/// What becomes of an operator that emits.
+type Change<'f> = &'f dyn Fn(&mut Emit, bool);
+
+/// Calls `change` for the operators whose results are those of the plan, with whether windows tell when they are final.
+fn outermost(plan: LogicalPlan, change: Change<'_>) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Stateful { input, mut spec } => {
+            match &mut spec {
+                Stateful::Aggregate(spec) => {
+                    let windowed = spec.window.is_some();
+                    change(&mut spec.emit, windowed);
+                }
+                Stateful::TopN(spec) => {
+                    let windowed = spec.window_end.is_some();
+                    change(&mut spec.emit, windowed);
+                }
+                Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Over(_) | Stateful::Sort(_) => {
+                    let input = Box::new(outermost(*input, change));
+                    return LogicalPlan::Stateful { input, spec };
+                }
+            }
+            LogicalPlan::Stateful { input, spec }
+        }
+        other => other.map_inputs(&mut |input| outermost(input, change)),
+    }
+}
+
+/// The plan under an EMIT clause; `None` if its results are never final: EMIT FINAL over groups without window whose input does not
+/// end.
+pub fn with_emit(plan: LogicalPlan, emit: Emit) -> Option<LogicalPlan> {
+    let endless = emit == Emit::Final && !plan.is_bounded();
+    let never = std::cell::Cell::new(false);
+    let plan = outermost(plan, &|known, windowed| {
+        if endless && !windowed {
+            never.set(true);
+        }
+        *known = emit;
+    });
+    (!never.get()).then_some(plan)
+}
+
+/// The plan for a sink that takes changes: groups without window are told as they change, also where all input ends.
+pub fn with_changes(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        // A condition, LIMIT or ORDER BY above takes the results for final.
+        LogicalPlan::Filter { .. } | LogicalPlan::Limit { .. } | LogicalPlan::Unnest { .. } => plan,
+        LogicalPlan::Stateful { spec: Stateful::Sort(_) | Stateful::Over(_), .. } => plan,
+        LogicalPlan::Stateful { spec: Stateful::Aggregate(_) | Stateful::TopN(_), .. } => {
+            outermost(plan, &|known, windowed| {
+                if !windowed {
+                    *known = Emit::Changes;
+                }
+            })
+        }
+        other => other.map_inputs(&mut with_changes),
+    }
+}
+
+/// `emit_every = 'record'`: what is emitted as it changes is emitted after each record.
+pub fn every_change(plan: LogicalPlan) -> LogicalPlan {
+    let mut plan = plan.map_inputs(&mut every_change);
+    let emit = match &mut plan {
+        LogicalPlan::Stateful { spec: Stateful::Aggregate(spec), .. } => Some(&mut spec.emit),
+        LogicalPlan::Stateful { spec: Stateful::TopN(spec), .. } => Some(&mut spec.emit),
+        _ => None,
+    };
+    if let Some(emit) = emit.filter(|e| **e == Emit::Changes) {
+        *emit = Emit::EveryChange;
+    }
+    plan
+}
