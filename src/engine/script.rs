@@ -20,8 +20,8 @@ use crate::job::{JobConfig, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
-    Binder, CreateRelation, Diagnostic, InsertTarget, Located, ResolveError, ResolvedRelation, Resolver, Span,
-    Statement, declared_names, emit_of, parse,
+    Binder, CreateRelation, Diagnostic, InsertTarget, Located, ResolveError, ResolvedRelation, Resolver,
+    Span, Statement, declared_names, emit_of, parse,
 };
 
 /// Why a text could not be prepared.

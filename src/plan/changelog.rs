@@ -44,23 +44,39 @@ pub(super) fn aggregate_changes(spec: &AggregateSpec) -> bool {
 /// The output columns that identify a row: the grouping columns and the window of the aggregation below. `None` if
 /// there is no aggregation, or one of its columns is not in the output. A global aggregate has one row: no columns.
 pub fn output_key(plan: &LogicalPlan) -> Option<Vec<usize>> {
+    output_keys(plan).into_iter().next()
+}
+
+/// All sets of output columns that do, the fullest first.
+fn output_keys(plan: &LogicalPlan) -> Vec<Vec<usize>> {
     match plan {
         LogicalPlan::Stateful { input, spec } => match spec {
             Stateful::Aggregate(spec) => {
-                let window = if spec.window.is_some() { 2 } else { 0 };
-                Some((0..spec.keys.len() + window).collect())
+                let keys = spec.keys.len();
+                let with = |window: &[usize]| (0..keys).chain(window.iter().copied()).collect::<Vec<_>>();
+                let Some(window) = &spec.window else { return vec![with(&[])] };
+                let mut all = vec![with(&[keys, keys + 1])];
+                // One of its columns may tell the window.
+                if window.kind.start_tells() {
+                    all.push(with(&[keys]));
+                }
+                if window.kind.end_tells() {
+                    all.push(with(&[keys + 1]));
+                }
+                all
             }
-            Stateful::TopN(_) | Stateful::Over(_) => None,
-            Stateful::Sort(_) | Stateful::Watermark(_) | Stateful::WindowTable(_) => output_key(input),
+            Stateful::TopN(_) | Stateful::Over(_) => Vec::new(),
+            Stateful::Sort(_) | Stateful::Watermark(_) | Stateful::WindowTable(_) => output_keys(input),
         },
-        LogicalPlan::Filter { input, .. } | LogicalPlan::Limit { input, .. } => output_key(input),
+        LogicalPlan::Filter { input, .. } | LogicalPlan::Limit { input, .. } => output_keys(input),
         LogicalPlan::Project { input, columns, .. } => {
-            output_key(input)?.into_iter().map(|key| position(columns, key)).collect()
+            let moved = |key: Vec<usize>| key.into_iter().map(|k| position(columns, k)).collect();
+            output_keys(input).into_iter().filter_map(moved).collect()
         }
         LogicalPlan::Scan { .. }
         | LogicalPlan::Values { .. }
         | LogicalPlan::Unnest { .. }
-        | LogicalPlan::Union { .. } => None,
+        | LogicalPlan::Union { .. } => Vec::new(),
     }
 }
 

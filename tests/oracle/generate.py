@@ -205,8 +205,8 @@ def unmarked(line):
 
 def try_table(pg, item):
     _, name, columns, lines, _ = item
-    # Types PostgreSQL does not have are DuckDB's business, or by hand.
-    if not re.search(r"STRUCT|MAP<", columns):
+    # Types PostgreSQL does not have are DuckDB's business, or by hand; so is event time.
+    if not re.search(r"STRUCT|MAP<|WATERMARK", columns):
         pg.table(name, columns, lines)
 
 

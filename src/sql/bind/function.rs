@@ -62,7 +62,6 @@ const AGGREGATES: &[&str] = &[
     "variance",
 ];
 
-
 impl Session<'_, '_> {
     pub(super) fn call(&mut self, function: &ast::Function, names: Names<'_>) -> Bind<Expr> {
         let ast::Function {

@@ -250,7 +250,7 @@ impl Session<'_, '_> {
 
     /// The window of rows of `plan`: its time, and what the stream says of lateness. The plan gets a watermark of its own where
     /// the time is the clock's.
-    pub(super) fn window_spec(
+    pub(super) fn time_window(
         &mut self,
         plan: LogicalPlan,
         scope: &Scope,
@@ -371,7 +371,7 @@ impl Session<'_, '_> {
             };
             return self.fail(message, found.span);
         }
-        let (plan, spec) = self.window_spec(plan, scope, &found)?;
+        let (plan, spec) = self.time_window(plan, scope, &found)?;
         Ok((plan, rest, Some(GroupWindow { spec, columns: [None, None] })))
     }
 
@@ -449,7 +449,7 @@ impl Session<'_, '_> {
             let hint = "write FROM SESSION(table, time, gap PARTITION BY key)";
             return Err(self.report(error.with_hint(hint)));
         }
-        let (plan, spec) = self.window_spec(plan, scope, &found)?;
+        let (plan, spec) = self.time_window(plan, scope, &found)?;
         let plan = window_table(plan, spec, Vec::new());
         fields.extend(window_fields());
         (layout.window, layout.slots) = (Some((inner, inner + 1)), inner + 2);

@@ -42,7 +42,7 @@ impl Session<'_, '_> {
         let (time, kind) = self.window_arguments(form, &rest, &scope, "table, ")?;
         let partition_by = self.partition_keys(partition, &scope)?;
         let found = FoundWindow { kind, time, grace: None, span: at };
-        let (plan, spec) = self.window_spec(plan, &scope, &found)?;
+        let (plan, spec) = self.time_window(plan, &scope, &found)?;
         let plan = window_table(plan, spec, partition_by);
         // Its own columns bear the names; those of a window further below give way.
         let mut fields = fields;

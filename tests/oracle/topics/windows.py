@@ -1,9 +1,14 @@
 """Event time and windows: every spelling, lateness, nesting. Expected rows come from the reference below, which keeps all rows of all
-windows and looks at every window before each row."""
+windows and looks at every window before each row; of the flights, from SQLite."""
 
+import csv
 import json
+import pathlib
 import random
+import sqlite3
 from datetime import datetime, timedelta, timezone
+
+import oracles
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 DELAY = 5
@@ -115,7 +120,6 @@ def whole(fired):
 def topic(Topic):
     t = Topic("windows", "Event time: TUMBLE, HOP, CUMULATE and SESSION in every spelling, lateness, windows over windows")
     rows = clicks()
-    # PostgreSQL knows no WATERMARK: nothing of this file is asked there.
     t.input("c", "k VARCHAR, x BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND",
             lines({**r, "ts": stamp(r["ts"])} for r in rows))
     t.input("plain", "k VARCHAR, x BIGINT, ts TIMESTAMP", lines({**r, "ts": stamp(r["ts"])} for r in rows))
@@ -232,6 +236,7 @@ def topic(Topic):
             rows=lines({"k": r["k"], "x": r["x"], "window_start": stamp(r["ts"] // 60 * 60)} for r in rows[:5]))
     t.query("each row with its windows", "SELECT x, w.start AS s FROM (SELECT x, HOP(ts, INTERVAL '30' SECOND, INTERVAL '1' MINUTE) AS w FROM c) LIMIT 4",
             rows=lines([{"x": r["x"], "s": stamp(s)} for r in rows for e, s in hop(30, 60)(r["ts"])][:4]))
+    flights(t)
     return t
 
 
@@ -239,3 +244,47 @@ def first_seen(windows, rows):
     """Within a window, groups in the order of their first row."""
     place = {id(r): i for i, r in enumerate(rows)}
     return sorted(windows, key=lambda w: (w[0], w[1], min(place[id(r)] for r in w[3])))
+
+
+def flights_of_january():
+    """The sample flights in SQLite, which knows no windows over streams."""
+    with open(pathlib.Path(__file__).resolve().parents[3] / "examples" / "data" / "flights.csv") as file:
+        head, *rows = csv.reader(file)
+    texts = {"carrier", "tailnum", "origin", "dest", "time_hour"}
+    db = sqlite3.connect(":memory:")
+    db.execute(f"CREATE TABLE flights ({', '.join(c + (' TEXT' if c in texts else ' INTEGER') for c in head)})")
+    # NA is NULL in numbers, and text like any other in text.
+    values = [[None if v == "NA" and c not in texts else v for c, v in zip(head, r)] for r in rows]
+    db.executemany(f"INSERT INTO flights VALUES ({','.join('?' * len(head))})", values)
+    return db
+
+
+def checked(db, sql, head=3):
+    """The first rows as lines, then the number and the checksum of all."""
+    cursor = db.execute(sql)
+    names = [d[0] for d in cursor.description]
+    all_rows = [json.dumps(dict(zip(names, r)), separators=(",", ":"), ensure_ascii=False) for r in cursor]
+    digest = oracles.fnv1a(("\n".join(all_rows) + "\n").encode())
+    return "\n".join(all_rows[:head] + [f"... {len(all_rows)} rows, fnv1a {digest:016x}"])
+
+
+def flights(t):
+    db = flights_of_january()
+    t.setup("CREATE STREAM flights (WATERMARK FOR time_hour AS time_hour) WITH (path = 'examples/data/flights.csv');")
+    # Windows in the order of their end, groups in the order of their first row.
+    hourly = checked(db, """
+        SELECT time_hour AS hour, origin, count(*) AS flights, sum(coalesce(dep_delay >= 15, 0)) AS late,
+               sum(dep_time IS NULL) AS cancelled, sum(dep_delay) AS minutes, max(dep_delay) AS worst
+        FROM flights GROUP BY time_hour, origin ORDER BY time_hour, min(rowid)""")
+    items = """window_start AS hour, origin, count(*) AS flights, count(*) FILTER (WHERE dep_delay >= 15) AS late,
+       count(*) FILTER (WHERE dep_time IS NULL) AS cancelled, sum(dep_delay) AS minutes, max(dep_delay) AS worst"""
+    t.query("flights per hour and airport", f"SELECT {items}\nFROM TUMBLE(flights, time_hour, INTERVAL '1' HOUR) GROUP BY window_start, window_end, origin", rows=hourly)
+    t.query("flights per hour and airport as a clause", f"SELECT {items}\nFROM flights GROUP BY origin WINDOW TUMBLING (1h)", rows=hourly)
+    islands = """
+        WITH a AS (SELECT *, rowid AS n, unixepoch(time_hour) AS t FROM flights),
+             b AS (SELECT *, CASE WHEN t - lag(t) OVER w < 36000 THEN 0 ELSE 1 END AS begins FROM a WINDOW w AS (PARTITION BY tailnum ORDER BY t, n)),
+             c AS (SELECT *, sum(begins) OVER (PARTITION BY tailnum ORDER BY t, n) AS number FROM b)
+        SELECT tailnum, min(time_hour) AS first, strftime('%Y-%m-%dT%H:%M:%SZ', max(t) + 36000, 'unixepoch') AS over, count(*) AS flights, sum(distance) AS miles
+        FROM c GROUP BY tailnum, number ORDER BY max(t), min(t), min(n)"""
+    t.query("working days of each aircraft", """SELECT tailnum, window_start AS first, window_end AS over, count(*) AS flights, sum(distance) AS miles
+FROM SESSION(flights, time_hour, INTERVAL '10' HOUR PARTITION BY tailnum) GROUP BY window_start, window_end, tailnum""", rows=checked(db, islands))

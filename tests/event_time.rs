@@ -1,0 +1,497 @@
+//! Event time through whole jobs: what other engines get wrong about windows, late rows, silence, clocks; EMIT.
+
+use std::sync::Arc;
+
+use millstream::connector::memory::{MemorySender, MemorySource};
+use millstream::observe::JobStats;
+use millstream::{DataType, Engine, Error, FieldValue, Schema, Step, StreamRecord};
+
+const SECOND: i64 = 1_000_000;
+
+fn schema() -> Arc<Schema> {
+    Schema::of([("k", DataType::Varchar), ("x", DataType::BigInt), ("ts", DataType::Timestamp)])
+}
+
+/// Key, value, time in seconds.
+type Event = (&'static str, i64, i64);
+
+fn record((k, x, ts): Event) -> StreamRecord {
+    StreamRecord::with_values(schema(), [k.into(), x.into(), FieldValue::Timestamp(ts * SECOND)])
+}
+
+/// An engine with the stream `t`, which ends.
+fn engine(events: &[Event], options: &[(&str, &str)]) -> Engine {
+    let engine = Engine::new();
+    let source = MemorySource::from_vec(schema(), events.iter().copied().map(record).collect()).unwrap();
+    engine.register_timed_source("t", source, "ts", "ts - INTERVAL '2' SECOND", options).unwrap();
+    engine
+}
+
+/// Times in seconds, the kind in front unless it is an insert.
+fn text(row: &StreamRecord) -> String {
+    let value = |v: &FieldValue| match v {
+        FieldValue::Null => "-".to_owned(),
+        FieldValue::Integer(n) => n.to_string(),
+        FieldValue::String(s) => s.to_string(),
+        FieldValue::Timestamp(t) => (t / SECOND).to_string(),
+        other => format!("{other:?}"),
+    };
+    let values: Vec<String> = row.values().iter().map(value).collect();
+    let kind = if row.kind().symbol() == "+I" { String::new() } else { format!("{} ", row.kind().symbol()) };
+    kind + &values.join(" ")
+}
+
+fn run_in(engine: &Engine, sql: &str) -> (Vec<String>, JobStats) {
+    let mut job = engine.sql(sql).unwrap_or_else(|e| panic!("{e}")).start().unwrap();
+    let rows = job.rows().map(|r| text(&r)).collect();
+    (rows, job.wait().unwrap())
+}
+
+fn run(events: &[Event], options: &[(&str, &str)], sql: &str) -> (Vec<String>, JobStats) {
+    run_in(&engine(events, options), sql)
+}
+
+const TENS: &str = "SELECT k, window_start, count(*) AS n FROM t GROUP BY k WINDOW TUMBLING (10s)";
+
+#[test]
+fn a_late_record_does_not_close_a_window_early() {
+    // The late row (2) comes between rows of the window that begins at 10.
+    let events = [("a", 1, 1), ("a", 1, 11), ("a", 1, 13), ("a", 1, 2), ("a", 1, 14), ("a", 1, 19)];
+    let (rows, stats) = run(&events, &[], TENS);
+    assert_eq!(rows, ["a 0 1", "a 10 4"]);
+    assert_eq!(stats.late, 1);
+}
+
+#[test]
+fn a_gap_emits_no_windows_that_never_had_records() {
+    let (rows, _) = run(&[("a", 1, 1), ("a", 1, 95), ("b", 1, 96)], &[], TENS);
+    assert_eq!(rows, ["a 0 1", "a 90 1", "b 90 1"]);
+    let hops = "SELECT window_start, count(*) AS n FROM t WINDOW SLIDING (20s, 10s)";
+    let (rows, _) = run(&[("a", 1, 1), ("a", 1, 95)], &[], hops);
+    assert_eq!(rows, ["-10 1", "0 1", "80 1", "90 1"]);
+}
+
+#[test]
+fn sessions_are_per_key_and_not_global() {
+    let events = [("a", 1, 1), ("b", 1, 4), ("a", 1, 8), ("b", 1, 12), ("a", 1, 16)];
+    let sql = "SELECT k, window_start, window_end, count(*) AS n FROM t GROUP BY k WINDOW SESSION (8s)";
+    let (rows, _) = run(&events, &[], sql);
+    // Of all rows together, one session from 1 to 24.
+    assert_eq!(rows, ["b 4 12 1", "a 1 16 2", "b 12 20 1", "a 16 24 1"]);
+}
+
+#[test]
+fn windows_are_flushed_at_the_end_of_input() {
+    let (rows, _) = run(&[("a", 1, 1), ("b", 1, 2)], &[("allowed_lateness", "1h")], TENS);
+    assert_eq!(rows, ["a 0 1", "b 0 1"]);
+    let (rows, _) =
+        run(&[("a", 1, 1)], &[], "SELECT k, window_end FROM SESSION(t, ts, INTERVAL '1' DAY PARTITION BY k)");
+    assert_eq!(rows, ["a 86401"]);
+}
+
+#[test]
+fn having_before_window_keeps_the_window() {
+    let events = [("a", 1, 1), ("a", 1, 2), ("b", 1, 3), ("a", 1, 11)];
+    let sql =
+        "SELECT k, window_start, count(*) AS n FROM t GROUP BY k HAVING count(*) > 1 WINDOW TUMBLING (10s)";
+    assert_eq!(run(&events, &[], sql).0, ["a 0 2"]);
+    let sql =
+        "SELECT k, window_start, count(*) AS n FROM t GROUP BY k WINDOW TUMBLING (10s) HAVING count(*) > 1";
+    assert_eq!(run(&events, &[], sql).0, ["a 0 2"]);
+}
+
+#[test]
+fn hop_windows_keep_rows_that_still_fit_an_open_window() {
+    // At watermark 13 the window [0, 10) is over, but [5, 15) holds the row at 8.
+    let events = [("a", 1, 6), ("a", 1, 15), ("a", 1, 8), ("a", 1, 3)];
+    let sql =
+        "SELECT window_start, count(*) AS n FROM t WINDOW HOPPING (SIZE 10 SECONDS, ADVANCE BY 5 SECONDS)";
+    let (rows, stats) = run(&events, &[], sql);
+    assert_eq!(rows, ["0 1", "5 2", "10 1", "15 1"]);
+    assert_eq!(stats.late, 1, "3 fits no open window");
+}
+
+#[test]
+fn late_rows_are_counted_at_each_window_and_reach_the_dead_letter_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let letters = directory.path().join("late.jsonl");
+    let events = [("a", 1, 1), ("a", 2, 30), ("b", 3, 2), ("a", 4, 25), ("b", 5, 31)];
+    let engine = engine(&events, &[("late", "dlq")]);
+    let e = engine.sql(TENS).unwrap().check().unwrap_err().to_string();
+    assert!(e.contains("late = 'dlq' needs a dead letter queue"), "{e}");
+    engine.set("dlq", letters.to_str().unwrap()).unwrap();
+    let (rows, stats) = run_in(&engine, TENS);
+    assert_eq!(rows, ["a 0 1", "a 20 1", "a 30 1", "b 30 1"]);
+    assert_eq!((stats.late, stats.dead_letters, stats.rejected), (1, 1, 0));
+    let window = stats.operators.iter().find(|o| o.name.contains("aggregate")).unwrap();
+    assert_eq!((window.input, window.absorbed, window.late), (5, 4, 1));
+    let written = std::fs::read_to_string(&letters).unwrap();
+    assert_eq!(written.lines().count(), 1);
+    assert!(written.contains("\"late\"") && written.contains("aggregate"), "{written}");
+}
+
+#[test]
+fn lateness_is_allowed_for_and_corrections_follow_where_asked() {
+    let events = [("a", 1, 1), ("a", 1, 14), ("a", 1, 3), ("a", 1, 40), ("a", 1, 4)];
+    let (rows, stats) = run(&events, &[("allowed_lateness", "10s")], TENS);
+    assert_eq!((rows, stats.late), (vec!["a 0 2".to_owned(), "a 10 1".into(), "a 40 1".into()], 1));
+    let (rows, stats) = run(&events, &[("allowed_lateness", "10s"), ("late", "update")], TENS);
+    assert_eq!(rows, ["a 0 1", "-U a 0 1", "+U a 0 2", "a 10 1", "a 40 1"]);
+    assert_eq!(stats.late, 1);
+}
+
+#[test]
+fn sessions_that_grow_behind_their_end_are_taken_back() {
+    let events = [("a", 1, 1), ("a", 1, 12), ("a", 1, 4), ("a", 1, 40)];
+    let sql = "SELECT k, window_start, window_end, count(*) AS n FROM t GROUP BY k WINDOW SESSION (5s)";
+    let (rows, _) = run(&events, &[("allowed_lateness", "20s"), ("late", "update")], sql);
+    assert_eq!(rows, ["a 1 6 1", "-D a 1 6 1", "a 1 9 2", "a 12 17 1", "a 40 45 1"]);
+}
+
+#[test]
+fn an_append_only_sink_refuses_corrections_and_names_the_ways_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let into = |with: &str| {
+        format!("CREATE STREAM o WITH (connector = 'file', path = '{}'{with}) AS {TENS}", path.display())
+    };
+    let refused = engine(&[("a", 1, 1)], &[("late", "update")]).sql(&into("")).unwrap_err().to_string();
+    for way in ["append-only", "changelog = 'upsert'", "format = 'debezium-json'"] {
+        assert!(refused.contains(way), "{way}: {refused}");
+    }
+    engine(&[("a", 1, 1)], &[("late", "update")]).sql(&into(", format = 'debezium-json'")).unwrap();
+    engine(&[("a", 1, 1)], &[]).sql(&into("")).unwrap();
+}
+
+#[test]
+fn emit_changes_tells_each_group_once_a_batch_or_after_each_record() {
+    let events: Vec<Event> = (0..40).map(|i| (if i % 3 == 0 { "a" } else { "b" }, i, i)).collect();
+    let sql = format!("{TENS} EMIT CHANGES");
+    let mut first = None;
+    for batch in ["1", "7", "1000"] {
+        let engine = engine(&events, &[]);
+        engine.set("batch_rows", batch).unwrap();
+        let (changes, _) = run_in(&engine, &sql);
+        assert!(changes.iter().any(|c| c.ends_with("b 30 6")), "batches of {batch}: {changes:?}");
+        if batch == "1000" {
+            assert_eq!(changes.len(), 8, "four windows of two groups, once each: {changes:?}");
+            assert!(changes.contains(&"a 30 4".to_owned()), "{changes:?}");
+        }
+        engine.set("emit_every", "record").unwrap();
+        let (each, _) = run_in(&engine, &sql);
+        assert_eq!(each.len(), 8 + 2 * 32, "{each:?}");
+        assert_eq!(first.get_or_insert_with(|| each.clone()), &each, "the same for any batch");
+    }
+}
+
+#[test]
+fn groups_without_window_are_final_where_input_ends_unless_changes_are_asked_for() {
+    let events = [("a", 1, 1), ("a", 2, 2)];
+    let engine = engine(&events, &[]);
+    engine.set("batch_rows", "1").unwrap();
+    let sum = "SELECT k, sum(x) AS s FROM t GROUP BY k";
+    assert_eq!(run_in(&engine, sum).0, ["a 3"]);
+    assert_eq!(run_in(&engine, &format!("{sum} EMIT FINAL")).0, ["a 3"]);
+    assert_eq!(run_in(&engine, &format!("{sum} EMIT CHANGES")).0, ["a 1", "-U a 1", "+U a 3"]);
+}
+
+/// An engine with endless streams, their senders, and a query that runs on the test's own clock.
+fn live(streams: &[&str], options: &[(&str, &str)]) -> (Engine, Vec<MemorySender>) {
+    let engine = Engine::new();
+    let senders = streams.iter().map(|name| {
+        let (sender, source) = MemorySource::channel(schema(), 100);
+        engine.register_timed_source(name, source, "ts", "ts - INTERVAL '2' SECOND", options).unwrap();
+        sender
+    });
+    let senders = senders.collect();
+    (engine, senders)
+}
+
+struct Stepped {
+    job: millstream::Job,
+    rows: millstream::connector::memory::Rows,
+}
+
+impl Stepped {
+    fn new(engine: &Engine, sql: &str) -> Self {
+        let mut job = engine.sql(sql).unwrap_or_else(|e| panic!("{e}")).stepping(0).unwrap();
+        let rows = job.take_rows().unwrap();
+        Self { job, rows }
+    }
+
+    /// Steps until nothing is left to do at that second; gives the rows.
+    fn at(&mut self, seconds: i64) -> Vec<String> {
+        self.try_at(seconds).unwrap()
+    }
+
+    fn try_at(&mut self, seconds: i64) -> Result<Vec<String>, Error> {
+        let mut rows = Vec::new();
+        loop {
+            let step = self.job.step(seconds * SECOND)?;
+            rows.extend(std::iter::from_fn(|| self.rows.try_next()).map(|r| text(&r)));
+            if !matches!(step, Step::Worked) {
+                return Ok(rows);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_idle_partition_does_not_hold_every_window_open() {
+    let (engine, senders) = live(&["t"], &[]);
+    let mut job = Stepped::new(&engine, TENS);
+    let send = |event: Event, partition: i32| {
+        let mut r = record(event);
+        r.set_partition(partition);
+        senders[0].send(r).unwrap();
+    };
+    send(("a", 1, 1), 0);
+    send(("b", 1, 1), 1);
+    assert_eq!(job.at(1), [""; 0]);
+    send(("a", 1, 25), 0);
+    assert_eq!(job.at(25), [""; 0], "partition 1 may still bring rows of that window");
+    send(("a", 1, 26), 0);
+    assert_eq!(job.at(31), ["a 0 1", "b 0 1"], "it has been silent for the 30 s that are the default");
+}
+
+#[test]
+fn an_idle_stream_does_not_hold_a_union_open() {
+    let (engine, senders) = live(&["t", "u"], &[("idle_timeout", "10s")]);
+    let sql = "SELECT k, window_start, count(*) AS n FROM (SELECT * FROM t UNION ALL SELECT * FROM u) GROUP BY k WINDOW TUMBLING (10s)";
+    let mut job = Stepped::new(&engine, sql);
+    senders[0].send(record(("a", 1, 1))).unwrap();
+    senders[1].send(record(("a", 1, 2))).unwrap();
+    job.at(2);
+    senders[0].send(record(("a", 1, 15))).unwrap();
+    assert_eq!(job.at(5), [""; 0]);
+    senders[0].send(record(("a", 1, 16))).unwrap();
+    assert_eq!(job.at(12), ["a 0 2"]);
+}
+
+#[test]
+fn a_timestamp_of_the_future_is_an_error_of_its_row_and_moves_no_watermark() {
+    let (engine, senders) = live(&["t"], &[]);
+    engine.set("on_error", "skip").unwrap();
+    let mut job = Stepped::new(&engine, TENS);
+    senders[0].send(record(("a", 1, 1))).unwrap();
+    senders[0].send(record(("a", 1, 2 + 3600 + 1))).unwrap();
+    senders[0].send(record(("a", 1, 3))).unwrap();
+    senders[0].send(record(("a", 1, 15))).unwrap();
+    assert_eq!(job.at(2), ["a 0 2"], "the row an hour and a second ahead of the clock counts nowhere");
+    assert_eq!((job.job.stats().rejected, job.job.stats().late), (1, 0));
+    let (engine, senders) = live(&["t"], &[("max_future_skew", "1m")]);
+    let mut job = Stepped::new(&engine, TENS);
+    senders[0].send(record(("a", 1, 70))).unwrap();
+    let e = job.try_at(5).unwrap_err().to_string();
+    assert!(e.contains("max_future_skew"), "{e}");
+}
+
+#[test]
+fn windows_of_the_clock_need_no_event_time() {
+    let engine = Engine::new();
+    let (sender, source) = MemorySource::channel(schema(), 100);
+    engine.register_source("t", source).unwrap();
+    let sql = "SELECT window_start, count(*) AS n FROM TUMBLE(t, PROCTIME(), INTERVAL '10' SECOND) GROUP BY window_start, window_end";
+    let mut job = Stepped::new(&engine, sql);
+    sender.send(record(("a", 1, 777))).unwrap();
+    sender.send(record(("a", 1, 3))).unwrap();
+    assert_eq!(job.at(4), [""; 0]);
+    assert_eq!(job.at(9), [""; 0]);
+    assert_eq!(job.at(10), ["0 2"], "without a row, by the clock alone");
+}
+
+#[test]
+fn windows_over_windows_fire_as_the_watermark_passes_both() {
+    let (engine, senders) = live(&["t"], &[]);
+    let inner = "SELECT window_start, window_end, k, count(*) AS n FROM t GROUP BY k WINDOW TUMBLING (10s)";
+    let sql = format!(
+        "SELECT window_start, max(n) AS most, count(*) AS groups FROM TUMBLE(({inner}), window_start, INTERVAL '20' SECOND) \
+         GROUP BY window_start, window_end"
+    );
+    let mut job = Stepped::new(&engine, &sql);
+    for event in [("a", 1, 1), ("b", 1, 2), ("a", 1, 3), ("a", 1, 15), ("b", 1, 21)] {
+        senders[0].send(record(event)).unwrap();
+    }
+    assert_eq!(job.at(1), [""; 0], "at watermark 19 the first ten seconds are told to the outer window");
+    senders[0].send(record(("a", 1, 22))).unwrap();
+    assert_eq!(job.at(2), ["0 2 3"]);
+    let same =
+        format!("SELECT window_end, count(*) AS groups FROM ({inner}) GROUP BY window_start, window_end");
+    let (engine, senders) = live(&["t"], &[]);
+    let mut job = Stepped::new(&engine, &same);
+    for event in [("a", 1, 1), ("b", 1, 2), ("a", 1, 13)] {
+        senders[0].send(record(event)).unwrap();
+    }
+    assert_eq!(job.at(1), ["10 2"]);
+}
+
+#[test]
+fn the_end_of_time_is_never_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("t.jsonl");
+    std::fs::write(
+        &input,
+        "{\"k\":\"a\",\"ts\":\"2026-01-01T00:00:01Z\"}\n{\"k\":\"b\",\"ts\":\"2026-01-01T00:00:02Z\"}\n",
+    )
+    .unwrap();
+    let (out, state) = (directory.path().join("out.jsonl"), directory.path().join("state"));
+    let sql = format!(
+        "SET state = '{}'; CREATE STREAM t (k VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH (path = '{}'); \
+         CREATE STREAM o WITH (path = '{}') AS SELECT k, count(*) AS n FROM t GROUP BY k WINDOW SESSION (1h)",
+        state.display(),
+        input.display(),
+        out.display()
+    );
+    let stats = Engine::new().sql(&sql).unwrap().start().unwrap().wait().unwrap();
+    assert_eq!((stats.records_out, stats.state.as_str()), (2, "done"));
+    let mut files = vec![state];
+    let mut seen = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        seen += bytes.len();
+        for end in [i64::MAX.to_le_bytes(), i64::MAX.to_be_bytes()] {
+            assert!(!bytes.windows(8).any(|w| w == end), "{} holds the watermark of the end", path.display());
+        }
+    }
+    assert!(seen > 100);
+    let again = Engine::new().sql(&sql).unwrap().start().unwrap().wait().unwrap();
+    assert_eq!(again.state, "finished before");
+}
+
+fn refused(sql: &str) -> String {
+    Engine::new().sql(sql).err().map_or_else(String::new, |e| e.to_string())
+}
+
+#[test]
+fn what_is_wrong_with_a_watermark_is_shown_where_it_is_declared() {
+    let of = |columns: &str, with: &str| {
+        refused(&format!("CREATE STREAM s ({columns}) WITH (path = 'none.jsonl'{with})"))
+    };
+    let e = of("ts VARCHAR, WATERMARK FOR ts AS ts", "");
+    assert!(e.contains("WATERMARK FOR takes a TIMESTAMP column; 'ts' is VARCHAR"), "{e}");
+    assert!(
+        e.contains(&format!("{}^^", " ".repeat("CREATE STREAM s (ts VARCHAR, WATERMARK FOR ".len()))),
+        "{e}"
+    );
+    let e = of("ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND - tz", "");
+    assert!(e.contains("there is no column 'tz'") && e.contains("did you mean ts?"), "{e}");
+    let e = of("ts TIMESTAMP, WATERMARK FOR ts AS 5", "");
+    assert!(e.contains("a watermark is a TIMESTAMP, not"), "{e}");
+    let e = of("ts TIMESTAMP, WATERMARK FOR ts AS ts", ", allowed_lateness = 'soon'");
+    assert!(e.contains("'allowed_lateness' can't be 'soon': a duration such as"), "{e}");
+    let e = of("ts TIMESTAMP", ", late = 'update'");
+    assert!(e.contains("'late' needs WATERMARK FOR"), "{e}");
+    let e = of("ts TIMESTAMP, WATERMARK FOR ts AS ts", ", alowed_lateness = '1s'");
+    assert!(e.contains("did you mean allowed_lateness?"), "{e}");
+}
+
+#[test]
+fn a_table_of_windows_is_keyed_by_the_window() {
+    let events = [("a", 1, 1), ("b", 2, 3), ("a", 4, 12)];
+    let engine = engine(&events, &[]);
+    let sql = "CREATE TABLE counts AS SELECT k, window_start, count(*) AS n, sum(x) AS s FROM t GROUP BY k WINDOW TUMBLING (10s)";
+    engine.sql(sql).unwrap().start().unwrap().wait().unwrap();
+    let (mut rows, _) = run_in(&engine, "SELECT * FROM counts");
+    rows.sort();
+    assert_eq!(rows, ["a 0 1 1", "a 10 1 4", "b 0 1 2"]);
+}
+
+/// A line of the sample flights.
+struct Flight {
+    hour: String,
+    origin: String,
+    tailnum: String,
+    delay: Option<i64>,
+    cancelled: bool,
+    miles: i64,
+}
+
+fn flights() -> Vec<Flight> {
+    let text = std::fs::read_to_string("examples/data/flights.csv").unwrap();
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let known = |i: usize| Some(fields[i]).filter(|f| *f != "NA");
+        Flight {
+            hour: fields[18].to_owned(),
+            origin: fields[12].to_owned(),
+            tailnum: fields[11].to_owned(),
+            delay: known(5).map(|d| d.parse().unwrap()),
+            cancelled: known(3).is_none(),
+            miles: fields[15].parse().unwrap(),
+        }
+    };
+    text.lines().skip(1).map(line).collect()
+}
+
+/// Runs a pipeline of the examples; gives the file that it writes.
+fn example(name: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out.csv");
+    let text = std::fs::read_to_string(format!("examples/{name}.sql")).unwrap();
+    let default = format!("${{OUT:-target/{name}.csv}}");
+    assert!(text.contains(&default));
+    let text = text.replace(&default, out.to_str().unwrap());
+    let mut job = Engine::new().pipeline(name, &text).unwrap_or_else(|e| panic!("{e}")).start().unwrap();
+    assert_eq!(job.rows().count(), 6, "a bare SELECT that shows a few");
+    job.wait().unwrap();
+    std::fs::read_to_string(&out).unwrap()
+}
+
+#[test]
+fn the_example_of_flights_per_hour_counts_what_a_loop_counts() {
+    let mut groups: Vec<(String, String, Vec<&Flight>)> = Vec::new();
+    let flights = flights();
+    for flight in &flights {
+        let same = |g: &&mut (String, String, Vec<&Flight>)| g.0 == flight.hour && g.1 == flight.origin;
+        match groups.iter_mut().rev().take(3).find(same) {
+            Some(group) => group.2.push(flight),
+            None => groups.push((flight.hour.clone(), flight.origin.clone(), vec![flight])),
+        }
+    }
+    let lines = groups.iter().map(|(hour, origin, all)| {
+        let delays: Vec<i64> = all.iter().filter_map(|f| f.delay).collect();
+        let or_empty = |n: Option<i64>| n.map_or_else(String::new, |n| n.to_string());
+        let minutes = or_empty((!delays.is_empty()).then(|| delays.iter().sum()));
+        let late = delays.iter().filter(|d| **d >= 15).count();
+        let cancelled = all.iter().filter(|f| f.cancelled).count();
+        let worst = or_empty(delays.iter().max().copied());
+        format!("{hour},{origin},{},{late},{cancelled},{minutes},{worst}\n", all.len())
+    });
+    let expected =
+        "hour,origin,flights,late,cancelled,minutes,worst\n".to_owned() + &lines.collect::<String>();
+    assert_eq!(example("flights_per_hour"), expected);
+}
+
+#[test]
+fn the_example_of_aircraft_sessions_gives_what_a_loop_gives() {
+    // Hours since the year began: the file ends with 1 February.
+    let hour = |f: &Flight| {
+        let part = |range: std::ops::Range<usize>| f.hour[range].parse::<i64>().unwrap();
+        ((part(5..7) - 1) * 31 + part(8..10) - 1) * 24 + part(11..13)
+    };
+    let flights = flights();
+    let mut sessions: Vec<Vec<&Flight>> = Vec::new();
+    let mut last: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    for flight in &flights {
+        let open = last.get(flight.tailnum.as_str()).copied();
+        match open.filter(|at| hour(flight) - hour(sessions[*at].last().unwrap()) < 10) {
+            Some(at) => sessions[at].push(flight),
+            None => {
+                last.insert(&flight.tailnum, sessions.len());
+                sessions.push(vec![flight]);
+            }
+        }
+    }
+    sessions.sort_by_key(|s| (hour(s.last().unwrap()), hour(s[0])));
+    let lines = sessions.iter().map(|s| {
+        let miles: i64 = s.iter().map(|f| f.miles).sum();
+        let (first, end) = (&s[0].hour, &s.last().unwrap().hour);
+        format!("{},{first},{end},{},{miles}\n", s[0].tailnum, s.len())
+    });
+    let expected = "tailnum,first,last,flights,miles\n".to_owned() + &lines.collect::<String>();
+    assert_eq!(example("aircraft_sessions"), expected);
+}
