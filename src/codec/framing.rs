@@ -15,7 +15,7 @@ pub(crate) const KEPT_OF_LONG: usize = 1024;
 pub(crate) const WINDOW: usize = 16 << 10;
 
 /// A record that is too long (or lost its frame) and is being consumed piece by piece.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Skipped {
     pub(crate) offset: u64,
     pub(crate) line: u64,
@@ -90,6 +90,11 @@ pub(crate) fn reject(out: &mut BatchBuilder, origin: Origin, raw: &[u8], max: us
     });
 }
 
+/// Behind the last whole line.
+pub(crate) fn last_line_end(bytes: &[u8]) -> Option<usize> {
+    memrchr(b'\n', bytes).map(|at| at + 1)
+}
+
 /// The content of a line without its CR.
 #[inline]
 pub(crate) fn without_cr(line: &[u8]) -> &[u8] {
@@ -104,7 +109,7 @@ pub(crate) trait LineSink {
 }
 
 /// Cuts input into windows of whole lines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lines {
     max: usize,
     skipped: Option<Skipped>,
@@ -116,6 +121,10 @@ impl Lines {
     }
     pub(crate) fn reset(&mut self) {
         self.skipped = None;
+    }
+    /// Where the line began that is being consumed piece by piece; `None` if the next byte begins a line.
+    pub(crate) fn unfinished(&self) -> Option<Origin> {
+        self.skipped.as_ref().map(|s| Origin { offset: s.offset, line: s.line })
     }
     /// The implementation of [`Decoder::decode`](super::Decoder::decode) for formats whose records are lines.
     pub(crate) fn decode(

@@ -78,6 +78,19 @@ pub trait Decoder: Send {
     fn unfinished(&self) -> Option<Origin> {
         None
     }
+
+    /// Another decoder of the same stream, which begins at a record's start behind its head: parts of the stream can then
+    /// be decoded at the same time. `None` if this one is before the first record or within one, or the stream can't be divided.
+    fn fork(&self) -> Option<Box<dyn Decoder>> {
+        None
+    }
+
+    /// In bytes that begin with a record: behind the last record that is certainly whole, found without decoding. `None` if
+    /// there is none, or if only decoding can tell. Asked of decoders that [`fork`](Self::fork).
+    fn boundary(&self, bytes: &[u8]) -> Option<usize> {
+        let _ = bytes;
+        None
+    }
 }
 
 /// Encodes records into bytes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
-use super::framing::{LineSink, Lines, reject, too_long, without_cr};
+use super::framing::{LineSink, Lines, last_line_end, reject, too_long, without_cr};
 use super::raw::Content;
 use super::{Decoded, Decoder, Encoder, Input, Origin};
 use crate::catalog::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
@@ -50,13 +50,13 @@ impl TextOptions {
 }
 
 /// Reads lines, ended by LF or CRLF, into the one column that is declared: VARCHAR (then they must be UTF-8) or BYTES.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TextDecoder {
     lines: Lines,
     sink: TextLines,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TextLines {
     content: Option<Content>,
     max: usize,
@@ -84,6 +84,15 @@ impl Decoder for TextDecoder {
     }
     fn reset(&mut self, _at_start: bool) {
         self.lines.reset();
+    }
+    fn unfinished(&self) -> Option<Origin> {
+        self.lines.unfinished()
+    }
+    fn fork(&self) -> Option<Box<dyn Decoder>> {
+        self.lines.unfinished().is_none().then(|| Box::new(self.clone()) as _)
+    }
+    fn boundary(&self, bytes: &[u8]) -> Option<usize> {
+        last_line_end(bytes)
     }
 }
 

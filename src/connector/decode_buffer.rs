@@ -96,6 +96,32 @@ impl DecodeBuffer {
         self.buf.get(self.start..self.end).unwrap_or(&[])
     }
 
+    /// The decoder, if what waits begins with a record and parts of the stream may be decoded elsewhere.
+    pub(crate) fn divisible(&self) -> Option<&dyn Decoder> {
+        self.decoder.fork().is_some().then_some(&*self.decoder)
+    }
+
+    /// The decoder of the stream.
+    pub(crate) fn decoder(&self) -> &dyn Decoder {
+        &*self.decoder
+    }
+
+    /// Hands over the bytes that wait, with their place: others decode them.
+    pub(crate) fn hand_over(&mut self, to: &mut Vec<u8>) -> Origin {
+        to.clear();
+        to.extend_from_slice(self.pending());
+        self.start = 0;
+        self.end = 0;
+        self.hungry = true;
+        self.at
+    }
+
+    /// Goes on at `at`, a record's start, with bytes that were read but not decoded.
+    pub(crate) fn take_back(&mut self, at: Origin, bytes: &[u8]) {
+        self.at = at;
+        self.preload(bytes);
+    }
+
     /// Decodes into `out` until it is full (`Break`) or the decoder wants more bytes (`Continue`). With
     /// [`Input::Complete`], `Continue` means that the stream is used up.
     pub(crate) fn decode(&mut self, input: Input, out: &mut BatchBuilder) -> ControlFlow<()> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::message::Parcel;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::trace::Tracer;
-use super::{DeadLetter, Execution, JobConfig, JobError, OnError};
+use super::{DeadLetter, JobConfig, JobError, OnError};
 use crate::observe::{NodeEntry, NodeStats};
 use crate::operator::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::plan::InputRef;
@@ -122,7 +122,7 @@ pub(super) struct Core {
     pub(super) lock_acquisitions: u64,
     pub(super) deep_copies: crate::observe::Counter,
     pools: Pools,
-    pub(super) workers: Workers,
+    pub(super) workers: Arc<Workers>,
     on_error: OnError,
     state_max_bytes: usize,
     budget: Arc<ErrorBudget>,
@@ -142,6 +142,7 @@ impl Core {
         sinks: usize,
         pools: Pools,
         budget: Arc<ErrorBudget>,
+        workers: Arc<Workers>,
     ) -> Self {
         Self {
             inlets,
@@ -153,8 +154,7 @@ impl Core {
             lock_acquisitions: 0,
             deep_copies: Default::default(),
             pools,
-            // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
-            workers: Workers::new(if config.execution == Execution::Inline { 1 } else { config.threads }),
+            workers,
             on_error: config.on_error,
             state_max_bytes: config.state_max_bytes,
             budget,

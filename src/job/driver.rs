@@ -4,6 +4,7 @@
 //! edge); each can change its place at a batch boundary. One round of the loop is what `step` does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
@@ -53,6 +54,8 @@ pub(super) struct Inflow {
     name: String,
     counters: Arc<SourceCounters>,
     place: SourcePlace,
+    /// Nanoseconds that helpers worked for it.
+    helped: Arc<AtomicU64>,
     /// Earlier sources that feed the same sinks.
     after: Vec<usize>,
     bounded: bool,
@@ -178,6 +181,7 @@ impl Driver {
                 pauses: stage.pauses,
                 start: stage.position(),
                 ended: ended.then(|| stage.position()),
+                helped: stage.helped.clone(),
                 place: SourcePlace::Here(Box::new(stage)),
                 after,
                 stopping: false,

@@ -13,11 +13,11 @@ use super::sink_stage::SinkStage;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
 use super::topology::{has_diamond, predecessors, targets_of};
-use super::{JobConfig, JobError, JobSpec, OnError, PlanChange, dead_letter_schema};
+use super::{Execution, JobConfig, JobError, JobSpec, OnError, PlanChange, dead_letter_schema};
 use crate::io::{Boundedness, SinkStart};
 use crate::operator;
 use crate::plan::InputRef;
-use crate::record::{Pool, Pools};
+use crate::record::{Pool, Pools, Workers};
 use crate::state::{Checkpoint, StateDir, StateDirError};
 
 /// What opening found.
@@ -59,8 +59,11 @@ pub(super) fn open(
     }
     let budget = Arc::new(ErrorBudget::new(config));
     let pools = make_pools(spec);
-    let sources = open_sources(spec, checkpoint.as_ref(), &pools, &budget)?;
-    let core = build_core(spec, checkpoint.as_ref(), &pools, &budget)?;
+    // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
+    let lanes = if config.execution == Execution::Inline { 1 } else { config.threads };
+    let workers = Arc::new(Workers::new(lanes));
+    let sources = open_sources(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    let core = build_core(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
     let keeping = state.map(|dir| Keeping {
         dir: dir.clone(),
@@ -164,6 +167,7 @@ fn open_sources(
     checkpoint: Option<&Checkpoint>,
     pools: &Pools,
     budget: &Arc<ErrorBudget>,
+    workers: &Arc<Workers>,
 ) -> Result<Vec<OpenSource>, JobError> {
     let after = predecessors(&spec.plan);
     let mut stages = Vec::new();
@@ -191,7 +195,8 @@ fn open_sources(
             pools.clone(),
             i as u16,
             budget.clone(),
-        );
+        )
+        .helped_by(workers);
         #[cfg(seeded_bugs)]
         {
             use crate::record::seeded::{Bug, is};
@@ -209,6 +214,7 @@ fn build_core(
     checkpoint: Option<&Checkpoint>,
     pools: &Pools,
     budget: &Arc<ErrorBudget>,
+    workers: &Arc<Workers>,
 ) -> Result<Core, JobError> {
     let plan = &spec.plan;
     let inlets = (0..plan.sources.len())
@@ -231,7 +237,15 @@ fn build_core(
         }
         nodes.push(slot);
     }
-    Ok(Core::new(&spec.config, inlets, nodes, plan.sinks.len(), pools.clone(), budget.clone()))
+    Ok(Core::new(
+        &spec.config,
+        inlets,
+        nodes,
+        plan.sinks.len(),
+        pools.clone(),
+        budget.clone(),
+        workers.clone(),
+    ))
 }
 
 fn open_sinks(

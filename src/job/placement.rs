@@ -31,8 +31,10 @@ const PROVED: u32 = 100;
 /// What the stages cost since the last look, in seconds of their own work.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Costs {
-    /// Per source; time that a blocking reader makes the others wait counts as work.
+    /// Per source, with what helpers did for it; time that a blocking reader makes the others wait counts as work.
     pub(super) sources: Vec<f64>,
+    /// What of it helpers did while everything was inline: they decode ahead and need no thread of the source's.
+    pub(super) helped: f64,
     /// The processor.
     pub(super) process: f64,
     /// Per sink.
@@ -210,7 +212,8 @@ impl Autopilot {
             return self.split(split, reason);
         }
         let (next, time) = best(costs, self.threads);
-        let inline = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
+        let alone = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
+        let inline = alone - costs.helped;
         if next.is_inline() || inline < time * WORTH_A_TRY || now < self.not_before {
             return None;
         }
@@ -274,6 +277,7 @@ mod tests {
     fn costs(source: f64, process: f64, sink: f64) -> Costs {
         Costs {
             sources: vec![source],
+            helped: 0.0,
             process,
             sinks: vec![sink],
             records: 20_000,
@@ -337,6 +341,7 @@ mod tests {
     fn a_source_that_blocks_gets_a_thread() {
         let blocking = Costs {
             sources: vec![1.5e-2, 1e-4],
+            helped: 0.0,
             process: 1e-2,
             sinks: vec![1e-3],
             records: 1000,
@@ -345,6 +350,18 @@ mod tests {
         };
         let (placement, _) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
         assert_eq!(placement.sources, [true, false]);
+    }
+
+    #[test]
+    fn a_source_that_is_helped_is_split_off_only_if_that_beats_the_help() {
+        let mut flight = Flight::new(1, 1, 2);
+        // Alone it would take 15 ms; helpers do 6 of them. A thread for the source would still take its 10.
+        let helped = Costs { helped: 6e-3, ..costs(1e-2, 4e-3, 1e-3) };
+        assert_eq!(flight.window(MS * 20, helped), None);
+        // A sink that costs more than help can bring gets a thread.
+        let costly = Costs { helped: 2e-3, ..costs(3e-3, 8e-3, 9e-3) };
+        let (placement, _) = flight.window(MS * 20, costly).unwrap();
+        assert_eq!(placement, Placement { sources: vec![false], sinks: vec![true] });
     }
 
     #[test]

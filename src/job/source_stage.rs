@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::batching::Batching;
@@ -9,7 +10,9 @@ use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::{BatchStrategy, DeadLetter, JobConfig, JobError, OnError};
 use crate::io::{Boundedness, DataReader, Read};
 use crate::observe::SourceCounters;
-use crate::record::{Batch, BatchBuilder, Clock, Pools, Position, Reject, deep_copies_on_this_thread};
+use crate::record::{
+    Batch, BatchBuilder, Clock, Crew, Pools, Position, Reject, Workers, deep_copies_on_this_thread,
+};
 
 /// What a call of [`SourceStage::poll`] gave.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub(super) struct SourceStage {
     commit_errors: u64,
     #[cfg(seeded_bugs)]
     pub(super) leaves_one_out: bool,
+    /// Nanoseconds that helpers worked for it.
+    pub(super) helped: Arc<AtomicU64>,
 }
 
 impl SourceStage {
@@ -94,7 +99,18 @@ impl SourceStage {
             commit_errors: 0,
             #[cfg(seeded_bugs)]
             leaves_one_out: false,
+            helped: Arc::default(),
         }
+    }
+
+    /// Lets a reader that can divide its input call on the job's workers.
+    pub(super) fn helped_by(mut self, workers: &Arc<Workers>) -> Self {
+        // A batch that waits for the end of its time window takes more than a helper gives.
+        if self.batching.strategy != BatchStrategy::TimeWindow {
+            let crew = Crew::new(workers.clone(), self.pools.clone(), self.home, self.helped.clone());
+            self.builder.set_crew(Some(crew));
+        }
+        self
     }
 
     pub(super) fn is_bounded(&self) -> bool {

@@ -18,7 +18,6 @@ mod union;
 mod unnest;
 mod watermark;
 mod window_table;
-mod workers;
 
 use std::sync::Arc;
 
@@ -37,8 +36,8 @@ pub use union::UnionOp;
 pub use unnest::UnnestOp;
 pub use watermark::WatermarkOp;
 pub use window_table::WindowTableOp;
-pub use workers::Workers;
 
+pub use crate::record::Workers;
 pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
 
 /// Which input of an operator a batch came from, from 0.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{RecordError, Schema, StreamRecord};
+use super::{Crew, RecordError, Schema, StreamRecord};
 
 /// A batch of records: the first [`len`](Batch::len) are its content, the rest are spare records
 /// that travel along so that they come home with the batch and are used again.
@@ -219,6 +219,9 @@ pub struct BatchBuilder {
     reject_origins: Vec<Option<Arc<str>>>,
     origin: Option<Arc<str>>,
     allocated: u64,
+    crew: Option<Crew>,
+    /// Nothing more is to be added to this batch.
+    sealed: bool,
 }
 
 /// A state of a builder to return to.
@@ -242,6 +245,8 @@ impl BatchBuilder {
             reject_origins: Vec::new(),
             origin: None,
             allocated: 0,
+            crew: None,
+            sealed: false,
         }
     }
     /// Sets the limits of the next batches; at least one row.
@@ -252,6 +257,34 @@ impl BatchBuilder {
     /// The limits: rows, bytes.
     pub fn limits(&self) -> (usize, usize) {
         (self.max_rows, self.max_bytes)
+    }
+    /// Sets who may help the reader.
+    pub fn set_crew(&mut self, crew: Option<Crew>) {
+        self.crew = crew;
+    }
+    /// Who may help the reader: for one that can divide its input. Nobody unless the job has threads to spare.
+    #[inline]
+    pub fn crew(&self) -> Option<&Crew> {
+        self.crew.as_ref().filter(|c| c.helpers() > 0)
+    }
+    /// The same when nobody may help any more: for what was begun before.
+    pub fn any_crew(&self) -> Option<&Crew> {
+        self.crew.as_ref()
+    }
+    /// Takes a batch that was filled elsewhere, with its rejects, in place of its own, which must be [empty](Self::is_empty)
+    /// and is given back. Nothing is added to it: the builder is full.
+    pub fn replace(&mut self, mut batch: Batch, rejects: Vec<Reject>, allocated: u64) -> Batch {
+        batch.origin.clone_from(&self.origin);
+        self.reject_origins.clear();
+        self.reject_origins.resize(rejects.len(), self.origin.clone());
+        self.rejects = rejects;
+        self.allocated += allocated;
+        self.sealed = true;
+        std::mem::replace(&mut self.batch, batch)
+    }
+    /// Says that the batch is to be handed on as it is: the builder is full.
+    pub fn seal(&mut self) {
+        self.sealed = true;
     }
     /// Sets how long a reader may wait for input.
     pub fn set_max_wait(&mut self, wait: Duration) {
@@ -339,7 +372,7 @@ impl BatchBuilder {
     /// Rows that still fit.
     #[inline]
     pub fn room(&self) -> usize {
-        if self.batch.bytes >= self.max_bytes && !self.is_empty() {
+        if (self.sealed || self.batch.bytes >= self.max_bytes) && !self.is_empty() {
             return 0;
         }
         self.max_rows.saturating_sub(self.batch.live + self.rejects.len())
@@ -373,6 +406,7 @@ impl BatchBuilder {
     /// For the runtime: takes the finished batch and goes on with `next` (recycled or empty).
     pub fn take(&mut self, mut next: Batch) -> Batch {
         next.clear();
+        self.sealed = false;
         let home = self.batch.home;
         std::mem::swap(&mut self.batch, &mut next);
         self.batch.home = home;

@@ -20,6 +20,7 @@ mod suggest;
 pub mod text;
 mod types;
 mod value;
+mod workers;
 
 pub use self::serde::{ConvertError, ValueDeserializer};
 pub use batch::{Batch, BatchBuilder, BuilderMark, Reject};
@@ -34,6 +35,7 @@ pub use stream_record::{RowKind, StreamRecord, deep_copies_on_this_thread};
 pub use suggest::nearest;
 pub use types::DataType;
 pub use value::{FieldValue, Interval, StructValue};
+pub use workers::{Crew, Workers};
 
 pub use compact_str::CompactString;
 pub use rust_decimal::Decimal;

@@ -111,6 +111,9 @@ enum Command {
         /// Also runs DuckDB and Polars, where Python (or PYTHON) has them, and compares their outputs.
         #[arg(long)]
         peers: bool,
+        /// Only these cases: words of 'ndjson group', 'csv' …
+        #[arg(long, value_name = "WORDS")]
+        case: Option<String>,
     },
     /// Latency at a fixed rate, memory to memory, corrected for coordinated omission.
     Latency {
@@ -157,7 +160,7 @@ fn main() -> ExitCode {
                 Err(e) => Err(format!("--latency-budget: {e}").into()),
             }
         }
-        Command::Files { common, peers } => files::run(&common, peers),
+        Command::Files { common, peers, case } => files::run(&common, peers, case.as_deref()),
         Command::Latency { common, rate } => latency::run(&common, rate),
         Command::Sql { common, scenario } => sql::run(&common, scenario),
         Command::Nexmark => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 
+use super::boundary::boundary;
 use super::dialect::{CsvOptions, HeaderMode};
 use super::header::{self, HeaderLine};
 use super::index::{Index, Line};
@@ -18,7 +19,7 @@ use crate::record::{BatchBuilder, CompactString, ErrorCode, RecordError, Reject,
 const PIECE: usize = 16 << 10;
 
 /// Decodes CSV.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CsvDecoder {
     options: CsvOptions,
     pub(super) schema: Arc<Schema>,
@@ -540,5 +541,13 @@ impl Decoder for CsvDecoder {
 
     fn unfinished(&self) -> Option<Origin> {
         self.long.as_ref().map(|long| Origin { offset: long.offset, line: long.line })
+    }
+
+    fn fork(&self) -> Option<Box<dyn Decoder>> {
+        (self.stage == Stage::Rows && self.long.is_none()).then(|| Box::new(self.clone()) as _)
+    }
+
+    fn boundary(&self, bytes: &[u8]) -> Option<usize> {
+        boundary(bytes, &self.options)
     }
 }

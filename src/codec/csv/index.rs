@@ -16,7 +16,7 @@ pub(super) struct Line {
 }
 
 /// The index of one piece. Its buffers are kept from piece to piece.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// Where the delimiters stand; the first `found` count, the rest is room for a block's surplus writes.
     delimiters: Vec<u32>,

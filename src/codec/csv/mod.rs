@@ -8,6 +8,7 @@
 //! Most rows hold no quote. For those an index of delimiters and line ends is built a block of 64 bytes at a time, and
 //! only the wanted columns are looked at again (`index`); rows with a quote go through `scan`.
 
+mod boundary;
 mod decode;
 mod dialect;
 mod encode;

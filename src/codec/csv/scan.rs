@@ -55,7 +55,7 @@ enum FieldEnd {
 }
 
 /// Finds the fields of a record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scanner {
     delimiter: u8,
     quote: Option<u8>,

@@ -8,7 +8,7 @@ use crate::codec::{BytesFormat, TimestampFormat};
 use crate::record::{CompactString, DataType, ErrorCode, Field, FieldValue, RecordError, text};
 
 /// A wanted column, ready to convert its fields.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Column {
     name: CompactString,
     data_type: DataType,
@@ -19,7 +19,7 @@ pub(super) struct Column {
 }
 
 /// What conversion a column needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     Text,
     Integer {
@@ -50,7 +50,7 @@ pub(crate) fn is_null_token(text: &str) -> bool {
 }
 
 /// What all columns share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Nulls {
     texts: Vec<String>,
     empty: bool,

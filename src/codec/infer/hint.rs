@@ -32,4 +32,10 @@ impl Decoder for Hinting {
     fn unfinished(&self) -> Option<Origin> {
         self.0.unfinished()
     }
+    fn fork(&self) -> Option<Box<dyn Decoder>> {
+        Some(Box::new(Self(self.0.fork()?)))
+    }
+    fn boundary(&self, bytes: &[u8]) -> Option<usize> {
+        self.0.boundary(bytes)
+    }
 }

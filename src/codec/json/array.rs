@@ -35,7 +35,7 @@ enum Head {
 }
 
 /// How the next element is found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Search {
     /// A line that begins like this.
     Line(Vec<u8>),
@@ -46,7 +46,7 @@ enum Search {
 }
 
 /// Frames the elements of an array.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Elements {
     max: usize,
     state: State,

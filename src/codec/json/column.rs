@@ -8,7 +8,7 @@ use crate::codec::{BytesFormat, TimestampFormat};
 use crate::record::{CompactString, DataType, Decimal, Field, FieldValue, StructValue, text};
 
 /// A column type, prepared for reading.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Kind {
     Null,
     Boolean,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// A field of a STRUCT.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     kind: Kind,
     nullable: bool,
@@ -75,7 +75,7 @@ impl Kind {
 }
 
 /// Reads values; keeps the buffers that this takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     coerce: bool,
     unknown_fields: UnknownFields,

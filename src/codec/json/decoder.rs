@@ -8,7 +8,7 @@ use super::array::Elements;
 use super::lex::Fault;
 use super::object::{ObjectReader, Refusal};
 use super::options::{JsonOptions, Layout};
-use crate::codec::framing::{LineSink, Lines, reject, too_long, without_cr};
+use crate::codec::framing::{LineSink, Lines, last_line_end, reject, too_long, without_cr};
 use crate::codec::{Decoded, Decoder, Input, Origin};
 use crate::record::{BatchBuilder, ErrorCode, RecordError, Schema};
 
@@ -20,7 +20,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// over. Keys match column names exactly. A missing key is NULL, blank lines are skipped, a byte
 /// order mark at the start of a file is too. What RFC 8259 forbids is rejected, also half surrogate pairs and
 /// nesting deeper than 128.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JsonDecoder {
     lines: Lines,
     elements: Elements,
@@ -33,7 +33,7 @@ pub struct JsonDecoder {
     at_start: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LineObjects {
     reader: ObjectReader,
     max: usize,
@@ -133,6 +133,20 @@ impl Decoder for JsonDecoder {
     fn read_head(&mut self, head: &[u8]) {
         let head = head.strip_prefix(BOM).unwrap_or(head);
         self.head = first_byte(head).map(|b| if b == b'[' { Layout::Array } else { Layout::Lines });
+    }
+
+    fn unfinished(&self) -> Option<Origin> {
+        self.lines.unfinished()
+    }
+
+    fn fork(&self) -> Option<Box<dyn Decoder>> {
+        let lines =
+            self.current == Some(Layout::Lines) && !self.at_start && self.lines.unfinished().is_none();
+        lines.then(|| Box::new(self.clone()) as _)
+    }
+
+    fn boundary(&self, bytes: &[u8]) -> Option<usize> {
+        last_line_end(bytes)
     }
 }
 

@@ -11,7 +11,7 @@ struct Key {
 }
 
 /// A stack of keys: those of inner objects lie above those of the objects around them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
     /// Keys with escapes, unescaped.

@@ -36,7 +36,7 @@ impl Fault {
 }
 
 /// Steps over values, strictly.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lexer {
     /// A line feed counts as whitespace; false where it ends the record.
     pub(super) multiline: bool,

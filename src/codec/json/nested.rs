@@ -8,7 +8,7 @@ use crate::codec::{BytesFormat, TimestampFormat};
 use crate::record::{DataType, FieldValue, RecordError};
 
 /// Reads values of one type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JsonTextReader {
     kind: Kind,
     reader: Reader,

@@ -12,7 +12,7 @@ use super::shape::{ROOT, Shapes};
 use crate::record::{CompactString, ErrorCode, FieldValue, Schema};
 
 /// A wanted column.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Column {
     name: CompactString,
     type_name: String,
@@ -23,7 +23,7 @@ struct Column {
 }
 
 /// Reads objects. Stateful: remembers the order of keys and keeps its buffers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ObjectReader {
     columns: Vec<Column>,
     by_name: HashMap<CompactString, usize>,

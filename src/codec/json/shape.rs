@@ -13,7 +13,7 @@ const MAX_NODES: usize = 4096;
 const MAX_CHILDREN: usize = 16;
 
 /// A key after those on the path from the root.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Node {
     pub(super) prefix: Box<[u8]>,
     /// The wanted column, if this key is one.
@@ -27,7 +27,7 @@ pub(super) struct Node {
 type Noted = (usize, usize, Option<usize>);
 
 /// All orders seen so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shapes {
     nodes: Vec<Node>,
     noted: Vec<Noted>,

@@ -4,6 +4,9 @@
 //! is a byte offset in the uncompressed content. A sink writes one file; a commit makes it durable and remembers its length,
 //! and a restart cuts it back to that length.
 
+mod ahead;
+#[cfg(test)]
+mod ahead_tests;
 mod compression;
 mod follow;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ahead::{Ahead, Next};
 use super::compression::read_error;
 use super::input::{FileId, OpenInput};
 use super::position::{FilePosition, FileProgress};
@@ -33,7 +34,17 @@ pub(crate) struct FileReader {
     name: Arc<str>,
     /// No pipe was among the files so far.
     can_replay: bool,
+    ahead: Ahead,
+    /// The current file is decoded ahead from this offset on, if there are helpers.
+    pub(super) ahead_from: u64,
+    /// Smaller files are not decoded ahead, in bytes.
+    pub(super) large: u64,
 }
+
+/// Smaller files are not worth a helper, in bytes.
+const LARGE: u64 = 4 << 20;
+/// How far a file is read without helpers after a stretch where only decoding could tell where records end.
+const STRETCH: u64 = 4 << 20;
 
 impl FileReader {
     /// Opens the first file, so that a missing one is found before the job starts.
@@ -64,6 +75,9 @@ impl FileReader {
             wants_topic: scan.system.topic,
             name: Arc::default(),
             can_replay: true,
+            ahead: Ahead::new(),
+            ahead_from: u64::MAX,
+            large: LARGE,
         }
     }
 
@@ -89,7 +103,9 @@ impl FileReader {
         let Some(path) = self.files.get(self.current) else { return Ok(()) };
         let mut input = OpenInput::open(path, self.config.compression_of(path))?;
         let head = if at.offset > 0 { input.seek(at.offset)? } else { Vec::new() };
-        self.id = input.id_and_len()?.0;
+        let (id, len) = input.id_and_len()?;
+        self.id = id;
+        self.ahead_from = if input.is_pipe() || len < self.large { u64::MAX } else { 0 };
         self.can_replay &= !input.is_pipe();
         self.name = path.to_string_lossy().into();
         self.topic = self.wants_topic.then(|| self.name.clone());
@@ -109,7 +125,7 @@ impl FileReader {
             )));
         }
         if self.current + 1 < self.files.len() {
-            self.before += self.buffer.read_offset();
+            self.before += self.read_offset();
             // The next file is opened by the next fill: its failure must not undo what this one gave.
             self.buffer.restart(Origin { offset: 0, line: 1 }, &[]);
         }
@@ -117,6 +133,45 @@ impl FileReader {
         self.input = None;
         self.at_eof = false;
         Ok(())
+    }
+
+    /// Offset behind what was read of the current file.
+    fn read_offset(&self) -> u64 {
+        if self.ahead.is_active() { self.ahead.read_offset() } else { self.buffer.read_offset() }
+    }
+
+    /// Gives a batch that helpers decoded, or that this thread decoded in their stead. `None`: go on without.
+    fn read_ahead(&mut self, out: &mut BatchBuilder) -> Option<Read> {
+        if !self.ahead.is_active() {
+            let from = self.buffer.resume_at().offset;
+            if self.at_eof
+                || from < self.ahead_from
+                || out.crew().is_none()
+                || self.buffer.divisible().is_none()
+            {
+                return None;
+            }
+            self.ahead.begin(|bytes| self.buffer.hand_over(bytes));
+        }
+        if !out.is_empty() {
+            out.seal();
+            return Some(Read::More);
+        }
+        let input = self.input.as_mut()?;
+        let crew = out.any_crew()?.clone();
+        match self.ahead.next(input, self.buffer.decoder(), out, &crew) {
+            Next::Given => {
+                if let Some(topic) = &self.topic {
+                    stamp_topic(topic, 0, out);
+                }
+                Some(Read::More)
+            }
+            Next::Over => {
+                self.buffer.take_back(self.ahead.at(), self.ahead.rest());
+                self.ahead_from = self.ahead.at().offset + STRETCH;
+                None
+            }
+        }
     }
 
     fn fill(&mut self) -> Result<Fill, IoError> {
@@ -147,6 +202,9 @@ impl DataReader for FileReader {
             }
             let first = out.len();
             out.set_origin(Some(self.name.clone()));
+            if let Some(read) = self.read_ahead(out) {
+                return Ok(read);
+            }
             let input = if self.at_eof { Input::Complete } else { Input::Partial };
             let full = self.buffer.decode(input, out).is_break();
             if let Some(topic) = &self.topic {
@@ -196,7 +254,7 @@ impl DataReader for FileReader {
         if !self.can_replay {
             return Position::default();
         }
-        let at = self.buffer.resume_at();
+        let at = if self.ahead.is_active() { self.ahead.at() } else { self.buffer.resume_at() };
         let index = self.current.min(self.files.len().saturating_sub(1));
         let Some(path) = self.files.get(index) else { return Position::default() };
         let files = vec![FileProgress { path: path.clone(), id: self.id, at }];

@@ -14,8 +14,11 @@ impl Driver {
         if !pilot.is_due(now) || !self.keeping.as_ref().is_none_or(|k| k.commits.is_idle()) {
             return Ok(());
         }
+        let helped = |s: &Inflow| s.helped.load(Ordering::Relaxed) as f64 / 1e9;
+        let busy = |s: &Inflow| s.counters.times.busy.get() as f64 / 1e9 + helped(s);
         let total = Costs {
-            sources: self.inflows.iter().map(|s| s.counters.times.busy.get() as f64 / 1e9).collect(),
+            sources: self.inflows.iter().map(busy).collect(),
+            helped: self.inflows.iter().map(helped).sum(),
             process: self.shared.process.get() as f64 / 1e9,
             sinks: self.outflows.iter().map(|s| s.counters.times.busy.get() as f64 / 1e9).collect(),
             records: self.records,
@@ -27,6 +30,7 @@ impl Driver {
         };
         let costs = Costs {
             sources: since(&total.sources, &self.base.sources),
+            helped: total.helped - self.base.helped,
             process: total.process - self.base.process,
             sinks: since(&total.sinks, &self.base.sinks),
             records: total.records - self.base.records,

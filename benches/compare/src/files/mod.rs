@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use millstream::Engine;
+use millstream::observe::{JobStats, ThreadStats};
 use serde_json::json;
 
 use crate::machine::{NoiseWatch, cores, machine, print_machine};
@@ -22,6 +23,8 @@ struct Measured {
     case: Case,
     threads: usize,
     seconds: Vec<f64>,
+    /// Where the stages of the last run were at its end.
+    placement: String,
     /// Name and seconds of each peer.
     peers: Vec<(String, Vec<f64>)>,
 }
@@ -34,7 +37,7 @@ struct Bench<'a> {
     peers: Vec<Peer>,
 }
 
-pub fn run(common: &Common, with_peers: bool) -> Result<(), Failure> {
+pub fn run(common: &Common, with_peers: bool, only: Option<&str>) -> Result<(), Failure> {
     let rows = common.records.unwrap_or(if common.quick { 20_000 } else { 2_000_000 });
     let mut threads = common.threads.map_or(vec![1, cores().clamp(1, 2)], |n| vec![n]);
     threads.dedup();
@@ -57,7 +60,13 @@ pub fn run(common: &Common, with_peers: bool) -> Result<(), Failure> {
     let mut all = Vec::new();
     let orders = cases::write_orders(dir.path(), rows)?;
     let flights = cases::write_flights(dir.path(), rows)?;
-    for case in CASES {
+    let wanted = |case: &Case| {
+        only.is_none_or(|words| words.split_whitespace().all(|w| w == case.format || w == case.query))
+    };
+    if !CASES.iter().any(wanted) {
+        return Err("no case has all of these words; formats are ndjson and csv, queries pass, filter, group and tumbling".into());
+    }
+    for case in CASES.into_iter().filter(wanted) {
         let input = if case.table == "flights" { &flights } else { &orders };
         if let Some(why) = unsupported(&case, input)? {
             println!("{:<8} {:<9} not supported yet: {why}", case.format, case.query);
@@ -98,10 +107,13 @@ impl Bench<'_> {
         let mine = self.dir.join(format!("millstream.{}", case.extension()));
         let of_peer = |p: &Peer| self.dir.join(format!("{}.{}", p.key, case.extension()));
         let mut seconds = Vec::new();
+        let mut placement = String::new();
         let mut peers: Vec<(String, Vec<f64>)> =
             self.peers.iter().map(|p| (p.name.clone(), Vec::new())).collect();
         for _ in 0..self.repeat {
-            seconds.push(self.once(&case, input, &mine, threads)?);
+            let (taken, stats) = self.once(&case, input, &mine, threads)?;
+            seconds.push(taken);
+            placement = describe(&stats);
             for (peer, (_, seconds)) in self.peers.iter().zip(&mut peers) {
                 seconds.push(peer.run(&case, &input.path, &of_peer(peer), threads)?);
             }
@@ -109,11 +121,17 @@ impl Bench<'_> {
         for peer in &self.peers {
             outputs::compare(&mine, &of_peer(peer), &case, &peer.name)?;
         }
-        Ok(Measured { case, threads, seconds, peers })
+        Ok(Measured { case, threads, seconds, placement, peers })
     }
 
     /// One job, start-up, planning and closing of the output inside its time.
-    fn once(&self, case: &Case, input: &Input, output: &Path, threads: usize) -> Result<f64, Failure> {
+    fn once(
+        &self,
+        case: &Case,
+        input: &Input,
+        output: &Path,
+        threads: usize,
+    ) -> Result<(f64, JobStats), Failure> {
         let start = Instant::now();
         let engine = Engine::new();
         engine.set("threads", &threads.to_string())?;
@@ -129,8 +147,15 @@ impl Bench<'_> {
             )
             .into());
         }
-        Ok(seconds)
+        Ok((seconds, stats))
     }
+}
+
+/// Where the stages were, and what each thread did, in per cent of the wall time.
+fn describe(stats: &JobStats) -> String {
+    let share = |t: &ThreadStats| format!("{} {:.0} %", t.name, 100.0 * t.busy_s / stats.wall_s.max(1e-9));
+    let threads: Vec<String> = stats.threads.iter().map(share).collect();
+    format!("{}; busy: {}; moves: {}", stats.execution, threads.join(", "), stats.decisions.len())
 }
 
 fn print(m: &Measured, input: &Input, report: &mut Report) -> Result<(), Failure> {
@@ -152,7 +177,7 @@ fn print(m: &Measured, input: &Input, report: &mut Report) -> Result<(), Failure
         report.line(&json!({
             "name": "files", "stage": name, "format": m.case.format, "query": m.case.query, "threads": m.threads,
             "records": input.rows, "bytes": input.bytes, "seconds": taken, "samples": seconds,
-            "records_per_second": input.rows as f64 / taken, "ratio": ratio.map(|r| r.0), "ratio_bound": ratio.map(|r| r.1),
+            "placement": m.placement, "records_per_second": input.rows as f64 / taken, "ratio": ratio.map(|r| r.0), "ratio_bound": ratio.map(|r| r.1),
         }))?;
     }
     Ok(())
