@@ -113,9 +113,9 @@ pub const SETTINGS: &[OptionSpec] = &[
     ),
     OptionSpec::new(
         "mode",
-        OptionKind::OneOf(&["simple"]),
+        OptionKind::OneOf(&["simple", "transactional"]),
         "simple",
-        "simple: at least once; transactional jobs are not supported yet",
+        "after a crash each row is there simple: at least once, transactional: exactly once; that needs state, and files are directories of parts",
     ),
     OptionSpec::new(
         "state",

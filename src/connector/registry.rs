@@ -454,12 +454,9 @@ mod tests {
             "{e}"
         );
         let options = Options::new([("path", "x.csv"), ("layout", "parts")]);
-        let e = connectors
-            .sink(&SinkRequest { name: "t", options: &options, sets: &[] })
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(e.contains("not supported yet"), "{e}");
+        let sink = connectors.sink(&SinkRequest { name: "t", options: &options, sets: &[] }).unwrap();
+        let e = sink.open(Schema::new([]), &SinkStart::Fresh).err().unwrap().to_string();
+        assert!(e.contains("needs SET mode = 'transactional'"), "{e}");
         let options = Options::new([("path", "x.unknown")]);
         let e = connectors
             .sink(&SinkRequest { name: "t", options: &options, sets: &[] })

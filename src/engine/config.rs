@@ -2,7 +2,7 @@
 
 use crate::catalog::{OptionValue, Options, SETTINGS, setting};
 use crate::job::{
-    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, OnError, PlanChange, TraceMode,
+    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, Mode, OnError, PlanChange, TraceMode,
 };
 
 /// Resolves settings that were checked when they were set.
@@ -65,6 +65,9 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("commit_interval", Duration(d)) => config.commit_interval = CommitInterval::Time(d),
         ("commit_interval", Rows(n)) => config.commit_interval = CommitInterval::Rows(n),
         ("commit_interval", Bytes(n)) => config.commit_interval = CommitInterval::Bytes(n),
+        ("mode", Text(t)) => {
+            config.mode = if t == "transactional" { Mode::Transactional } else { Mode::Simple }
+        }
         ("at_end", Text(t)) => config.at_end = if t == "drain" { AtEnd::Drain } else { AtEnd::Keep },
         ("plan_change", Text(t)) => {
             config.plan_change = if t == "allow" { PlanChange::Allow } else { PlanChange::Refuse }
@@ -73,7 +76,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("stall_warning", Duration(d)) => config.stall_warning = d,
         ("drain_deadline", Duration(d)) => config.drain_deadline = d,
         ("shutdown_deadline", Duration(d)) => config.shutdown_deadline = d,
-        // `job_name`, `dlq` and `emit_every` are read by the engine itself, `mode` has one value.
+        // `job_name`, `dlq` and `emit_every` are read by the engine itself.
         _ => {}
     }
 }
@@ -91,9 +94,6 @@ pub(super) fn on_error(word: &str) -> OnError {
 /// Checks one setting; the error lists the nearest names or what fits.
 pub(super) fn check_setting(name: &str, value: &str) -> Result<(), String> {
     match setting(name) {
-        Some(spec) if spec.name == "mode" && value.trim().eq_ignore_ascii_case("transactional") => {
-            Err("mode = 'transactional' is not supported yet".into())
-        }
         Some(spec) => spec.parse(value).map(|_| ()).map_err(|e| e.message),
         None => {
             let near = crate::catalog::nearest(name, SETTINGS.iter().map(|s| s.name));
@@ -122,12 +122,13 @@ mod tests {
             "max_error_ratio" => "0.77",
             "trace" => "propagate",
             "state" => "dir",
+            "mode" => "transactional",
             "at_end" => "drain",
             "plan_change" => "allow",
             _ => "77s",
         };
         let default = format!("{:?}", job_config(&Options::default(), "j"));
-        for spec in SETTINGS.iter().filter(|s| !["job_name", "dlq", "emit_every", "mode"].contains(&s.name)) {
+        for spec in SETTINGS.iter().filter(|s| !["job_name", "dlq", "emit_every"].contains(&s.name)) {
             let settings = Options::new([(spec.name, other(spec.name))]);
             assert_ne!(format!("{:?}", job_config(&settings, "j")), default, "{}", spec.name);
         }

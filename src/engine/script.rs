@@ -15,8 +15,8 @@ use crate::connector::file::read_and_written;
 use crate::connector::memory::MemorySource;
 use crate::error::Error;
 use crate::expr::FunctionRegistry;
-use crate::io::{DataSource, IoErrorKind};
-use crate::job::{JobConfig, SinkPart, SourcePart};
+use crate::io::{DataSink, DataSource, IoErrorKind};
+use crate::job::{JobConfig, Mode, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
@@ -651,6 +651,7 @@ fn assemble(
             IoErrorKind::Config => Failure::Sql(vec![Diagnostic::new(e.to_string(), span)]),
             _ => Failure::Other(e.into()),
         })?;
+        let made = in_mode(&config, made);
         let part = SinkPart { name: sink.relation.clone(), sink: made };
         refuse_own_input(&sources, &part, span)?;
         sinks.push(PendingSink::Ready(part));
@@ -658,12 +659,21 @@ fn assemble(
     let dead_letters = match dlq {
         None => None,
         Some(target) => {
-            let part = dead_letter_sink(&relations, &target).map_err(Failure::Other)?;
+            let mut part = dead_letter_sink(&relations, &target).map_err(Failure::Other)?;
+            part.sink = in_mode(&config, part.sink);
             refuse_own_input(&sources, &part, span)?;
             Some(part)
         }
     };
     Ok(prepared::PendingJob { config, plan, sources, sinks, dead_letters })
+}
+
+/// A sink as the job's mode wants it: files become directories of parts in transactional jobs.
+fn in_mode(config: &JobConfig, sink: Arc<dyn DataSink>) -> Arc<dyn DataSink> {
+    match config.mode {
+        Mode::Simple => sink,
+        Mode::Transactional => sink.staged(&config.name).unwrap_or(sink),
+    }
 }
 
 /// The error limits of a source count for its job: the strictest wins.
@@ -711,7 +721,8 @@ fn dead_letter_sink(relations: &super::Relations, target: &str) -> Result<SinkPa
     let sink = if relations.find(target).is_some() {
         relations.sink(target, &[])?
     } else if target.contains(['.', '/']) {
-        let options = Options::new([("connector", "file"), ("path", target), ("mode", "append")]);
+        let options =
+            Options::new([("connector", "file"), ("path", target), ("mode", "append"), ("layout", "single")]);
         relations
             .connectors
             .check(&options, &[])

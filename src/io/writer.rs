@@ -82,7 +82,7 @@ pub trait DataWriter: Send {
         self.flush()
     }
 
-    /// Transactions: starts `epoch`.
+    /// Transactions: what is written from now on belongs to `epoch`. Called when the writer is opened and after each `prepare`.
     ///
     /// # Errors
     /// By default: not supported.
@@ -90,18 +90,18 @@ pub trait DataWriter: Send {
         let _ = epoch;
         Err(IoError::unsupported("this sink has no transactions"))
     }
-    /// Transactions: stages the output of `epoch` durably.
+    /// Transactions: stages the output of `epoch` durably. The position says all that [`DataSink::recover`] needs.
     ///
     /// # Errors
-    /// By default: not supported.
+    /// Never retried: the job goes on from its last commit. By default: not supported.
     fn prepare(&mut self, epoch: u64) -> Result<Position, IoError> {
         let _ = epoch;
         Err(IoError::unsupported("this sink has no transactions"))
     }
-    /// Transactions: publishes what was prepared.
+    /// Transactions: publishes what was prepared. Called after the commit, so the rows count whatever happens.
     ///
     /// # Errors
-    /// By default: not supported.
+    /// The job fails; its next start publishes them. By default: not supported.
     fn commit(&mut self, epoch: u64) -> Result<(), IoError> {
         let _ = epoch;
         Err(IoError::unsupported("this sink has no transactions"))
@@ -125,6 +125,18 @@ pub enum SinkStart {
     Resume(Position),
 }
 
+/// How a sink keeps the promise of a transactional job that each row is there once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transactions {
+    /// It can't.
+    None,
+    /// What was written after the last commit is cut off at the next start: readers may see it until then.
+    CutsBack,
+    /// Nothing is visible before its commit: [`begin`](DataWriter::begin), [`prepare`](DataWriter::prepare),
+    /// [`commit`](DataWriter::commit).
+    Staged,
+}
+
 /// A sink that can be opened, also again after a failure.
 pub trait DataSink: Send + Sync {
     /// Opens a writer for records of that shape.
@@ -136,6 +148,27 @@ pub trait DataSink: Send + Sync {
     /// Whether [`SinkStart::Resume`] cuts the sink back, so that a restart leaves no gap and no torn line.
     fn can_resume(&self) -> bool {
         false
+    }
+
+    /// How it takes part in a transactional job.
+    fn transactions(&self) -> Transactions {
+        if self.can_resume() { Transactions::CutsBack } else { Transactions::None }
+    }
+
+    /// The form of this sink for a transactional job of that name, if that is another one.
+    fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+        let _ = job;
+        None
+    }
+
+    /// Staged sinks: completes the commit at `position`, once, before the sink is opened to resume from there. `published`: it
+    /// is on record that it was complete.
+    ///
+    /// # Errors
+    /// If what was committed is not there any more.
+    fn recover(&self, position: &Position, published: bool) -> Result<(), IoError> {
+        let _ = (position, published);
+        Ok(())
     }
 
     /// Whether what it was given lives in this process only, as that of a materialized table: it is then restored from the

@@ -21,6 +21,10 @@ enum Phase {
         positions: Vec<Position>,
         sinks: Vec<Option<Position>>,
     },
+    /// Committed; waiting for sinks to publish it.
+    Publishing {
+        waiting: Vec<bool>,
+    },
 }
 
 /// A finished epoch.
@@ -133,6 +137,27 @@ impl Commits {
         self.phase = Phase::Idle;
         Some(Epoch { number: self.epoch, sources, sinks })
     }
+    /// The epoch is committed, and those sinks are to publish it.
+    pub(super) fn publish(&mut self, waiting: Vec<bool>) {
+        self.phase = Phase::Publishing { waiting };
+    }
+    /// A sink has published the epoch.
+    pub(super) fn published(&mut self, sink: usize, epoch: u64) {
+        if let Phase::Publishing { waiting } = &mut self.phase
+            && epoch == self.epoch
+            && let Some(slot) = waiting.get_mut(sink)
+        {
+            *slot = false;
+        }
+    }
+    /// Once: every sink has published the epoch.
+    pub(super) fn take_published(&mut self) -> bool {
+        let done = matches!(&self.phase, Phase::Publishing { waiting } if !waiting.contains(&true));
+        if done {
+            self.phase = Phase::Idle;
+        }
+        done
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +196,18 @@ mod tests {
             Some(Epoch { number: 5, sources: vec![at(1), at(2)], sinks: vec![at(10), at(20)] })
         );
         assert!(c.is_idle());
+    }
+
+    #[test]
+    fn an_epoch_is_over_when_every_sink_has_published_it() {
+        let mut c = Commits::new(CommitInterval::Rows(1), 0, 2, Duration::ZERO);
+        c.begin(Vec::new(), Mark::default());
+        c.publish(vec![true, true]);
+        c.published(1, 1);
+        c.published(0, 7);
+        assert!(!c.take_published() && !c.is_idle());
+        c.published(0, 1);
+        assert!(c.take_published() && c.is_idle() && !c.take_published());
     }
 
     #[test]

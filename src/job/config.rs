@@ -59,6 +59,16 @@ pub enum TraceMode {
     Propagate,
 }
 
+/// What a job promises about rows after a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each at least once.
+    #[default]
+    Simple,
+    /// Each exactly once for readers of what is committed.
+    Transactional,
+}
+
 /// What lies between two commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitInterval {
@@ -129,6 +139,8 @@ pub struct JobConfig {
     pub retry_budget: Duration,
     /// Trace context.
     pub trace: TraceMode,
+    /// What is promised after a crash; `Transactional` needs `state`.
+    pub mode: Mode,
     /// State directory.
     pub state: Option<PathBuf>,
     /// Where the files of the state directory are: the disk, but for tests.
@@ -181,6 +193,7 @@ impl Default for JobConfig {
             max_error_ratio: None,
             retry_budget: Duration::from_secs(300),
             trace: TraceMode::Off,
+            mode: Mode::Simple,
             state: None,
             medium: Arc::new(Disk),
             commit_interval: CommitInterval::Time(Duration::from_secs(1)),

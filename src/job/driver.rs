@@ -26,7 +26,7 @@ use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
 use crate::record::{Batch, Clock, Pools, Position, Schema};
-use crate::state::{Checkpoint, OperatorState, SourceState, StateDir};
+use crate::state::{Checkpoint, Commit, Manifest, OperatorState, SourceState, StateDir};
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub(super) struct Outflow {
     name: String,
     counters: Arc<SinkCounters>,
     place: SinkPlace,
+    /// Its output is shown when it is committed.
+    staged: bool,
     /// Records sent before the last barrier.
     at_barrier: u64,
 }
@@ -81,6 +83,8 @@ pub(super) struct Outflow {
 /// State of a job with a state directory.
 pub(super) struct Keeping {
     pub(super) dir: Arc<StateDir>,
+    /// Of a transactional job: a record in it is what commits an epoch.
+    pub(super) manifest: Option<Manifest>,
     pub(super) commits: Commits,
     pub(super) plan: u32,
     /// States of the operators at the barrier of the epoch under way.
@@ -194,6 +198,7 @@ impl Driver {
             .map(|stage| Outflow {
                 name: stage.name.clone(),
                 counters: stage.counters.clone(),
+                staged: stage.staged,
                 place: SinkPlace::Here(Box::new(stage)),
                 at_barrier: 0,
             })

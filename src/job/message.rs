@@ -31,6 +31,8 @@ pub(super) enum Message {
     /// Everything before it belongs to `epoch`; from a source, with the position behind it.
     /// `count`: records sent on this edge so far.
     Barrier { epoch: u64, position: Position, count: u64 },
+    /// `epoch` is committed: show its output.
+    Publish { epoch: u64 },
     /// The sender has no more and keeps nothing.
     End { position: Position },
     /// The sender's stage goes back to the processor's thread.

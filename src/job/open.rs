@@ -13,12 +13,12 @@ use super::sink_stage::SinkStage;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
 use super::topology::{has_diamond, predecessors, targets_of};
-use super::{Execution, JobConfig, JobError, JobSpec, OnError, PlanChange, dead_letter_schema};
-use crate::io::{Boundedness, SinkStart};
+use super::{Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, dead_letter_schema};
+use crate::io::{Boundedness, SinkStart, Transactions};
 use crate::operator;
 use crate::plan::InputRef;
 use crate::record::{Pool, Pools, Workers};
-use crate::state::{Checkpoint, StateDir, StateDirError};
+use crate::state::{Checkpoint, Manifest, StateDir, StateDirError, StateError};
 
 /// What opening found.
 pub(super) enum Opened {
@@ -44,14 +44,23 @@ pub(super) fn open(
     state: Option<&Arc<StateDir>>,
 ) -> Result<Opened, JobError> {
     let config = &spec.config;
-    let checkpoint = match state {
-        Some(dir) => dir.load().map_err(|e| JobError::State(e.to_string()))?,
-        None => None,
+    let (checkpoint, mut manifest) = match state {
+        Some(dir) => last_commit(config, dir)?,
+        None => (None, None),
     };
     // Nothing was committed at epoch 0: another query may start over.
     let checkpoint = checkpoint.filter(|c| c.epoch > 0 || c.plan == spec.fingerprint());
     if let Some(c) = &checkpoint {
+        if c.job != config.name {
+            return Err(JobError::Config(format!(
+                "job {}: the state in its directory is that of job {}; use another --state directory or job_name",
+                config.name, c.job
+            )));
+        }
         check_plan(spec, c)?;
+        if let Some(manifest) = &mut manifest {
+            complete_last_commit(spec, manifest)?;
+        }
         if c.finished {
             restore_content(spec, c)?;
             return Ok(Opened::Finished);
@@ -67,6 +76,7 @@ pub(super) fn open(
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
     let keeping = state.map(|dir| Keeping {
         dir: dir.clone(),
+        manifest,
         commits: Commits::new(
             config.commit_interval,
             checkpoint.as_ref().map_or(0, |c| c.epoch),
@@ -93,6 +103,67 @@ pub(super) fn open(
         driver.commit_start()?;
     }
     Ok(Opened::Ready(driver))
+}
+
+/// The state to go on from, and the MANIFEST of a transactional job.
+fn last_commit(
+    config: &JobConfig,
+    dir: &StateDir,
+) -> Result<(Option<Checkpoint>, Option<Manifest>), JobError> {
+    let failed = |e: StateError| JobError::State(e.to_string());
+    let other_mode = |was: &str| {
+        JobError::Config(format!(
+            "job {}: its state was written by a {was} job; SET mode = '{was}', or use another --state directory or job_name",
+            config.name
+        ))
+    };
+    if config.mode == Mode::Simple {
+        return match dir.has_manifest() {
+            true => Err(other_mode("transactional")),
+            false => Ok((dir.load().map_err(failed)?, None)),
+        };
+    }
+    // The checkpoint of epoch 0 is written before the first record of the MANIFEST: it may be there alone.
+    let newest = dir.newest().map_err(failed)?.unwrap_or(0);
+    if newest > 0 && !dir.has_manifest() {
+        return Err(other_mode("simple"));
+    }
+    let manifest = dir.manifest().map_err(failed)?;
+    let Some((commit, _)) = manifest.last() else {
+        return match newest > 1 {
+            true => Err(JobError::State(format!(
+                "{} holds no commit, but there are checkpoints up to epoch {newest}: it has lost its records",
+                dir.path().join("MANIFEST").display()
+            ))),
+            false => Ok((None, Some(manifest))),
+        };
+    };
+    let epoch = commit.epoch;
+    if newest > epoch + 1 {
+        return Err(JobError::State(format!(
+            "{} ends with epoch {epoch}, but there are checkpoints up to epoch {newest}: it has lost records",
+            dir.path().join("MANIFEST").display()
+        )));
+    }
+    let checkpoint = dir.load_epoch(epoch).map_err(|e| {
+        JobError::State(format!(
+            "{e}; a transactional job can't go on from an earlier commit, as its output would be there twice"
+        ))
+    })?;
+    Ok((Some(checkpoint), Some(manifest)))
+}
+
+/// Shows what was committed and perhaps not shown before a crash.
+fn complete_last_commit(spec: &JobSpec, manifest: &mut Manifest) -> Result<(), JobError> {
+    let Some((commit, published)) = manifest.last() else { return Ok(()) };
+    for part in spec.sinks.iter().chain(&spec.dead_letters) {
+        let Some((_, position)) = commit.sinks.iter().find(|(name, _)| *name == part.name) else { continue };
+        part.sink.recover(position, published).map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
+    }
+    match published {
+        true => Ok(()),
+        false => manifest.published().map_err(|e| JobError::State(e.to_string())),
+    }
 }
 
 /// A changed plan is refused, with what would become of the state, unless the settings allow it.
@@ -267,7 +338,17 @@ fn open_sinks(
             .open(schema.clone(), &start)
             .map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
         let writer = not_null::guard(writer, &schema);
-        stages.push(SinkStage::new(part.name.clone(), writer, &spec.config, on_error, budget.clone()));
+        let mut stage = SinkStage::new(part.name.clone(), writer, &spec.config, on_error, budget.clone());
+        if spec.config.mode == Mode::Transactional && part.sink.transactions() == Transactions::Staged {
+            stage.stage(checkpoint.map_or(1, |c| c.epoch + 1))?;
+        } else if spec.config.state.is_some() && !part.sink.can_resume() {
+            log::warn!(
+                "job {}: sink {} can't take back what it wrote: after a crash rows since the last commit come again",
+                spec.config.name,
+                part.name
+            );
+        }
+        stages.push(stage);
     }
     let letter_box = spec.dead_letters.as_ref().map(|_| spec.sinks.len());
     Ok((stages, letter_box))

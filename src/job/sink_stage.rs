@@ -37,6 +37,8 @@ pub(super) struct SinkStage {
     clock: Clock,
     retry_budget: Duration,
     linger: Duration,
+    /// Its output is staged at each barrier, and shown when that is committed.
+    pub(super) staged: bool,
     /// Since when something may be buffered in the writer.
     unflushed: Option<Instant>,
 }
@@ -65,6 +67,7 @@ impl SinkStage {
             clock: config.clock.clone(),
             retry_budget: config.retry_budget,
             linger: config.batch_linger,
+            staged: false,
             unflushed: None,
         }
     }
@@ -312,8 +315,22 @@ impl SinkStage {
         flushed.map_err(|e| JobError::io(format!("sink {}", self.name), e))
     }
 
-    /// Makes everything durable and says where the sink stands.
-    pub(super) fn sync(&mut self) -> Result<Position, JobError> {
+    /// From now on the output is staged; the first epoch is `epoch`.
+    pub(super) fn stage(&mut self, epoch: u64) -> Result<(), JobError> {
+        self.staged = true;
+        self.writer.begin(epoch).map_err(|e| JobError::io(format!("sink {}", self.name), e))
+    }
+
+    /// Shows the output of a committed epoch.
+    pub(super) fn publish(&mut self, epoch: u64) -> Result<(), JobError> {
+        if !self.staged {
+            return Ok(());
+        }
+        self.writer.commit(epoch).map_err(|e| JobError::io(format!("sink {}", self.name), e))
+    }
+
+    /// Makes everything durable, as the output of `epoch`, and says where the sink stands.
+    pub(super) fn sync(&mut self, epoch: u64) -> Result<Position, JobError> {
         let c = &self.counters;
         expect_equal(
             &format!("sink {}", self.name),
@@ -323,7 +340,10 @@ impl SinkStage {
         )
         .map_err(JobError::Ledger)?;
         self.unflushed = None;
-        let synced = self.writer.sync();
+        let synced = match self.staged {
+            false => self.writer.sync(),
+            true => self.writer.prepare(epoch).and_then(|at| self.writer.begin(epoch + 1).map(|()| at)),
+        };
         self.settle_late()?;
         synced.map_err(|e| JobError::io(format!("sink {}", self.name), e))
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{JobConfig, JobError, OnError};
-use crate::io::{DataSink, DataSource, Scan, SystemColumns};
+use super::{JobConfig, JobError, Mode, OnError};
+use crate::io::{DataSink, DataSource, Scan, SystemColumns, Transactions};
 use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind};
 use crate::record::Clock;
 
@@ -46,7 +46,8 @@ impl JobSpec {
     /// Checks what can be checked without opening anything.
     ///
     /// # Errors
-    /// If parts are missing, a `dlq` policy has no target, or a source can't be replayed although state is kept.
+    /// If parts are missing, a `dlq` policy has no target, or a source can't be replayed although state is kept; if the job
+    /// is transactional and has no state directory, or a sink that can't be.
     pub fn check(&self) -> Result<(), JobError> {
         if self.sources.len() != self.plan.sources.len() || self.sinks.len() != self.plan.sinks.len() {
             return Err(JobError::Config("the job's sources and sinks do not match its plan".into()));
@@ -92,6 +93,42 @@ impl JobSpec {
                 "source {}: it can't be read again from a position, so a job with --state can't use it",
                 part.0.name
             )));
+        }
+        if self.config.mode == Mode::Transactional { self.check_transactional() } else { Ok(()) }
+    }
+
+    /// Refuses what can't keep the promise that each row is there once.
+    fn check_transactional(&self) -> Result<(), JobError> {
+        if self.config.state.is_none() {
+            return Err(JobError::Config(format!(
+                "job {}: mode = 'transactional' needs a state directory: --state DIR, or SET state = 'DIR'",
+                self.config.name
+            )));
+        }
+        let mut staged: Vec<(&str, std::path::PathBuf)> = Vec::new();
+        for part in self.sinks.iter().chain(&self.dead_letters) {
+            match part.sink.transactions() {
+                Transactions::None => {
+                    return Err(JobError::Config(format!(
+                        "sink {}: it can neither hold its output back until it is committed nor take it back after a crash, so a \
+                         transactional job can't use it; files can",
+                        part.name
+                    )));
+                }
+                Transactions::CutsBack => {}
+                Transactions::Staged => {
+                    for file in part.sink.files() {
+                        if let Some((other, _)) = staged.iter().find(|(_, f)| *f == file) {
+                            return Err(JobError::Config(format!(
+                                "sinks {other} and {} would both write parts into '{}'",
+                                part.name,
+                                file.display()
+                            )));
+                        }
+                        staged.push((&part.name, file));
+                    }
+                }
+            }
         }
         Ok(())
     }

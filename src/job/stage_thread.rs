@@ -41,6 +41,8 @@ pub(super) enum Control {
 pub(super) enum SinkEvent {
     /// Epoch `epoch` is durable; the sink stands at `position` and has received that many records.
     Durable { sink: usize, epoch: u64, position: Position, received: u64 },
+    /// The sink has published epoch `epoch`.
+    Published { sink: usize, epoch: u64 },
     /// Records that the sink refused.
     Letters { sink: usize, letters: Vec<DeadLetter> },
     /// Time from first read to written of a batch of that many rows.
@@ -298,7 +300,7 @@ fn write_loop(
                 }
             }
             Ok(Some(Message::Barrier { epoch, .. })) => {
-                let position = stage.sync()?;
+                let position = stage.sync(epoch)?;
                 laps.busy(&times.busy);
                 if !stage.letters.is_empty() {
                     let _ = events.send(SinkEvent::Letters {
@@ -308,6 +310,11 @@ fn write_loop(
                 }
                 let received = counters.received.get();
                 let _ = events.send(SinkEvent::Durable { sink: index, epoch, position, received });
+            }
+            Ok(Some(Message::Publish { epoch })) => {
+                stage.publish(epoch)?;
+                laps.busy(&times.busy);
+                let _ = events.send(SinkEvent::Published { sink: index, epoch });
             }
             Ok(Some(Message::End { .. })) => {
                 stage.finish()?;

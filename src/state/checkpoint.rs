@@ -139,13 +139,13 @@ impl Checkpoint {
         header.u64(self.sources.len() as u64);
         for source in &self.sources {
             header.bytes(source.name.as_bytes());
-            write_position(&mut header, &source.position);
+            header.position(&source.position);
             header.u8(u8::from(source.ended));
         }
         header.u64(self.sinks.len() as u64);
         for (name, position) in &self.sinks {
             header.bytes(name.as_bytes());
-            write_position(&mut header, position);
+            header.position(position);
         }
         header.u64(self.operators.len() as u64);
         header.into_bytes()
@@ -214,7 +214,7 @@ impl Summed<'_> {
     }
 }
 
-fn sum_fits(content: &[u8], crc: [u8; 4]) -> bool {
+pub(super) fn sum_fits(content: &[u8], crc: [u8; 4]) -> bool {
     #[cfg(seeded_bugs)]
     if crate::record::seeded::is(crate::record::seeded::Bug::NoChecksum) {
         return true;
@@ -243,11 +243,11 @@ fn read_header(header: &[u8]) -> Result<(Checkpoint, usize), StateError> {
         ..Checkpoint::default()
     };
     for _ in 0..r.u64()? {
-        let (name, position, ended) = (text(r.bytes()?), read_position(&mut r)?, r.u8()? != 0);
+        let (name, position, ended) = (text(r.bytes()?), r.position()?, r.u8()? != 0);
         checkpoint.sources.push(SourceState { name, position, ended });
     }
     for _ in 0..r.u64()? {
-        checkpoint.sinks.push((text(r.bytes()?), read_position(&mut r)?));
+        checkpoint.sinks.push((text(r.bytes()?), r.position()?));
     }
     let operators = r.u64()?;
     match usize::try_from(operators) {
@@ -278,16 +278,6 @@ fn read_operator(section: &[u8]) -> Result<OperatorState, StateError> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn write_position(to: &mut StateWriter, position: &Position) {
-    to.bytes(position.bytes());
-    to.bytes(position.to_string().as_bytes());
-}
-
-fn read_position(from: &mut StateReader<'_>) -> Result<Position, StateError> {
-    let (bytes, display) = (from.bytes()?, from.bytes()?);
-    Ok(Position::new(bytes, text(display)))
 }
 
 #[cfg(test)]

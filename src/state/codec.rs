@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::record::Position;
+
 /// Why a snapshot could not be written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateError(pub String);
@@ -41,6 +43,11 @@ impl StateWriter {
     pub fn bytes(&mut self, v: &[u8]) {
         self.u64(v.len() as u64);
         self.bytes.extend_from_slice(v);
+    }
+    /// A position, with its printable form.
+    pub fn position(&mut self, position: &Position) {
+        self.bytes(position.bytes());
+        self.bytes(position.to_string().as_bytes());
     }
     /// The finished section.
     pub fn into_bytes(self) -> Vec<u8> {
@@ -102,6 +109,14 @@ impl<'a> StateReader<'a> {
         let (head, rest) = self.rest.split_at(n);
         self.rest = rest;
         Ok(head)
+    }
+    /// A position.
+    ///
+    /// # Errors
+    /// If the section ends before.
+    pub fn position(&mut self) -> Result<Position, StateError> {
+        let (bytes, display) = (self.bytes()?, self.bytes()?);
+        Ok(Position::new(bytes, String::from_utf8_lossy(display)))
     }
     /// Whether everything was read.
     pub fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Checkpoint, Medium, StateError};
+use super::{Checkpoint, Manifest, Medium, StateError};
 
 /// Checkpoints that stay.
 const KEEP: usize = 3;
@@ -82,6 +82,35 @@ impl StateDir {
         last_error.map_or(Ok(None), Err)
     }
 
+    /// The checkpoint of an epoch, and no other.
+    ///
+    /// # Errors
+    /// If it is not there, can't be read, or is damaged.
+    pub fn load_epoch(&self, epoch: u64) -> Result<Checkpoint, StateError> {
+        read_checkpoint(&*self.medium, &self.path.join(file_name(epoch)))
+    }
+
+    /// The newest epoch that has a checkpoint file, sound or not.
+    ///
+    /// # Errors
+    /// If the directory can't be listed.
+    pub fn newest(&self) -> Result<Option<u64>, StateError> {
+        Ok(checkpoint_files(&*self.medium, &self.path)?.last().map(|(epoch, _)| *epoch))
+    }
+
+    /// Whether a transactional job has committed here.
+    pub fn has_manifest(&self) -> bool {
+        self.medium.len(&self.path.join("MANIFEST")).is_ok()
+    }
+
+    /// Opens the MANIFEST of a transactional job.
+    ///
+    /// # Errors
+    /// As [`Manifest::open`].
+    pub fn manifest(&self) -> Result<Manifest, StateError> {
+        Manifest::open(self.medium.clone(), &self.path)
+    }
+
     /// Writes a checkpoint durably and deletes old ones.
     ///
     /// # Errors
@@ -90,7 +119,7 @@ impl StateDir {
         let failed = |what: &str, e: std::io::Error| {
             StateError(format!("can't {what} a checkpoint in {}: {e}", self.path.display()))
         };
-        let name = format!("epoch-{:020}.ckpt", checkpoint.epoch);
+        let name = file_name(checkpoint.epoch);
         let temporary = self.path.join(format!("{name}.tmp"));
         let file = self.medium.create(&temporary).map_err(|e| failed("create", e))?;
         let mut file = std::io::BufWriter::with_capacity(1 << 16, file);
@@ -110,6 +139,10 @@ impl StateDir {
         }
         Ok(())
     }
+}
+
+fn file_name(epoch: u64) -> String {
+    format!("epoch-{epoch:020}.ckpt")
 }
 
 /// Checkpoint files of a job's directory by epoch, oldest first.

@@ -4,6 +4,7 @@ mod checkpoint;
 mod codec;
 mod dir;
 mod keyed;
+mod manifest;
 mod medium;
 mod values;
 
@@ -11,6 +12,7 @@ pub use checkpoint::{Checkpoint, InputState, OperatorState, SourceState};
 pub use codec::{StateError, StateReader, StateWriter};
 pub use dir::{StateDir, StateDirError, checkpoint_files, read_checkpoint};
 pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
+pub use manifest::{Commit, Committed, Manifest, scan};
 pub use medium::{Disk, Medium, MediumFile};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.

@@ -261,7 +261,7 @@ def main():
     arguments.add_argument("--kills", type=int)
     arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments.add_argument("--kind", choices=KINDS, nargs="*", default=list(KINDS))
-    arguments.add_argument("--mode", choices=("simple", "transactional"), nargs="*", default=["simple"])
+    arguments.add_argument("--mode", choices=("simple", "transactional"), nargs="*", default=["simple", "transactional"])
     args = arguments.parse_args()
     scale = os.environ.get("FAULT_SCALE", "1")
     kills = args.kills or (FULL if scale == "full" else max(1, round(USUAL * float(scale))))

@@ -110,6 +110,27 @@ impl FakeDisk {
         (disk.power, disk.failure, disk.down, disk.failed) = (None, None, false, false);
     }
 
+    /// The lines of all part files, in the order of their epochs.
+    pub fn parts(&self, dir: &str) -> Vec<String> {
+        let disk = self.0.lock().unwrap();
+        let parts = disk.names.iter().filter(|(n, _)| n.parent() == Some(Path::new(dir)));
+        let mut lines = Vec::new();
+        for (_, inode) in parts {
+            let text = String::from_utf8_lossy(&disk.inodes[*inode].data).into_owned();
+            lines.extend(text.split_terminator('\n').map(str::to_owned));
+            if !text.ends_with('\n') {
+                lines.push("a torn line".into());
+            }
+        }
+        lines
+    }
+
+    /// Files that were staged and not renamed.
+    pub fn staged(&self, dir: &str) -> usize {
+        let stage = Path::new(dir).join(".stage");
+        self.0.lock().unwrap().names.keys().filter(|n| n.parent() == Some(&stage)).count()
+    }
+
     /// Flips a bit of the file whose name is the last with that ending, if at least two have it.
     pub fn rot(&self, ending: &str, rng: &mut Rng) {
         let mut disk = self.0.lock().unwrap();

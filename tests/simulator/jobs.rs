@@ -1,15 +1,20 @@
 //! The jobs of the simulation, and what they must write, computed from the rows without the engine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use millstream::codec::Encoder;
+use millstream::connector::MakeEncoder;
+use millstream::connector::file::{FileMode, FileSink, PartsSink};
 use millstream::expr::{BinaryOp, Expr, FunctionRegistry, SystemColumn, typing};
 use millstream::plan::{
     AggregateSpec, Emit, InputRef, JobPlan, LatePolicy, NodeSpec, OperatorSpec, SinkSpec, SourceSpec,
     WatermarkSpec, WindowKind, WindowSpec,
 };
-use millstream::record::Interval;
+use millstream::record::{Interval, RecordError};
 use millstream::{DataType, Engine, FieldValue, Schema, StreamRecord};
 
+use crate::disk::FakeDisk;
 use crate::doors::{Rng, Row, SimSink, SimSource, World, refused, row_schema};
 
 const SECOND: i64 = 1_000_000;
@@ -79,7 +84,7 @@ impl Kind {
     }
 
     /// What must be written, and which letters: both sorted.
-    pub fn expected(self, inputs: &[Vec<Row>]) -> (Vec<String>, Vec<String>) {
+    pub fn expected(self, inputs: &[Vec<Row>], refuses: bool) -> (Vec<String>, Vec<String>) {
         let mut letters: Vec<String> =
             inputs.iter().flatten().filter(|r| r.broken).map(|r| format!("malformed {}", r.id)).collect();
         let sound = |i: usize| inputs[i].iter().filter(|r| !r.broken);
@@ -129,7 +134,7 @@ impl Kind {
                 rows.extend(counts.iter().map(row));
             }
         }
-        if self.refuses() {
+        if refuses {
             letters.extend(rows.iter().filter(|r| refused(r[0])).map(|r| format!("sink_rejected {}", r[0])));
             rows.retain(|r| !refused(r[0]));
         }
@@ -148,6 +153,23 @@ pub fn show(record: &StreamRecord) -> String {
         other => serde_json::to_string(other).unwrap().trim_matches('"').parse().unwrap_or(i64::MIN),
     };
     format!("{:?}", record.values().iter().map(number).collect::<Vec<i64>>())
+}
+
+/// Rows as lines of part files.
+struct Lines;
+
+impl Encoder for Lines {
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        out.extend_from_slice(show(record).as_bytes());
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+/// Part files in `/out` of a disk.
+pub fn parts(disk: &FakeDisk) -> PartsSink {
+    let encoder: MakeEncoder = Arc::new(|_| Ok(Box::new(Lines)));
+    FileSink::new("/out", FileMode::Overwrite, None, encoder).parts("job", Arc::new(disk.clone()))
 }
 
 /// A dead letter as text: its code and the id in its content.

@@ -51,6 +51,15 @@ pub(crate) enum Command {
     },
     /// List the settings
     Settings,
+    /// Look into state directories
+    #[command(after_help = "Examples:
+  millstream state list /var/lib/millstream
+  millstream state verify /var/lib/millstream      # exit code 1 if anything is damaged
+  millstream state inspect /var/lib/millstream/flights")]
+    State {
+        #[command(subcommand)]
+        command: StateCommand,
+    },
     /// Write sample data
     #[command(after_help = "Examples:
   millstream generate orders --rows 2000000 --out orders.jsonl
@@ -60,6 +69,25 @@ pub(crate) enum Command {
     Completions {
         /// Shell
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum StateCommand {
+    /// List the jobs that keep their state in a directory
+    List {
+        /// What --state was given, or the directory of one job in it
+        dir: PathBuf,
+    },
+    /// Check every file
+    Verify {
+        /// What --state was given, or the directory of one job in it
+        dir: PathBuf,
+    },
+    /// Show what the jobs would go on from
+    Inspect {
+        /// What --state was given, or the directory of one job in it
+        dir: PathBuf,
     },
 }
 
@@ -75,7 +103,7 @@ pub(crate) struct JobArgs {
     /// Rows of a full batch
     #[arg(long, value_name = "N")]
     pub(crate) batch_rows: Option<u64>,
-    /// Directory in which the job keeps its position; a second run goes on from there
+    /// Directory in which the job keeps its state; a second run goes on from there
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Print statistics to stderr at the end

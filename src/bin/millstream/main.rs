@@ -19,6 +19,7 @@ mod progress;
 mod reference;
 mod run;
 mod signals;
+mod state;
 mod vars;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         args::Command::Functions { name } => reference::functions(name.as_deref()),
         args::Command::Connectors { name } => reference::connectors(name.as_deref()),
         args::Command::Settings => reference::settings(),
+        args::Command::State { command } => state::state(&command),
         args::Command::Generate(a) => generate::generate(&a),
         args::Command::Completions { shell } => reference::completions(shell),
     };

@@ -30,6 +30,15 @@ impl Compression {
         }
     }
 
+    /// The extension that it gives a file, with its dot.
+    pub(super) fn extension(self) -> &'static str {
+        match self {
+            Compression::None => "",
+            Compression::Gzip => ".gz",
+            Compression::Zstd => ".zst",
+        }
+    }
+
     /// What the option says: `none`, `gzip`, `zstd`; `None` for `auto`, that is by extension.
     pub(crate) fn of_option(word: &str) -> Option<Self> {
         match word.to_ascii_lowercase().as_str() {

@@ -6,37 +6,81 @@ use std::io::{self, Write};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::compression::Compression;
+use crate::state::MediumFile;
+
+/// Where the bytes of a file go.
+enum Place {
+    File(File),
+    /// A part file, with the checksum of what was written.
+    Medium(Box<dyn MediumFile>, crc32fast::Hasher),
+}
 
 /// An open file and its length.
-#[derive(Debug)]
 pub(crate) struct RawFile {
-    file: File,
+    place: Place,
     /// Bytes in the file: where the next write goes.
     len: u64,
 }
 
 impl RawFile {
     pub(crate) fn new(file: File, len: u64) -> Self {
-        Self { file, len }
+        Self { place: Place::File(file), len }
+    }
+    /// An empty file that sums up what is written.
+    pub(super) fn on_medium(file: Box<dyn MediumFile>) -> Self {
+        Self { place: Place::Medium(file, crc32fast::Hasher::new()), len: 0 }
+    }
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+    /// Checksum of all that was written, if it is summed up.
+    pub(super) fn crc(&self) -> u32 {
+        match &self.place {
+            Place::File(_) => 0,
+            Place::Medium(_, crc) => crc.clone().finalize(),
+        }
+    }
+    /// Makes the content durable.
+    ///
+    /// # Errors
+    /// As fsync(2): never to be retried.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        match &mut self.place {
+            Place::File(file) => file.sync_data(),
+            Place::Medium(file, _) => file.sync(),
+        }
+    }
+    /// One write; waits where the descriptor is a full pipe that is not blocking.
+    fn write_some(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let file = match &mut self.place {
+            Place::File(file) => file,
+            Place::Medium(file, crc) => {
+                let n = file.write(buf)?;
+                crc.update(buf.get(..n).unwrap_or(buf));
+                return Ok(n);
+            }
+        };
+        match file.write(buf) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                match poll(&mut [PollFd::new(file, PollFlags::OUT)], None) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
+                    Err(e) => Err(e.into()),
+                }
+            }
+            other => other,
+        }
     }
 }
 
 impl Write for RawFile {
-    /// Waits where the descriptor is a full pipe that is not blocking.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         loop {
-            match self.file.write(buf) {
+            match self.write_some(buf) {
                 Ok(n) => {
                     self.len += n as u64;
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None) {
-                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                        Err(e) => return Err(e.into()),
-                    }
-                }
                 Err(e) => return Err(e),
             }
         }
@@ -149,13 +193,13 @@ impl Output {
         result
     }
 
-    /// The file and its length, between two frames.
+    /// The file, between two frames.
     ///
     /// # Errors
     /// Inside a frame or after a failure.
-    pub(crate) fn file(&self) -> io::Result<(&File, u64)> {
+    pub(super) fn raw(&mut self) -> io::Result<&mut RawFile> {
         match self {
-            Output::Plain(raw, _) => Ok((&raw.file, raw.len)),
+            Output::Plain(raw, _) => Ok(raw),
             _ => Err(broken()),
         }
     }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use super::compression::Compression;
 use super::natural::parent;
 use super::output::{Output, RawFile};
+use super::parts::PartsSink;
 use super::writer::{FileWriter, SinkPosition};
 use crate::connector::MakeEncoder;
 use crate::io::{DataSink, DataWriter, IoError, IoErrorKind, SinkStart};
 use crate::record::Schema;
+use crate::state::{Disk, Medium};
 
 /// What happens to a file that is there when a job starts for the first time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,18 @@ pub enum FileMode {
     Overwrite,
     /// It grows. A last line without line feed gets one first.
     Append,
+}
+
+/// One file, or many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileLayout {
+    /// Parts in a transactional job, else one file.
+    #[default]
+    Auto,
+    /// One file; a restart cuts it back.
+    Single,
+    /// A directory of parts: [`PartsSink`].
+    Parts,
 }
 
 /// One file that records are written to.
@@ -34,6 +48,9 @@ pub struct FileSink {
     mode: FileMode,
     compression: Compression,
     encoder: MakeEncoder,
+    layout: FileLayout,
+    /// Extension of parts, with its dot.
+    extension: String,
 }
 
 impl FileSink {
@@ -46,7 +63,25 @@ impl FileSink {
     ) -> Self {
         let path = path.into();
         let compression = compression.unwrap_or_else(|| Compression::of_path(&path));
-        Self { path, mode, compression, encoder }
+        Self { path, mode, compression, encoder, layout: FileLayout::Auto, extension: String::new() }
+    }
+
+    /// Says whether it is one file or a directory of parts, whose names end with `extension`.
+    pub fn with_layout(self, layout: FileLayout, extension: impl Into<String>) -> Self {
+        Self { layout, extension: extension.into(), ..self }
+    }
+
+    /// The same as parts of a transactional job, whose names hold that of the job.
+    pub fn parts(&self, job: &str, medium: Arc<dyn Medium>) -> PartsSink {
+        PartsSink {
+            dir: self.path.clone(),
+            job: file_name_of(job),
+            mode: self.mode,
+            compression: self.compression,
+            extension: self.extension.clone(),
+            encoder: self.encoder.clone(),
+            medium,
+        }
     }
 
     fn open_file(&self, truncate: bool, create: bool) -> Result<File, IoError> {
@@ -156,6 +191,12 @@ impl FileSink {
 impl DataSink for FileSink {
     fn open(&self, schema: Arc<Schema>, start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
         self.compression.check_built()?;
+        if self.layout == FileLayout::Parts {
+            return Err(IoError::config(format!(
+                "'{}' has layout = 'parts', which needs SET mode = 'transactional'",
+                self.path.display()
+            )));
+        }
         let encoder = (self.encoder)(&schema)?;
         let (file, len) = self.start(start, encoder.can_append())?;
         let path = (!is_special(&self.path)).then_some(self.path.as_path());
@@ -166,9 +207,20 @@ impl DataSink for FileSink {
     fn can_resume(&self) -> bool {
         !is_special(&self.path)
     }
+    fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+        if self.layout == FileLayout::Single || is_special(&self.path) {
+            return None;
+        }
+        Some(Arc::new(self.parts(job, Arc::new(Disk))))
+    }
     fn files(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]
     }
+}
+
+/// A job's name as a part of a file name.
+fn file_name_of(job: &str) -> String {
+    job.chars().map(|c| if c.is_alphanumeric() || "_.".contains(c) { c } else { '_' }).collect()
 }
 
 /// There, and not a regular file: a FIFO, a terminal, `/dev/null`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::compression::Compression;
 use super::input::OpenInput;
 use super::natural::resolve;
-use super::sink::{FileMode, FileSink};
+use super::sink::{FileLayout, FileMode, FileSink};
 use super::source::{FileSource, FileSourceConfig};
 use super::stream::StreamSource;
 use crate::catalog::{OptionKind, OptionSpec};
@@ -54,9 +54,9 @@ const OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::new(
         "layout",
-        OptionKind::OneOf(&["single", "parts"]),
-        "single",
-        "sinks: one file, or a directory of parts",
+        OptionKind::OneOf(&["auto", "single", "parts"]),
+        "auto",
+        "sinks: one file, or a directory of part files that appear whole with their commit; auto: parts in transactional jobs",
     ),
 ];
 
@@ -127,13 +127,22 @@ fn source(request: &SourceRequest<'_>) -> Result<Arc<dyn DataSource>, IoError> {
 fn sink(request: &SinkRequest<'_>) -> Result<Arc<dyn DataSink>, IoError> {
     let options = Typed { options: request.options, specs: OPTIONS };
     let (path, compression) = path_and_compression(&options)?;
-    if options.text("layout")?.as_deref() == Some("parts") {
-        return Err(IoError::unsupported("layout = 'parts' is not supported yet"));
-    }
+    let layout = match options.text("layout")?.as_deref() {
+        Some("single") => FileLayout::Single,
+        Some("parts") => FileLayout::Parts,
+        _ => FileLayout::Auto,
+    };
     let mode = match options.text("mode")?.as_deref() {
         Some("append") => FileMode::Append,
         _ => FileMode::Overwrite,
     };
     let format = format_of(&SPEC, request.name, request.options, None)?;
-    Ok(Arc::new(FileSink::new(path, mode, compression, encoder_of(format))))
+    let mut extension = match format.spec().name {
+        "json" | "debezium-json" => ".jsonl".to_owned(),
+        _ => format.spec().extensions.first().map(|e| format!(".{e}")).unwrap_or_default(),
+    };
+    let compression = compression.unwrap_or_else(|| Compression::of_path(Path::new(&path)));
+    extension.push_str(compression.extension());
+    let sink = FileSink::new(path, mode, Some(compression), encoder_of(format));
+    Ok(Arc::new(sink.with_layout(layout, extension)))
 }

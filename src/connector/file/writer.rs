@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::natural::parent;
-use super::output::Output;
+use super::output::{Output, RawFile};
 use crate::codec::Encoder;
 use crate::io::{DataWriter, IoError};
 use crate::record::{Position, StreamRecord};
@@ -77,7 +77,7 @@ impl FileWriter {
         if !self.durable {
             return Ok(());
         }
-        let synced = self.output.file().and_then(|(file, _)| file.sync_data());
+        let synced = self.output.raw().and_then(RawFile::sync);
         if let Err(e) = synced {
             self.fsync_failed = true;
             return Err(self.failed("make durable", e));
@@ -125,7 +125,10 @@ impl DataWriter for FileWriter {
         self.write_out()?;
         self.output.end_frame().map_err(|e| self.failed("write to", e))?;
         self.make_durable()?;
-        let (_, len) = self.output.file().map_err(|e| self.failed("write to", e))?;
+        let len = match self.output.raw() {
+            Ok(raw) => raw.len(),
+            Err(e) => return Err(self.failed("write to", e)),
+        };
         Ok(SinkPosition { len: if self.any_record { len } else { 0 } }.encode())
     }
 

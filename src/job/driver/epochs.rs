@@ -38,6 +38,39 @@ impl Driver {
         if let Some(epoch) = keeping.commits.take_complete() {
             self.save(epoch.number, &epoch.sources, &epoch.sinks, false)?;
         }
+        self.note_published()
+    }
+
+    /// Tells staged sinks to show what is committed.
+    fn publish(&mut self, epoch: u64) -> Result<(), JobError> {
+        if self.keeping.as_ref().is_none_or(|k| k.manifest.is_none()) {
+            return Ok(());
+        }
+        let mut waiting = vec![false; self.outflows.len()];
+        for (k, waits) in waiting.iter_mut().enumerate() {
+            match self.outflows.get_mut(k) {
+                Some(Outflow { staged: true, place: SinkPlace::Here(stage), .. }) => stage.publish(epoch)?,
+                Some(Outflow { staged: true, .. }) => {
+                    *waits = true;
+                    self.send(k, Message::Publish { epoch })?;
+                }
+                _ => {}
+            }
+        }
+        if let Some(keeping) = &mut self.keeping {
+            keeping.commits.publish(waiting);
+        }
+        Ok(())
+    }
+
+    /// When all sinks have shown their output, that goes on record.
+    fn note_published(&mut self) -> Result<(), JobError> {
+        if let Some(keeping) = &mut self.keeping
+            && keeping.commits.take_published()
+            && let Some(manifest) = &mut keeping.manifest
+        {
+            manifest.published().map_err(|e| JobError::State(e.to_string()))?;
+        }
         Ok(())
     }
 
@@ -151,7 +184,7 @@ impl Driver {
         let SinkPlace::Here(stage) = &mut outflow.place else {
             return self.send(k, Message::Barrier { epoch, position: Position::default(), count: 0 });
         };
-        let position = stage.sync()?;
+        let position = stage.sync(epoch)?;
         let letters = std::mem::take(&mut stage.letters);
         // They belong to the epoch under way, and the queue of dead letters is asked last.
         self.post_now(letters)?;
@@ -167,13 +200,15 @@ impl Driver {
         let mut sinks = Vec::with_capacity(self.outflows.len());
         for outflow in &mut self.outflows {
             sinks.push(match &mut outflow.place {
-                SinkPlace::Here(stage) => stage.sync()?,
+                SinkPlace::Here(stage) => stage.sync(0)?,
                 _ => Position::default(),
             });
         }
         let sources: Vec<Position> = self.inflows.iter().map(|s| s.start.clone()).collect();
         self.take_snapshot()?;
-        self.write_checkpoint(0, &sources, &sinks, false)
+        self.write_checkpoint(0, &sources, &sinks, false)?;
+        self.publish(0)?;
+        self.note_published()
     }
 
     pub(super) fn write_checkpoint(
@@ -203,7 +238,16 @@ impl Driver {
         {
             keeping.before = sinks.to_vec();
         }
-        keeping.dir.save(&checkpoint).map_err(|e| JobError::State(e.to_string()))
+        let failed = |e: crate::state::StateError| JobError::State(e.to_string());
+        keeping.dir.save(&checkpoint).map_err(failed)?;
+        let Some(manifest) = &mut keeping.manifest else { return Ok(()) };
+        let commit = Commit {
+            epoch,
+            finished,
+            sources: checkpoint.sources.into_iter().map(|s| (s.name, s.position)).collect(),
+            sinks: checkpoint.sinks,
+        };
+        manifest.commit(commit).map_err(failed)
     }
 
     /// The commit point, then the sources' own commits.
@@ -222,7 +266,7 @@ impl Driver {
         self.shared.commits.add(1);
         self.shared.live.lock().positions = sources.iter().map(ToString::to_string).collect();
         self.tell_sources(sources);
-        Ok(())
+        self.publish(epoch)
     }
 
     fn tell_sources(&mut self, positions: &[Position]) {
@@ -245,6 +289,7 @@ impl Driver {
         // A sink that is to go on after a restart gets no footer.
         let whole = finished || self.keeping.is_none();
         let mut positions = vec![Position::default(); self.outflows.len()];
+        let epoch = self.keeping.as_ref().map_or(0, |k| k.commits.epoch() + 1);
         for k in order {
             self.drain_sink(k)?;
             let Some(Outflow { place: SinkPlace::Here(stage), .. }) = self.outflows.get_mut(k) else {
@@ -256,7 +301,7 @@ impl Driver {
             if self.keeping.is_some()
                 && let Some(slot) = positions.get_mut(k)
             {
-                *slot = stage.sync()?;
+                *slot = stage.sync(epoch)?;
             }
             let letters = std::mem::take(&mut stage.letters);
             self.post_now(letters)?;
@@ -270,8 +315,8 @@ impl Driver {
             let sources: Vec<Position> =
                 self.inflows.iter().map(|s| s.ended.clone().unwrap_or_default()).collect();
             self.take_snapshot()?;
-            let epoch = self.keeping.as_ref().map_or(0, |k| k.commits.epoch() + 1);
             self.save(epoch, &sources, &positions, finished)?;
+            self.note_published()?;
         }
         self.tell_of_an_early_end(finished);
         self.done = true;

@@ -138,6 +138,11 @@ impl Driver {
                         keeping.commits.durable(sink, epoch, position);
                     }
                 }
+                SinkEvent::Published { sink, epoch } => {
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.commits.published(sink, epoch);
+                    }
+                }
                 SinkEvent::Letters { sink, letters } => {
                     if self.keeping.as_ref().is_some_and(|k| k.commits.is_before_barrier(sink)) {
                         self.post_now(letters)?;

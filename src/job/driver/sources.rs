@@ -72,6 +72,7 @@ impl Driver {
                 self.source_ended(i, position)?;
             }
             Message::Detach => self.bring_source_home(i)?,
+            Message::Publish { .. } => {}
         }
         Ok(Taken::Something)
     }
