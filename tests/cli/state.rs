@@ -120,3 +120,73 @@ fn a_killed_job_goes_on_without_loss_and_cuts_its_file_back() {
     got.sort_unstable();
     assert_eq!(got, (0..u64::from(end)).collect::<Vec<_>>());
 }
+
+#[test]
+fn state_directories_can_be_looked_into() {
+    let place = Place::new();
+    job(&place, "");
+    place.put("in.jsonl", rows(0..100));
+    place.run(&["state", "list", "state"]).fails_as_usage(&["can't read state"]);
+    place.run(RUN).gives(0);
+    place.run(&["run", "job.sql", "--state", "state", "--set", "job_name=other"]).gives(0);
+    let list = place.run(&["state", "list", "state"]).gives(0).out;
+    assert!(list.lines().count() == 3 && list.contains("finished") && list.contains("simple"), "{list}");
+    let shown = place.run(&["state", "inspect", "state/job"]).gives(0).out;
+    for part in
+        ["job job in state/job", "finished", "source i: in.jsonl byte 690", "(ended)", "sink o: 690 bytes"]
+    {
+        assert!(shown.contains(part), "'{part}' is not in\n{shown}");
+    }
+    let sound = place.run(&["state", "verify", "state"]).gives(0).out;
+    assert!(sound.lines().all(|l| l.ends_with(": sound")) && sound.lines().count() >= 4, "{sound}");
+    let newest = sound.lines().filter(|l| l.contains("state/job/")).next_back().unwrap();
+    let newest = newest.trim_end_matches(": sound");
+    let mut bytes = std::fs::read(place.path(newest)).unwrap();
+    bytes[40] ^= 1;
+    place.put(newest, bytes);
+    let damaged = place.run(&["state", "verify", "state"]).gives(1).out;
+    assert!(damaged.contains("damaged"), "{damaged}");
+    place.run(&["state", "verify", "in.jsonl"]).fails_as_usage(&["can't read in.jsonl"]);
+}
+
+#[test]
+fn a_transactional_job_that_is_killed_shows_whole_parts_and_each_row_once() {
+    let place = Place::new();
+    place.put(
+        "job.sql",
+        "SET mode = 'transactional'; SET commit_interval = '20ms';
+         CREATE STREAM i WITH (connector = 'file', path = 'in.jsonl', follow = 'true');
+         CREATE STREAM o WITH (connector = 'file', path = 'out', format = 'json');
+         INSERT INTO o SELECT a FROM i;",
+    );
+    place.run(&["check", "job.sql"]).fails_as_usage(&["needs a state directory"]);
+    place.put("in.jsonl", rows(0..10));
+    let shown = || {
+        let mut parts: Vec<_> = std::fs::read_dir(place.path("out"))
+            .into_iter()
+            .flatten()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.is_file())
+            .collect();
+        parts.sort();
+        parts.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect::<String>()
+    };
+    let mut end = 10;
+    for round in 0..4 {
+        let running = place.start(RUN);
+        if round % 2 == 0 {
+            wait_until("what is there", || shown() == rows(0..end));
+        }
+        place.append("in.jsonl", &rows(end..end + 50));
+        end += 50;
+        wait_until("a part, or none", || shown().len() <= rows(0..end).len());
+        running.signal("KILL");
+        running.finish().gives(137);
+        assert!(rows(0..end).starts_with(&shown()), "{}", shown());
+    }
+    let running = place.start(RUN);
+    wait_until("all", || shown() == rows(0..end));
+    running.signal("TERM");
+    running.finish().gives(0);
+    assert_eq!(shown(), rows(0..end));
+}

@@ -151,7 +151,7 @@ class Job:
         return os.path.join(self.place, name)
 
     def supported(self):
-        return subprocess.run([self.binary, "check", "job.sql"], cwd=self.place, capture_output=True, text=True)
+        return subprocess.run([self.binary, "check", "job.sql", "--set", "state=state"], cwd=self.place, capture_output=True, text=True)
 
     def command(self):
         execution = self.rng.choice(("inline", "threads", "auto"))

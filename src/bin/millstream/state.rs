@@ -74,9 +74,10 @@ fn is_running(job: &Path) -> bool {
 }
 
 fn list(dir: &Path) -> Result<u8, Failed> {
+    let jobs = jobs(dir)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:<24} {:<13} {:>8} {:>12}  state", "job", "mode", "epoch", "bytes")?;
-    for job in jobs(dir)? {
+    for job in jobs {
         let mode = if job.join("MANIFEST").exists() { "transactional" } else { "simple" };
         let files = checkpoint_files(&Disk, &job).unwrap_or_default();
         let bytes: u64 = files.iter().filter_map(|(_, f)| Disk.len(f).ok()).sum();
