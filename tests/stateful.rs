@@ -316,7 +316,13 @@ fn commits_by_rows_and_bytes_come_as_often_as_asked() {
         let (source, sink) = (place.source(), place.sink());
         let engine = place.engine("inline", 1, &source, &sink);
         engine.set("commit_interval", interval).unwrap();
-        let commits = run(engine, GROUPS).unwrap().commits;
-        assert!((least..=most).contains(&commits), "{interval}: {commits}");
+        let stats = run(engine, GROUPS).unwrap();
+        assert!((least..=most).contains(&stats.commits), "{interval}: {stats:?}");
+        let commit = stats.commit;
+        assert_eq!(commit.epoch, stats.commits, "{interval}");
+        assert!(
+            commit.bytes > 100 && commit.last_s <= commit.max_s && commit.max_stall_s <= stats.wall_s,
+            "{commit:?}"
+        );
     }
 }

@@ -89,6 +89,9 @@ pub(super) struct Keeping {
     pub(super) plan: u32,
     /// States of the operators at the barrier of the epoch under way.
     pub(super) operators: Vec<OperatorState>,
+    /// When its barriers were asked for, and how long it has kept the processor from its work.
+    pub(super) began: Option<Instant>,
+    pub(super) stalled: Duration,
     /// Which sources had ended for good then.
     pub(super) ended: Vec<bool>,
     /// Where the sinks stood at the last commit.

@@ -1,6 +1,7 @@
 //! Opens everything that a job needs, from the start or from its last commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::commit::Commits;
 use super::core::snapshot::fingerprint;
@@ -86,6 +87,8 @@ pub(super) fn open(
         plan: spec.fingerprint(),
         operators: Vec::new(),
         ended: Vec::new(),
+        began: None,
+        stalled: Duration::ZERO,
         #[cfg(seeded_bugs)]
         before: checkpoint
             .as_ref()

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::JobConfig;
 use super::core::Core;
 use crate::observe::{
-    Counter, JobStats, PlacementDecision, SinkCounters, SinkStats, SourceCounters, SourceStats, StageTimes,
-    ThreadStats, ThreadTimes, TimeStats,
+    CommitStats, Counter, JobStats, PlacementDecision, SinkCounters, SinkStats, SourceCounters, SourceStats,
+    StageTimes, ThreadStats, ThreadTimes, TimeStats,
 };
 use crate::record::Clock;
 
@@ -61,6 +61,9 @@ pub(super) struct JobView {
     pub(super) execution: String,
     pub(super) decisions: Vec<PlacementDecision>,
     pub(super) positions: Vec<String>,
+    pub(super) commit: CommitStats,
+    /// When the last commit was made.
+    pub(super) committed_at: Option<Instant>,
     pub(super) wall: Option<Duration>,
 }
 
@@ -139,6 +142,12 @@ impl Shared {
             wall_s: view.wall.unwrap_or_else(|| self.elapsed()).as_secs_f64(),
             process_s: seconds(&self.process),
             commits: self.commits.get(),
+            commit: CommitStats {
+                age_s: view
+                    .committed_at
+                    .map_or(0.0, |at| self.stopwatch.instant().saturating_duration_since(at).as_secs_f64()),
+                ..view.commit
+            },
             restarts: self.restarts.get(),
             peak_memory_bytes: peak_memory(),
             decisions: view.decisions.clone(),

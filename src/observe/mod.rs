@@ -8,4 +8,6 @@ mod stats;
 
 pub use counters::{Counter, SinkCounters, SourceCounters, StageTimes, ThreadTimes};
 pub use ledger::{Ledger, LedgerError, NodeEntry, SinkEntry, SourceEntry, expect_equal};
-pub use stats::{JobStats, NodeStats, PlacementDecision, SinkStats, SourceStats, ThreadStats, TimeStats};
+pub use stats::{
+    CommitStats, JobStats, NodeStats, PlacementDecision, SinkStats, SourceStats, ThreadStats, TimeStats,
+};

@@ -79,6 +79,25 @@ pub struct SinkStats {
     pub time: TimeStats,
 }
 
+/// Figures of a job's commits; all 0 without a state directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CommitStats {
+    /// The last committed epoch.
+    pub epoch: u64,
+    /// Size of its checkpoint.
+    pub bytes: u64,
+    /// Seconds since it was committed.
+    pub age_s: f64,
+    /// From its barriers to the commit.
+    pub last_s: f64,
+    /// The same, of the longest one.
+    pub max_s: f64,
+    /// From the barriers' start until all had arrived, of the longest one.
+    pub max_align_s: f64,
+    /// How long the processor did nothing else, taking the state down and writing the checkpoint, of the longest one.
+    pub max_stall_s: f64,
+}
+
 /// One decision of `execution = 'auto'`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlacementDecision {
@@ -126,6 +145,8 @@ pub struct JobStats {
     pub lock_acquisitions: u64,
     /// Commits.
     pub commits: u64,
+    /// What they cost.
+    pub commit: CommitStats,
     /// Restarts after a failure.
     pub restarts: u64,
     /// Peak resident memory of the process, bytes (0 where the system does not say).

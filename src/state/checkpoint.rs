@@ -91,11 +91,11 @@ impl Checkpoint {
         self.operators.iter().find(|o| o.id == id && o.spec == spec)
     }
 
-    /// Writes the file.
+    /// Writes the file; gives its length.
     ///
     /// # Errors
     /// Those of `to`.
-    pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+    pub fn write(&self, to: &mut dyn Write) -> io::Result<u64> {
         let mut out = Summed { to, crc: crc32fast::Hasher::new(), len: 0 };
         out.put(MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
@@ -118,7 +118,8 @@ impl Checkpoint {
         out.put(&total.to_le_bytes())?;
         let crc = out.crc.clone().finalize();
         out.put(&crc.to_le_bytes())?;
-        out.put(END)
+        out.put(END)?;
+        Ok(out.len)
     }
 
     /// The file's bytes.

@@ -111,11 +111,11 @@ impl StateDir {
         Manifest::open(self.medium.clone(), &self.path)
     }
 
-    /// Writes a checkpoint durably and deletes old ones.
+    /// Writes a checkpoint durably and deletes old ones. Gives its length.
     ///
     /// # Errors
     /// If any step fails; the checkpoint then does not count.
-    pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<u64, StateError> {
         let failed = |what: &str, e: std::io::Error| {
             StateError(format!("can't {what} a checkpoint in {}: {e}", self.path.display()))
         };
@@ -123,13 +123,14 @@ impl StateDir {
         let temporary = self.path.join(format!("{name}.tmp"));
         let file = self.medium.create(&temporary).map_err(|e| failed("create", e))?;
         let mut file = std::io::BufWriter::with_capacity(1 << 16, file);
-        checkpoint.write(&mut file).and_then(|()| file.flush()).map_err(|e| failed("write", e))?;
+        let len = checkpoint.write(&mut file).map_err(|e| failed("write", e))?;
+        file.flush().map_err(|e| failed("write", e))?;
         file.get_mut().sync().map_err(|e| failed("sync", e))?;
         drop(file);
         self.medium.rename(&temporary, &self.path.join(name)).map_err(|e| failed("rename", e))?;
         #[cfg(seeded_bugs)]
         if crate::record::seeded::is(crate::record::seeded::Bug::NoDirectorySync) {
-            return Ok(());
+            return Ok(len);
         }
         self.medium.sync_dir(&self.path).map_err(|e| failed("sync the directory of", e))?;
         let files = checkpoint_files(&*self.medium, &self.path)?;
@@ -137,7 +138,7 @@ impl StateDir {
             // A file that stays behind is deleted after the next commit.
             let _ = self.medium.remove(old);
         }
-        Ok(())
+        Ok(len)
     }
 }
 
@@ -191,7 +192,7 @@ mod tests {
         let sample = |epoch| Checkpoint { job: "a/b".into(), epoch, ..Checkpoint::default() };
         let dir = open().unwrap();
         assert_eq!(dir.load().unwrap(), None);
-        (1..=5).for_each(|e| dir.save(&sample(e)).unwrap());
+        (1..=5).for_each(|e| drop(dir.save(&sample(e)).unwrap()));
         let files = checkpoint_files(&Disk, dir.path()).unwrap();
         assert_eq!(files.iter().map(|f| f.0).collect::<Vec<_>>(), [3, 4, 5]);
         assert_eq!(dir.load().unwrap().unwrap().epoch, 5);

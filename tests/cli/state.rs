@@ -189,3 +189,26 @@ fn a_transactional_job_that_is_killed_shows_whole_parts_and_each_row_once() {
     running.finish().gives(0);
     assert_eq!(shown(), rows(0..end));
 }
+
+#[test]
+fn groups_go_on_from_the_state_and_without_one_that_is_said() {
+    let place = Place::new();
+    place.put(
+        "job.sql",
+        "CREATE STREAM i WITH (connector = 'file', path = 'in.jsonl', follow = 'true');
+         CREATE STREAM o WITH (connector = 'file', path = 'out.jsonl', format = 'debezium-json');
+         INSERT INTO o SELECT a % 2 AS k, count(*) AS c FROM i GROUP BY a % 2;",
+    );
+    place.put("in.jsonl", rows(0..10));
+    let counts = |args: &[&str], wanted: &str| {
+        let running = place.start(args);
+        wait_until("the counts", || place.get("out.jsonl").contains(wanted));
+        running.signal("TERM");
+        running.finish().gives(0)
+    };
+    counts(&["run", "job.sql"], "\"c\":5").says(&["commits no position of source i", "--state"]);
+    let first = counts(RUN, "\"c\":5");
+    assert!(!first.err.contains("commits no position"), "{}", first.err);
+    place.append("in.jsonl", &rows(10..20));
+    counts(RUN, "\"c\":10");
+}

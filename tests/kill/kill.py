@@ -156,7 +156,8 @@ class Job:
     def command(self):
         execution = self.rng.choice(("inline", "threads", "auto"))
         interval = self.rng.choice(("3ms", "20ms", "500 rows", "100 KB"))
-        settings = ["--set", f"execution={execution}", "--set", f"commit_interval={interval}", "--set", "batch_rows=200"]
+        threads = self.rng.choice((1, 2, 4))
+        settings = ["--set", f"execution={execution}", "--threads", str(threads), "--set", f"commit_interval={interval}", "--set", "batch_rows=200"]
         return [self.binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
 
     def start(self):

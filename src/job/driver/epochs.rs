@@ -27,6 +27,7 @@ impl Driver {
         self.align_sources_that_are_here();
         if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
             self.check_ledger_under_way()?;
+            self.note_aligned();
             self.take_snapshot()?;
             #[cfg(seeded_bugs)]
             self.commit_before_flush(epoch)?;
@@ -100,6 +101,7 @@ impl Driver {
             .collect();
         let open: Vec<bool> = positions.iter().map(Option::is_none).collect();
         let Some(keeping) = &mut self.keeping else { return };
+        keeping.began = Some(self.shared.stopwatch.instant());
         let epoch = keeping.commits.begin(positions, now);
         for (inflow, open) in self.inflows.iter().zip(open) {
             if let (SourcePlace::Away(thread), true) = (&inflow.place, open) {
@@ -129,15 +131,26 @@ impl Driver {
         if inline { ledger.check() } else { ledger.check_processor() }.map_err(JobError::Ledger)
     }
 
+    /// All barriers are there.
+    fn note_aligned(&self) {
+        let Some(began) = self.keeping.as_ref().and_then(|k| k.began) else { return };
+        let took = self.shared.stopwatch.instant().saturating_duration_since(began).as_secs_f64();
+        let mut view = self.shared.live.lock();
+        view.commit.max_align_s = view.commit.max_align_s.max(took);
+    }
+
     /// Takes down what the operators hold and which sources have ended. All barriers are there, and nothing behind them has
     /// been processed.
     pub(super) fn take_snapshot(&mut self) -> Result<(), JobError> {
+        let start = self.shared.stopwatch.instant();
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
         let operators = core.snapshot()?;
         drop(core);
         let ended = self.inflows.iter().map(|s| s.ended.is_some() && !s.paused).collect();
+        let taken = self.shared.stopwatch.instant().saturating_duration_since(start);
         if let Some(keeping) = &mut self.keeping {
+            keeping.stalled = taken;
             (keeping.operators, keeping.ended, keeping.letters_asked) = (operators, ended, false);
         }
         Ok(())
@@ -239,7 +252,20 @@ impl Driver {
             keeping.before = sinks.to_vec();
         }
         let failed = |e: crate::state::StateError| JobError::State(e.to_string());
-        keeping.dir.save(&checkpoint).map_err(failed)?;
+        let start = self.shared.stopwatch.instant();
+        let bytes = keeping.dir.save(&checkpoint).map_err(failed)?;
+        let now = self.shared.stopwatch.instant();
+        let began = keeping.began.take().unwrap_or(start);
+        let stalled = keeping.stalled + now.saturating_duration_since(start);
+        {
+            let mut view = self.shared.live.lock();
+            view.committed_at = Some(now);
+            let commit = &mut view.commit;
+            (commit.epoch, commit.bytes) = (epoch, bytes);
+            commit.last_s = now.saturating_duration_since(began).as_secs_f64();
+            commit.max_s = commit.max_s.max(commit.last_s);
+            commit.max_stall_s = commit.max_stall_s.max(stalled.as_secs_f64());
+        }
         let Some(manifest) = &mut keeping.manifest else { return Ok(()) };
         let commit = Commit {
             epoch,
@@ -329,6 +355,9 @@ impl Driver {
             return;
         }
         let rows = self.core.lock().produced() - self.produced;
+        if rows == 0 {
+            return;
+        }
         let name = &self.config.name;
         match finished && self.keeping.is_some() {
             true => log::info!(
