@@ -139,7 +139,7 @@ fn state_directories_can_be_looked_into() {
     }
     let sound = place.run(&["state", "verify", "state"]).gives(0).out;
     assert!(sound.lines().all(|l| l.ends_with(": sound")) && sound.lines().count() >= 4, "{sound}");
-    let newest = sound.lines().filter(|l| l.contains("state/job/")).next_back().unwrap();
+    let newest = sound.lines().rfind(|l| l.contains("state/job/")).unwrap();
     let newest = newest.trim_end_matches(": sound");
     let mut bytes = std::fs::read(place.path(newest)).unwrap();
     bytes[40] ^= 1;
@@ -207,6 +207,7 @@ fn groups_go_on_from_the_state_and_without_one_that_is_said() {
         running.finish().gives(0)
     };
     counts(&["run", "job.sql"], "\"c\":5").says(&["commits no position of source i", "--state"]);
+    std::fs::remove_file(place.path("out.jsonl")).unwrap();
     let first = counts(RUN, "\"c\":5");
     assert!(!first.err.contains("commits no position"), "{}", first.err);
     place.append("in.jsonl", &rows(10..20));
