@@ -38,6 +38,7 @@ topics! {
     patterns,
     queries,
     random_flights,
+    random_frames,
     random_groups,
     random_order,
     random_over,
