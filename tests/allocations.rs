@@ -44,7 +44,7 @@ struct Case {
     select: &'static str,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case {
         name: "filter + project, NDJSON to NDJSON",
         from_file: true,
@@ -56,6 +56,12 @@ const CASES: [Case; 3] = [
         from_file: true,
         to_file: true,
         select: "SELECT * FROM src",
+    },
+    Case {
+        name: "two ways from source to sink, NDJSON to NDJSON",
+        from_file: true,
+        to_file: true,
+        select: "SELECT order_id, symbol FROM src UNION ALL SELECT quantity, symbol FROM src",
     },
     Case { name: "generator to blackhole", from_file: false, to_file: false, select: "SELECT * FROM src" },
 ];

@@ -40,6 +40,22 @@ struct Envelope {
     headers: Headers,
 }
 
+impl Envelope {
+    /// Empties it; buffers stay.
+    fn clear(&mut self) {
+        self.topic = None;
+        self.key = FieldValue::Null;
+        self.headers.clear();
+    }
+    /// Makes it equal to `other`, in its own buffers.
+    fn assign(&mut self, other: &Envelope) {
+        self.topic.clone_from(&other.topic);
+        self.key.assign(&other.key);
+        self.headers.clear();
+        other.headers.iter().for_each(|(name, value)| self.headers.push(name, value));
+    }
+}
+
 const NO_TIME: i64 = i64::MIN;
 const NO_OFFSET: i64 = -1;
 
@@ -199,9 +215,7 @@ impl StreamRecord {
         self.partition = 0;
         self.kind = RowKind::Insert;
         if let Some(e) = &mut self.envelope {
-            e.topic = None;
-            e.key = FieldValue::Null;
-            e.headers.clear();
+            e.clear();
         }
     }
 
@@ -219,8 +233,9 @@ impl StreamRecord {
         self.partition = other.partition;
         self.kind = other.kind;
         match (&mut self.envelope, &other.envelope) {
-            (mine, Some(theirs)) => *mine = Some(theirs.clone()),
-            (Some(mine), None) => **mine = Envelope::default(),
+            (Some(mine), Some(theirs)) => mine.assign(theirs),
+            (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
+            (Some(mine), None) => mine.clear(),
             (None, None) => {}
         }
     }
