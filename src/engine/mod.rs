@@ -18,7 +18,12 @@ use crate::catalog::{Options, SETTINGS, TIME_OPTIONS, WatermarkDef, nearest};
 use crate::connector::memory::{OnceSink, OnceSource};
 use crate::connector::{ConnectorSpec, Connectors};
 use crate::error::{Error, SqlErrors};
-use crate::expr::{FunctionRegistry, FunctionSpec};
+#[cfg(doc)]
+use crate::expr::SqlArg;
+use crate::expr::{
+    AggregateUpdate, FunctionRegistry, FunctionSpec, ScalarFunction, SqlResult, UserAggregate, UserState,
+    check_name,
+};
 use crate::io::{DataReader, DataSink, DataSource, DataWriter};
 use crate::plan::{ExplainFormat, ExplainStage};
 use crate::record::{Batch, Schema};
@@ -167,6 +172,77 @@ impl Engine {
     /// Adds a scalar function, or an overload of one.
     pub fn register_function(&self, function: FunctionSpec) {
         Arc::make_mut(&mut self.functions.lock()).add(function);
+    }
+
+    /// Makes a closure callable in queries. Its parameters and its result say the types ([`SqlArg`], [`SqlResult`]):
+    /// `Option` sees and gives NULL, `Result` makes an error of the record, a panic costs the record that caused it. It is called once
+    /// for each record, on the processor's thread or a helper's. Functions of one name may differ in their number of parameters.
+    ///
+    /// ```
+    /// # use millstream::Engine;
+    /// let engine = Engine::new();
+    /// engine.register_scalar("vat", |net: f64, percent: i64| net * percent as f64 / 100.0)?;
+    /// engine.register_scalar("initial", |name: &str| name.chars().next().map(String::from))?;
+    /// let mut job = engine.sql("SELECT vat(200, 19) AS vat, initial('Ada') AS initial, initial(NULL) AS none")?.start()?;
+    /// let row = job.rows().next().ok_or("no row")?;
+    /// assert_eq!(format!("{:?}", row.values()), "[Float(38.0), String(\"A\"), Null]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that is taken, reserved, or no plain lower-case one.
+    pub fn register_scalar<M, F: ScalarFunction<M>>(
+        &self,
+        name: &'static str,
+        function: F,
+    ) -> Result<(), Error> {
+        let mut functions = self.functions.lock();
+        check_name(&functions, name, F::PARAMETERS).map_err(Error::Config)?;
+        Arc::make_mut(&mut functions).add(function.into_spec(name));
+        Ok(())
+    }
+
+    /// Makes an aggregate function of closures: the state of a group without rows, what a row of one to three arguments does to
+    /// it, how the state of later rows is added to that of earlier ones, and the result. Types are as in
+    /// [`register_scalar`](Self::register_scalar). The state is copied with its group and written into snapshots by serde. A
+    /// panic, while state is half changed, ends the job or restarts it from its last commit.
+    ///
+    /// ```
+    /// # use millstream::Engine;
+    /// let engine = Engine::new();
+    /// engine.register_aggregate(
+    ///     "geometric_mean",
+    ///     || (0.0, 0u64),
+    ///     |state: &mut (f64, u64), x: f64| *state = (state.0 + x.ln(), state.1 + 1),
+    ///     |state, later| *state = (state.0 + later.0, state.1 + later.1),
+    ///     |state| (state.1 > 0).then(|| (state.0 / state.1 as f64).exp()),
+    /// )?;
+    /// let mut job = engine.sql("SELECT geometric_mean(x) AS g FROM (VALUES (1), (4), (NULL)) AS t (x)")?.start()?;
+    /// let row = job.rows().next().ok_or("no row")?;
+    /// assert_eq!(format!("{:?}", row.values()), "[Float(2.0)]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that is taken, reserved, or no plain lower-case one.
+    pub fn register_aggregate<S, M, R>(
+        &self,
+        name: &'static str,
+        empty: impl Fn() -> S + Send + Sync + 'static,
+        update: impl AggregateUpdate<S, M>,
+        merge: impl Fn(&mut S, &S) + Send + Sync + 'static,
+        finish: impl Fn(&S) -> R + Send + Sync + 'static,
+    ) -> Result<(), Error>
+    where
+        S: UserState,
+        M: 'static,
+        R: SqlResult + 'static,
+    {
+        let mut functions = self.functions.lock();
+        check_name(&functions, name, usize::MAX).map_err(Error::Config)?;
+        let function = UserAggregate::new(name, empty, update, merge, finish);
+        Arc::make_mut(&mut functions).add_aggregate(function.into_inner());
+        Ok(())
     }
 
     fn register(&self, name: &str, entry: Entry) -> Result<(), Error> {

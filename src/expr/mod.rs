@@ -33,6 +33,7 @@ mod program;
 pub mod scalar;
 mod special;
 pub mod typing;
+mod user;
 mod value;
 mod walk;
 
@@ -46,6 +47,10 @@ pub use function::{Arity, EvalContext, EvalFn, FunctionRegistry, FunctionSpec, R
 pub use pattern::Pattern;
 pub use program::{Datum, EvalResult, Program};
 pub use special::{SPECIAL_FORMS, SpecialForm};
+pub use user::{
+    AggregateUpdate, ScalarFunction, SqlArg, SqlResult, Timestamp, USER_FAMILY, UserAggregate, UserState,
+    check_name,
+};
 pub use value::{cast_value, cast_value_from, compare, compare_nulls_last, parse_bool, to_text, write_text};
 
 use value::decimal_to_f64;
