@@ -4,6 +4,7 @@
 //! per record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{DataReader, DataWriter, IoError, IoErrorKind, Read, SinkStart};
 use crate::record::{Batch, BatchBuilder, Position, Reject, Schema, StreamRecord};
@@ -59,6 +60,8 @@ const PATIENCE: usize = 10_000;
 pub fn read_batch(reader: &mut dyn DataReader, limits: Limits) -> Result<(Read, Vec<Item>), IoError> {
     let mut out = BatchBuilder::new(reader.schema());
     out.set_limits(limits.rows, limits.bytes);
+    // A reader that waits for another process has something to wait with.
+    out.set_max_wait(Duration::from_millis(5));
     let read = reader.read(&mut out)?;
     Ok((read, items(&mut out)))
 }

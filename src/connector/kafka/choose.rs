@@ -24,9 +24,19 @@ fn not_compiled(client: &str) -> IoError {
     IoError::config(format!("client = '{client}' is not compiled in; build with --features {client}"))
 }
 
+#[cfg(feature = "rdkafka")]
+fn rdkafka() -> Option<Arc<dyn KafkaClient>> {
+    Some(Arc::new(super::native::Native))
+}
+#[cfg(not(feature = "rdkafka"))]
 fn rdkafka() -> Option<Arc<dyn KafkaClient>> {
     None
 }
+#[cfg(feature = "kafka")]
+fn kafka() -> Option<Arc<dyn KafkaClient>> {
+    Some(Arc::new(super::pure::Pure))
+}
+#[cfg(not(feature = "kafka"))]
 fn kafka() -> Option<Arc<dyn KafkaClient>> {
     None
 }

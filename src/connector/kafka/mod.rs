@@ -15,10 +15,14 @@ pub mod client;
 pub mod conformance;
 mod decode;
 mod encode;
+#[cfg(feature = "rdkafka")]
+pub mod native;
 mod options;
 mod outbox;
 mod partitioner;
 mod position;
+#[cfg(feature = "kafka")]
+pub mod pure;
 mod reader;
 #[doc(hidden)]
 pub mod sim;

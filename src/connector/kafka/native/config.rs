@@ -1,0 +1,55 @@
+//! Settings of librdkafka: its defaults where they serve, ours where they would lose records or hold too many.
+
+use rdkafka::config::ClientConfig;
+
+use crate::connector::kafka::client::{Connection, KafkaError, SinkSettings, SourceSettings};
+
+/// Largest answer to a fetch that is asked for.
+const FETCH_BYTES: usize = 8 << 20;
+
+fn common(connection: &Connection) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &connection.servers).set("client.id", "millstream");
+    config
+}
+
+/// What the user says of the library wins where nothing depends on it; the rest was refused with the options.
+fn with_native(mut config: ClientConfig, connection: &Connection) -> Result<ClientConfig, KafkaError> {
+    for (name, value) in &connection.native {
+        config.set(name, value);
+    }
+    Ok(config)
+}
+
+/// A consumer. `share` is the part of the prefetch that it may use.
+pub(super) fn consumer(settings: &SourceSettings, share: usize) -> Result<ClientConfig, KafkaError> {
+    let mut config = common(&settings.connection);
+    let isolation = if settings.read_committed { "read_committed" } else { "read_uncommitted" };
+    config
+        // Partitions are assigned by hand, but the library asks for a name; nobody joins it.
+        .set("group.id", settings.group.as_deref().unwrap_or("millstream-without-group"))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true")
+        .set("isolation.level", isolation)
+        .set("allow.auto.create.topics", "false")
+        .set("fetch.wait.max.ms", "100")
+        .set("queued.max.messages.kbytes", (share >> 10).max(64).to_string())
+        .set("fetch.max.bytes", share.clamp(1 << 20, FETCH_BYTES).to_string());
+    with_native(config, &settings.connection)
+}
+
+/// A producer.
+pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaError> {
+    let mut config = common(&settings.connection);
+    config
+        .set("enable.idempotence", if settings.acks_all { "true" } else { "false" })
+        .set("acks", if settings.acks_all { "all" } else { "1" })
+        .set("compression.codec", &settings.compression)
+        .set("linger.ms", settings.linger.as_millis().to_string())
+        .set("message.timeout.ms", settings.delivery_timeout.as_millis().max(1).to_string())
+        .set("queue.buffering.max.kbytes", "65536");
+    with_native(config, &settings.connection)
+}

@@ -1,0 +1,294 @@
+//! Requests of our own, where the library has none or can't be trusted with them: which versions a broker speaks, and the
+//! offsets of groups. Connections, reads and writes have time-outs, and answers have a largest size.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::connector::kafka::client::{KafkaError, KafkaErrorKind, Part};
+
+const FETCH: i16 = 1;
+const OFFSET_COMMIT: i16 = 8;
+const OFFSET_FETCH: i16 = 9;
+const FIND_COORDINATOR: i16 = 10;
+const API_VERSIONS: i16 = 18;
+
+/// Largest answer that is believed.
+const LARGEST: usize = 4 << 20;
+
+/// Answers that mean "not now": the coordinator loads, is not there, or is another one.
+const NOT_NOW: [i16; 3] = [14, 15, 16];
+
+#[derive(Default)]
+struct Body(Vec<u8>);
+
+impl Body {
+    fn i16(mut self, n: i16) -> Self {
+        self.0.extend_from_slice(&n.to_be_bytes());
+        self
+    }
+    fn i32(mut self, n: i32) -> Self {
+        self.0.extend_from_slice(&n.to_be_bytes());
+        self
+    }
+    fn i64(mut self, n: i64) -> Self {
+        self.0.extend_from_slice(&n.to_be_bytes());
+        self
+    }
+    fn text(self, text: &str) -> Self {
+        let mut this = self.i16(text.len() as i16);
+        this.0.extend_from_slice(text.as_bytes());
+        this
+    }
+}
+
+/// Reads an answer; every step may find that it is cut off.
+struct Answer<'a>(&'a [u8]);
+
+impl<'a> Answer<'a> {
+    fn take(&mut self, n: usize) -> io::Result<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.0 = tail;
+        Ok(head)
+    }
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| io::ErrorKind::UnexpectedEof.into())
+    }
+    fn i16(&mut self) -> io::Result<i16> {
+        Ok(i16::from_be_bytes(self.array()?))
+    }
+    fn i32(&mut self) -> io::Result<i32> {
+        Ok(i32::from_be_bytes(self.array()?))
+    }
+    fn i64(&mut self) -> io::Result<i64> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+    fn text(&mut self) -> io::Result<&'a str> {
+        let n = usize::try_from(self.i16()?.max(0)).unwrap_or(0);
+        std::str::from_utf8(self.take(n)?).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+    fn count(&mut self) -> io::Result<usize> {
+        // Each element takes at least a byte.
+        let n = usize::try_from(self.i32()?.max(0)).unwrap_or(0);
+        if n <= self.0.len() { Ok(n) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+/// Connects within the time-out.
+pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for socket in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&socket, timeout) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(timeout))?;
+                stream.set_write_timeout(Some(timeout))?;
+                return Ok(stream);
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn ask(stream: &mut TcpStream, key: i16, version: i16, body: Body) -> io::Result<Vec<u8>> {
+    let head = Body::default().i16(key).i16(version).i32(7).text("millstream");
+    let size = (head.0.len() + body.0.len()) as i32;
+    stream.write_all(&[&size.to_be_bytes()[..], &head.0, &body.0].concat())?;
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let size = usize::try_from(i32::from_be_bytes(size)).unwrap_or(usize::MAX);
+    if !(4..=LARGEST).contains(&size) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer of impossible size"));
+    }
+    let mut answer = vec![0; size];
+    stream.read_exact(&mut answer)?;
+    answer.drain(..4);
+    Ok(answer)
+}
+
+/// Sees to it that a broker still speaks the versions that the library does.
+///
+/// # Errors
+/// `Retriable` if it does not answer, `Unsupported` if it is too new.
+pub(super) fn probe(address: &str, timeout: Duration) -> Result<(), KafkaError> {
+    let said = |e: io::Error| KafkaError::retriable(format!("broker {address}: {e}"));
+    let mut stream = connect(address, timeout).map_err(said)?;
+    let answer = match ask(&mut stream, API_VERSIONS, 0, Body::default()) {
+        Ok(answer) => answer,
+        // Brokers before 0.10 hang up on what they do not know.
+        Err(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            return Ok(());
+        }
+        Err(e) => return Err(said(e)),
+    };
+    match least_fetch(&answer).map_err(said)? {
+        Some(least) if least > 0 => Err(KafkaError::new(
+            KafkaErrorKind::Unsupported,
+            format!(
+                "broker {address} speaks Fetch from version {least} on (Kafka 4), and the client 'kafka' speaks version 0: build \
+                 with --features rdkafka"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The lowest version of Fetch in an answer to ApiVersions.
+fn least_fetch(answer: &[u8]) -> io::Result<Option<i16>> {
+    let mut answer = Answer(answer);
+    if answer.i16()? != 0 {
+        return Ok(None);
+    }
+    for _ in 0..answer.count()? {
+        let (key, least, _) = (answer.i16()?, answer.i16()?, answer.i16()?);
+        if key == FETCH {
+            return Ok(Some(least));
+        }
+    }
+    Ok(None)
+}
+
+/// A connection to the coordinator of a group.
+fn coordinator(servers: &[String], group: &str, timeout: Duration) -> Result<TcpStream, KafkaError> {
+    let mut last = KafkaError::retriable("no broker");
+    for server in servers {
+        let found = || -> io::Result<Result<String, i16>> {
+            let mut stream = connect(server, timeout)?;
+            let answer = ask(&mut stream, FIND_COORDINATOR, 0, Body::default().text(group))?;
+            let mut answer = Answer(&answer);
+            let code = answer.i16()?;
+            answer.i32()?;
+            let (host, port) = (answer.text()?, answer.i32()?);
+            Ok(if code == 0 { Ok(format!("{host}:{port}")) } else { Err(code) })
+        };
+        last = match found() {
+            Ok(Ok(address)) => {
+                return connect(&address, timeout).map_err(|e| {
+                    KafkaError::retriable(format!("coordinator {address} of group {group}: {e}"))
+                });
+            }
+            Ok(Err(code)) => coded(&format!("coordinator of group {group}"), code),
+            Err(e) => KafkaError::retriable(format!("broker {server}: {e}")),
+        };
+    }
+    Err(last)
+}
+
+fn coded(what: &str, code: i16) -> KafkaError {
+    match NOT_NOW.contains(&code) {
+        true => KafkaError::retriable(format!("{what}: not available now (error {code})")),
+        false => KafkaError::fatal(format!("{what}: error {code}")),
+    }
+}
+
+fn by_topic(parts: &[(Part, i64)]) -> Vec<(&str, Vec<(i32, i64)>)> {
+    let mut topics: Vec<(&str, Vec<(i32, i64)>)> = Vec::new();
+    for (part, offset) in parts {
+        match topics.iter_mut().find(|(t, _)| *t == &*part.topic) {
+            Some((_, list)) => list.push((part.partition, *offset)),
+            None => topics.push((&part.topic, vec![(part.partition, *offset)])),
+        }
+    }
+    topics
+}
+
+/// Commits offsets of a group whose members assign their partitions by hand. Asks once: whoever calls may ask again.
+pub(super) fn commit(
+    servers: &[String],
+    group: &str,
+    offsets: &[(Part, i64)],
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    let mut stream = coordinator(servers, group, timeout)?;
+    let topics = by_topic(offsets);
+    // No generation, no member.
+    let mut body = Body::default().text(group).i32(-1).text("").i32(topics.len() as i32);
+    for (topic, partitions) in topics {
+        body = body.text(topic).i32(partitions.len() as i32);
+        for (partition, offset) in partitions {
+            body = body.i32(partition).i64(offset).i64(-1).text("");
+        }
+    }
+    let what = format!("commit for group {group}");
+    let said = |e: io::Error| KafkaError::retriable(format!("{what}: {e}"));
+    let answer = ask(&mut stream, OFFSET_COMMIT, 1, body).map_err(said)?;
+    let codes = || -> io::Result<Vec<i16>> {
+        let mut answer = Answer(&answer);
+        let mut codes = Vec::new();
+        for _ in 0..answer.count()? {
+            answer.text()?;
+            for _ in 0..answer.count()? {
+                answer.i32()?;
+                codes.push(answer.i16()?);
+            }
+        }
+        Ok(codes)
+    };
+    let codes = codes().map_err(said)?;
+    match codes.iter().find(|c| **c != 0) {
+        Some(code) => Err(coded(&what, *code)),
+        None if codes.len() < offsets.len() => {
+            Err(KafkaError::retriable(format!("{what}: partitions are missing in the answer")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Offsets that a group has committed.
+pub(super) fn committed(
+    servers: &[String],
+    group: &str,
+    parts: &[Part],
+    timeout: Duration,
+) -> Result<Vec<Option<i64>>, KafkaError> {
+    let mut stream = coordinator(servers, group, timeout)?;
+    let asked: Vec<(Part, i64)> = parts.iter().map(|p| (p.clone(), 0)).collect();
+    let topics = by_topic(&asked);
+    let mut body = Body::default().text(group).i32(topics.len() as i32);
+    for (topic, partitions) in topics {
+        body = body.text(topic).i32(partitions.len() as i32);
+        for (partition, _) in partitions {
+            body = body.i32(partition);
+        }
+    }
+    let what = format!("offsets of group {group}");
+    let said = |e: io::Error| KafkaError::retriable(format!("{what}: {e}"));
+    let answer = ask(&mut stream, OFFSET_FETCH, 1, body).map_err(said)?;
+    let found = || -> io::Result<Vec<(String, i32, i64, i16)>> {
+        let mut answer = Answer(&answer);
+        let mut found = Vec::new();
+        for _ in 0..answer.count()? {
+            let topic = answer.text()?;
+            for _ in 0..answer.count()? {
+                let (partition, offset) = (answer.i32()?, answer.i64()?);
+                answer.text()?;
+                found.push((topic.to_owned(), partition, offset, answer.i16()?));
+            }
+        }
+        Ok(found)
+    };
+    let found = found().map_err(said)?;
+    if let Some((_, _, _, code)) = found.iter().find(|(.., code)| *code != 0) {
+        return Err(coded(&what, *code));
+    }
+    let of = |p: &Part| {
+        let mine = found.iter().find(|(t, partition, ..)| *t == *p.topic && *partition == p.partition);
+        mine.map(|(_, _, offset, _)| *offset).filter(|o| *o >= 0)
+    };
+    Ok(parts.iter().map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_version_of_fetch_is_found_and_a_cut_answer_is_an_error() {
+        let answer = Body::default().i16(0).i32(2).i16(0).i16(3).i16(9).i16(1).i16(4).i16(17).0;
+        assert_eq!(least_fetch(&answer).unwrap(), Some(4));
+        for n in 0..answer.len() {
+            assert!(least_fetch(&answer[..n]).is_err(), "{n}");
+        }
+        assert_eq!(least_fetch(&Body::default().i16(35).0).unwrap(), None);
+    }
+}

@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Apache Kafka for tests: one node, KRaft, loopback only, from Maven artifacts. Needs java 17 and mvn.
+#
+#   broker.sh libs VERSION            fetches what a broker needs into target/kafka/libs-VERSION
+#   broker.sh start VERSION DIR       starts one in DIR and waits until it answers; DIR/address holds host:port
+#   broker.sh topic DIR NAME N        makes a topic of N partitions
+#   broker.sh stop DIR                stops it; DIR/log holds what it said
+#
+# A broker that was stopped or killed can be started again in the same DIR: it keeps its topics. KAFKA_PORT chooses its port.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+target=${CARGO_TARGET_DIR:-$here/../../target}/kafka
+
+libs_of() { echo "$target/libs-$1"; }
+
+fetch_libs() { # VERSION
+  local libs log
+  libs=$(libs_of "$1")
+  [ -e "$libs/complete" ] && return 0
+  mkdir -p "$libs"
+  log=log4
+  case $1 in 3.*) log=log3 ;; esac
+  if ! mvn -q -B -f "$here/pom.xml" -Dkv="$1" -P"$log" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$libs" >"$libs.log" 2>&1; then
+    tail -5 "$libs.log" >&2
+    return 1
+  fi
+  touch "$libs/complete"
+}
+
+free_port() {
+  python3 - <<'PYTHON'
+import socket
+with socket.socket() as s:
+    s.bind(("127.0.0.1", 0))
+    print(s.getsockname()[1])
+PYTHON
+}
+
+configure() { # VERSION DIR: ports, settings, formatted storage
+  local dir=$2 port controller libs
+  libs=$(libs_of "$1")
+  port=${KAFKA_PORT:-$(free_port)}
+  controller=$(free_port)
+  mkdir -p "$dir"
+  cat >"$dir/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.quorum.voters=1@127.0.0.1:$controller
+log.dirs=$dir/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+log.retention.check.interval.ms=300000
+PROPERTIES
+  cat >"$dir/log4j.properties" <<'PROPERTIES'
+log4j.rootLogger=WARN, stdout
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=%d %p %m%n
+PROPERTIES
+  local id
+  id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>/dev/null | tail -1)
+  java -cp "$libs/*" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" >"$dir/format.log" 2>&1 || {
+    cat "$dir/format.log" >&2
+    return 1
+  }
+  echo "127.0.0.1:$port" >"$dir/address"
+}
+
+# A metadata request (version 1, no topics) that is answered with a broker in it.
+answers() { # HOST:PORT
+  python3 - "$1" <<'PYTHON'
+import socket, struct, sys
+host, port = sys.argv[1].rsplit(":", 1)
+try:
+    with socket.create_connection((host, int(port)), 2) as s:
+        s.settimeout(5)
+        body = struct.pack(">hhih4si", 3, 1, 7, 4, b"test", 0)
+        s.sendall(struct.pack(">i", len(body)) + body)
+        size = b""
+        while len(size) < 4:
+            piece = s.recv(4 - len(size))
+            if not piece:
+                sys.exit(1)
+            size += piece
+        left, answer = struct.unpack(">i", size)[0], b""
+        while len(answer) < left:
+            piece = s.recv(left - len(answer))
+            if not piece:
+                sys.exit(1)
+            answer += piece
+        sys.exit(0 if struct.unpack(">ii", answer[:8])[1] > 0 else 1)
+except OSError:
+    sys.exit(1)
+PYTHON
+}
+
+make_topic() { # HOST:PORT NAME PARTITIONS, by CreateTopics version 2
+  python3 - "$@" <<'PYTHON'
+import socket, struct, sys
+host, port = sys.argv[1].rsplit(":", 1)
+name = sys.argv[2].encode()
+body = struct.pack(">hhih4s", 19, 2, 7, 4, b"test") + struct.pack(">ih", 1, len(name)) + name
+body += struct.pack(">ihiiib", int(sys.argv[3]), 1, 0, 0, 20000, 0)
+with socket.create_connection((host, int(port)), 10) as s:
+    s.settimeout(30)
+    s.sendall(struct.pack(">i", len(body)) + body)
+    answer = b""
+    while len(answer) < 4 or len(answer) < 4 + struct.unpack(">i", answer[:4])[0]:
+        piece = s.recv(65536)
+        if not piece:
+            sys.exit("the broker hung up")
+        answer += piece
+code = struct.unpack(">h", answer[18 + len(name):20 + len(name)])[0]
+sys.exit(f"topic {name.decode()}: error {code}" if code else 0)
+PYTHON
+}
+
+start() { # VERSION DIR
+  local version=$1 dir libs deadline pid
+  mkdir -p "$2"
+  dir=$(cd "$2" && pwd)
+  libs=$(libs_of "$version")
+  fetch_libs "$version"
+  [ -e "$dir/address" ] || configure "$version" "$dir"
+  # The star is java's, not the shell's.
+  java -Xmx512m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j.configuration="file:$dir/log4j.properties" \
+    -cp "$libs/*" kafka.Kafka "$dir/server.properties" >>"$dir/log" 2>&1 </dev/null &
+  pid=$!
+  echo "$pid" >"$dir/pid"
+  deadline=$((SECONDS + ${KAFKA_START_SECONDS:-90}))
+  until answers "$(cat "$dir/address")"; do
+    if ! kill -0 "$pid" 2>/dev/null || [ $SECONDS -ge $deadline ]; then
+      echo "Kafka $version in $dir does not answer:" >&2
+      tail -30 "$dir/log" >&2
+      kill -9 "$pid" 2>/dev/null || true
+      return 1
+    fi
+    # Between two questions, not instead of one.
+    read -rt 0.2 <> <(:) || :
+  done
+  cat "$dir/address"
+}
+
+stop() { # DIR
+  local pid
+  [ -e "$1/pid" ] || return 0
+  pid=$(cat "$1/pid")
+  rm -f "$1/pid"
+  kill "$pid" 2>/dev/null || return 0
+  local deadline=$((SECONDS + 10))
+  while kill -0 "$pid" 2>/dev/null; do
+    if [ $SECONDS -ge $deadline ]; then
+      kill -9 "$pid" 2>/dev/null || true
+      break
+    fi
+    read -rt 0.2 <> <(:) || :
+  done
+}
+
+case ${1:-} in
+  libs) fetch_libs "$2" ;;
+  start) start "$2" "$3" ;;
+  topic) make_topic "$(cat "$2/address")" "$3" "$4" ;;
+  stop) stop "$2" ;;
+  *)
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    exit 2
+    ;;
+esac

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs the Kafka suite against real brokers: starts Apache Kafka 3.9 and 4.1, one node each, and stops them at the end.
+#
+#   tests/kafka/run.sh [arguments of the test binary, e.g. a test's name]
+#
+# Needs java 17 and mvn; without them, or if the artifacts can't be had, it prints SKIP and exits with 77.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+versions=(3.9.1 4.1.0)
+broker=tests/kafka/broker.sh
+target=${CARGO_TARGET_DIR:-target}
+
+for tool in java mvn python3; do
+  command -v "$tool" >/dev/null || { echo "SKIP Kafka brokers: $tool is not installed"; exit 77; }
+done
+pkg-config --exists openssl 2>/dev/null || { echo 'SKIP Kafka brokers: librdkafka needs the headers of OpenSSL'; exit 77; }
+for version in "${versions[@]}"; do
+  timeout 300 "$broker" libs "$version" || { echo "SKIP Kafka brokers: the artifacts of Kafka $version can't be had"; exit 77; }
+done
+
+# Before the brokers, so that they do not wait for a compiler.
+cargo test -q --no-run --features rdkafka --test kafka_brokers
+dir=$(mktemp -d)
+finish() {
+  local version
+  for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
+  rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+pids=()
+for version in "${versions[@]}"; do
+  "$broker" start "$version" "$dir/$version" >/dev/null &
+  pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid"; done
+
+MILLSTREAM_KAFKA_3=$(cat "$dir/${versions[0]}/address")
+MILLSTREAM_KAFKA_4=$(cat "$dir/${versions[1]}/address")
+MILLSTREAM_KAFKA_LIBS=$(cd "$target/kafka/libs-${versions[1]}" && pwd)
+export MILLSTREAM_KAFKA_3 MILLSTREAM_KAFKA_4 MILLSTREAM_KAFKA_LIBS
+if ! timeout "${KAFKA_TEST_SECONDS:-300}" cargo test --features rdkafka --test kafka_brokers -- --test-threads=4 "$@"; then
+  for version in "${versions[@]}"; do
+    echo "--- the last words of Kafka $version"
+    tail -40 "$dir/$version/log"
+  done
+  exit 1
+fi
