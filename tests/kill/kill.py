@@ -23,12 +23,13 @@ ROWS = 30_000
 USUAL, FULL = 30, 500
 
 
-def rows(rng, first):
-    """Rows that mostly rise in time; some leap back."""
+def rows(rng, first, keys, late):
+    """Rows that mostly rise in time; with `late` some leap back."""
     out = []
     for n in range(ROWS):
-        ts = n // 20 - rng.choice((0, 0, 1, 2)) - (30 if rng.random() < 0.01 else 0) + 1_000
-        out.append({"id": first + n, "k": rng.randrange(50), "ts": ts})
+        leap = 30 if late and rng.random() < 0.01 else 0
+        ts = n // 20 - rng.choice((0, 0, 1, 2)) - leap + 1_000
+        out.append({"id": first + n, "k": rng.randrange(keys), "ts": ts})
     return out
 
 
@@ -41,6 +42,9 @@ class Kind:
 
     sources = 1
     broken = False
+    keys = 50
+    late = True
+    watermark = False
 
     def text(self):
         raise NotImplementedError
@@ -85,6 +89,8 @@ class Groups(Kind):
 
 
 class Windows(Kind):
+    watermark = True
+
     def text(self):
         return (
             "INSERT INTO o SELECT k, window_start AS w, count(*) AS c, max(id) AS most "
@@ -106,7 +112,41 @@ class Windows(Kind):
         ]
 
 
-KINDS = {"stateless": Stateless, "union": Union, "groups": Groups, "windows": Windows}
+class Sessions(Kind):
+    """Sessions of keys that come about every 20 s; what merges is at least half a second away from the gap."""
+
+    keys = 400
+    late = False
+    watermark = True
+
+    def text(self):
+        return (
+            "INSERT INTO o SELECT k, window_start AS w, count(*) AS c, max(id) AS most "
+            "FROM SESSION(i1, ts, INTERVAL '4.5' SECOND PARTITION BY k) GROUP BY k, window_start, window_end;"
+        )
+
+    def growing(self):
+        return False
+
+    def expected(self, inputs):
+        keys, out = {}, []
+        for r in inputs[0]:
+            keys.setdefault(r["k"], []).append((r["ts"], r["id"]))
+        for k, members in keys.items():
+            members.sort()
+            session = [members[0]]
+            for before, now in zip(members, members[1:]):
+                if now[0] - before[0] > 4.5:
+                    out.append((k, session))
+                    session = []
+                session.append(now)
+            out.append((k, session))
+        return [
+            {"k": k, "w": stamp(s[0][0]), "c": len(s), "most": max(i for _, i in s)} for k, s in out
+        ]
+
+
+KINDS = {"stateless": Stateless, "union": Union, "groups": Groups, "windows": Windows, "sessions": Sessions}
 
 
 def normal(row):
@@ -120,7 +160,7 @@ def normal(row):
 class Job:
     def __init__(self, binary, kind, mode, rng, place):
         self.binary, self.kind, self.mode, self.rng, self.place = binary, kind, mode, rng, place
-        self.inputs = [rows(rng, i * 1_000_000) for i in range(1, kind.sources + 1)]
+        self.inputs = [rows(rng, i * 1_000_000, kind.keys, kind.late) for i in range(1, kind.sources + 1)]
         self.broken = []
         for number, content in enumerate(self.inputs, 1):
             with open(self.path(f"i{number}.jsonl"), "w") as f:
@@ -137,7 +177,7 @@ class Job:
             lines.append(
                 f"CREATE STREAM i{number} (id BIGINT, k BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) "
                 f"WITH (connector = 'file', path = 'i{number}.jsonl'{dlq});"
-                if isinstance(kind, Windows)
+                if kind.watermark
                 else f"CREATE STREAM i{number} (id BIGINT, k BIGINT, ts TIMESTAMP) "
                 f"WITH (connector = 'file', path = 'i{number}.jsonl'{dlq});"
             )
