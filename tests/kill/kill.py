@@ -2,16 +2,21 @@
 """Kills the millstream binary with SIGKILL at random moments and checks that the output is what it must be.
 
     tests/kill/kill.py target/debug/millstream [--kills N] [--seed S] [--kind KIND ...] [--mode simple|transactional]
+    tests/kill/kill.py target/debug/millstream --syscalls [--seed S] [--kind KIND ...] [--mode simple|transactional]
 
 Each kind of job reads files of rows with ids, is killed and started again until it ends, and then begins anew, until it has been
 killed N times. What must be in the output is computed here, from the ids, without the engine. FAULT_SCALE multiplies N; `full`
 is the full run of 500 kills a kind. Prints its seed; the last line says how often it killed and what went wrong.
+
+With --syscalls a small job, on one thread, is killed by strace at each system call that changes a file or makes one durable, one after
+the other; every third time its recovery is killed too. Without strace that is skipped, and said.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +25,16 @@ import time
 from collections import Counter
 
 ROWS = 30_000
+SMALL = 400
+# What the way of a commit and of a recovery is made of.
+SYSCALLS = ("write", "fsync", "fdatasync", "rename", "unlink", "ftruncate", "mkdir", "openat")
 USUAL, FULL = 30, 500
 
 
-def rows(rng, first, keys, late):
+def rows(rng, count, first, keys, late):
     """Rows that mostly rise in time; with `late` some leap back."""
     out = []
-    for n in range(ROWS):
+    for n in range(count):
         leap = 30 if late and rng.random() < 0.01 else 0
         ts = n // 20 - rng.choice((0, 0, 1, 2)) - leap + 1_000
         out.append({"id": first + n, "k": rng.randrange(keys), "ts": ts})
@@ -158,9 +166,9 @@ def normal(row):
 
 
 class Job:
-    def __init__(self, binary, kind, mode, rng, place):
+    def __init__(self, binary, kind, mode, rng, place, count=ROWS):
         self.binary, self.kind, self.mode, self.rng, self.place = binary, kind, mode, rng, place
-        self.inputs = [rows(rng, i * 1_000_000, kind.keys, kind.late) for i in range(1, kind.sources + 1)]
+        self.inputs = [rows(rng, count, i * 1_000_000, kind.keys, kind.late) for i in range(1, kind.sources + 1)]
         self.broken = []
         for number, content in enumerate(self.inputs, 1):
             with open(self.path(f"i{number}.jsonl"), "w") as f:
@@ -199,6 +207,16 @@ class Job:
         threads = self.rng.choice((1, 2, 4))
         settings = ["--set", f"execution={execution}", "--threads", str(threads), "--set", f"commit_interval={interval}", "--set", "batch_rows=200"]
         return [self.binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
+
+    def run_inline(self, syscall=None, when=0):
+        """One run on one thread; strace kills it at that call, if it comes to it. Gives the exit code."""
+        settings = ["--set", "execution=inline", "--set", "commit_interval=100 rows", "--set", "batch_rows=20"]
+        command = [self.binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
+        if syscall:
+            inject = f"inject={syscall}:signal=SIGKILL:when={when}"
+            command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={syscall}", "-e", inject, *command]
+        with open(self.path("log"), "ab") as log:
+            return subprocess.run(command, cwd=self.place, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
 
     def start(self):
         log = open(self.path("log"), "ab")
@@ -296,6 +314,37 @@ def run_kind(binary, name, mode, kills, rng):
     return done, jobs, None
 
 
+def run_syscalls(binary, name, mode, rng):
+    """Kills at each call of each kind; gives how often at which, or what went wrong."""
+    kills = Counter()
+    for syscall in SYSCALLS:
+        when = 0
+        while True:
+            when += 1
+            with tempfile.TemporaryDirectory() as place:
+                job = Job(binary, KINDS[name](), mode, rng, place, SMALL)
+                code = job.run_inline(syscall, when)
+                if code == 0:
+                    break
+                kills[syscall] += 1
+                where = f"killed at {syscall} {when}"
+                if code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
+                    return kills, f"{where}: exit code {code}: {job.log()}"
+                wrong = job.check(whole=False)
+                if wrong is None and when % 3 == 0:
+                    other, later = rng.choice(SYSCALLS), rng.randrange(1, 12)
+                    where += f", then at {other} {later}"
+                    code = job.run_inline(other, later)
+                    kills["recovery"] += code != 0
+                    wrong = job.check(whole=False) if code else None
+                if wrong is None and (code := job.run_inline()):
+                    wrong = f"exit code {code}"
+                wrong = wrong or job.check(whole=True)
+                if wrong:
+                    return kills, f"{where}: {wrong}\n{job.log()}"
+    return kills, None
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("binary")
@@ -303,10 +352,13 @@ def main():
     arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments.add_argument("--kind", choices=KINDS, nargs="*", default=list(KINDS))
     arguments.add_argument("--mode", choices=("simple", "transactional"), nargs="*", default=["simple", "transactional"])
+    arguments.add_argument("--syscalls", action="store_true")
     args = arguments.parse_args()
     scale = os.environ.get("FAULT_SCALE", "1")
     kills = args.kills or (FULL if scale == "full" else max(1, round(USUAL * float(scale))))
     binary = os.path.abspath(args.binary)
+    if args.syscalls:
+        sys.exit(main_syscalls(args, binary))
     print(f"seed {args.seed}, {kills} kills of each kind")
     failures = 0
     for mode in args.mode:
@@ -320,6 +372,23 @@ def main():
             print(f"{mode} {name}: {done} kills in {jobs} jobs, {took:.0f} s: {'FAILED: ' + wrong if wrong else 'ok'}", flush=True)
             failures += wrong is not None
     sys.exit(1 if failures else 0)
+
+
+def main_syscalls(args, binary):
+    if shutil.which("strace") is None:
+        print("kills at system calls: SKIP (strace is not installed)")
+        return 0
+    print(f"seed {args.seed}, a kill at each of {', '.join(SYSCALLS)}")
+    failures = 0
+    for mode in args.mode:
+        for name in args.kind:
+            began = time.monotonic()
+            done, wrong = run_syscalls(binary, name, mode, random.Random(f"{args.seed} {mode} {name}"))
+            verdict = f"FAILED: {wrong}" if wrong else "ok"
+            at = ", ".join(f"{what} {n}" for what, n in done.items())
+            print(f"{mode} {name}: {done.total()} kills ({at}), {time.monotonic() - began:.0f} s: {verdict}", flush=True)
+            failures += wrong is not None
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
