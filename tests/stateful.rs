@@ -253,6 +253,9 @@ fn a_materialized_table_is_there_again() {
         let engine_for = |threads| {
             let engine = place.engine(mode, threads, &source, &sink);
             engine.register_source("endless", Endless(source.clone())).unwrap();
+            if mode == "threads" {
+                engine.set("mode", "transactional").unwrap();
+            }
             engine
         };
         let engine = engine_for(3);

@@ -621,7 +621,7 @@ fn assemble(
         tighten(&mut config, &options);
         if relations.table(&source.relation).is_some() {
             // A pull query is answered from this process's memory: there is nothing to go on from.
-            config.state = None;
+            (config.state, config.mode) = (None, Mode::Simple);
         }
         sources.push(SourcePart {
             name: source.relation.clone(),
