@@ -42,6 +42,7 @@ topics! {
     random_groups,
     random_order,
     random_over,
+    sets,
     strings,
     temporal,
     windows,

@@ -1,6 +1,6 @@
 //! Which plans give rows that change, and which output columns identify a row.
 
-use super::{AggregateSpec, Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful};
+use super::{AggregateSpec, Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful, TopNSpec};
 use crate::expr::Expr;
 
 /// Whether the output holds rows other than inserts: updates of what was emitted before, deletions.
@@ -9,7 +9,7 @@ pub fn is_updating(plan: &LogicalPlan) -> bool {
     let LogicalPlan::Stateful { spec, .. } = plan else { return input };
     match spec {
         Stateful::Aggregate(spec) => aggregate_changes(spec),
-        Stateful::TopN(spec) => spec.emit != Emit::Final,
+        Stateful::TopN(spec) => top_n_changes(spec),
         Stateful::Sort(_) => false,
         Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Over(_) => input,
     }
@@ -28,6 +28,11 @@ pub fn misreads_changes(plan: &LogicalPlan) -> Option<&'static str> {
     };
     let changes = plan.inputs().into_iter().any(is_updating);
     here.filter(|_| changes).or_else(|| plan.inputs().into_iter().find_map(misreads_changes))
+}
+
+/// Whether a top-N takes back what it emitted. Without an order the first rows to come are the first ones for good.
+pub(super) fn top_n_changes(spec: &TopNSpec) -> bool {
+    spec.emit != Emit::Final && (spec.retracts || !spec.order_by.is_empty())
 }
 
 /// Whether an aggregation takes back what it emitted.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowKind, WindowTableSpec,
+    AggregateSpec, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowKind, WindowTableSpec,
 };
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
@@ -228,7 +228,7 @@ impl JobPlan {
         let Some(node) = self.nodes.get(n) else { return false };
         match &node.operator {
             OperatorSpec::Aggregate(spec) => super::changelog::aggregate_changes(spec),
-            OperatorSpec::TopN(spec) => spec.emit != Emit::Final,
+            OperatorSpec::TopN(spec) => super::changelog::top_n_changes(spec),
             OperatorSpec::Sort(_) => false,
             // Inputs are earlier nodes, so this ends.
             _ => node

@@ -214,7 +214,9 @@ fn top_n(spec: &TopNSpec) -> Attributes {
     if !spec.partition_by.is_empty() {
         text.push(("partition", exprs(&spec.partition_by)));
     }
-    text.push(("by", sort_keys(&spec.order_by)));
+    if !spec.order_by.is_empty() {
+        text.push(("by", sort_keys(&spec.order_by)));
+    }
     if spec.limit < u64::MAX {
         text.push(("count", spec.limit.to_string()));
     }

@@ -79,6 +79,9 @@ impl Dialect for MillstreamDialect {
     fn supports_filter_during_aggregation(&self) -> bool {
         true
     }
+    fn supports_group_by_with_modifier(&self) -> bool {
+        true
+    }
     fn supports_group_by_expr(&self) -> bool {
         true
     }

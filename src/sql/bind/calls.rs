@@ -19,6 +19,8 @@ const CALLS: usize = usize::MAX / 2;
 const OVER: usize = CALLS + (1 << 32);
 /// The window as a STRUCT, its start, its end.
 const WINDOW: usize = OVER + (1 << 32);
+/// Columns from here on stand for arguments of GROUPING.
+const GROUPING: usize = WINDOW + (1 << 32);
 
 /// A column that stands for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) enum StandIn {
     Window,
     WindowStart,
     WindowEnd,
+    /// 0 in rows of grouping sets with the argument of that number, 1 in others.
+    Grouping(usize),
 }
 
 impl StandIn {
@@ -36,6 +40,7 @@ impl StandIn {
             WINDOW => Some(StandIn::Window),
             i if i == WINDOW + 1 => Some(StandIn::WindowStart),
             i if i == WINDOW + 2 => Some(StandIn::WindowEnd),
+            i if i >= GROUPING => Some(StandIn::Grouping(i - GROUPING)),
             i if i >= OVER => Some(StandIn::Over(i - OVER)),
             i if i >= CALLS => Some(StandIn::Aggregate(i - CALLS)),
             _ => None,
@@ -49,6 +54,7 @@ impl StandIn {
             StandIn::Window => WINDOW,
             StandIn::WindowStart => WINDOW + 1,
             StandIn::WindowEnd => WINDOW + 2,
+            StandIn::Grouping(n) => GROUPING + n,
         }
     }
 
@@ -83,6 +89,10 @@ pub(super) struct OverCall {
 pub(super) struct Collected {
     pub(super) aggregates: RefCell<Vec<AggregateCall>>,
     pub(super) over: RefCell<Vec<(OverCall, Span)>>,
+    /// Arguments of GROUPING.
+    pub(super) grouping: RefCell<Vec<(Expr, Span)>>,
+    /// Grouping sets, by their expressions; none = one of all.
+    pub(super) sets: RefCell<Vec<Vec<Expr>>>,
     /// The WINDOW clause.
     pub(super) named: Vec<ast::NamedWindowDefinition>,
     pub(super) window: RefCell<Option<FoundWindow>>,

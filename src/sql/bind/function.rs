@@ -84,6 +84,9 @@ impl Session<'_, '_> {
         if let Some(over) = over {
             return self.over_call(function, &lower, over, names);
         }
+        if !known && lower == "grouping" {
+            return self.grouping_call(function, names);
+        }
         let plain = filter.is_none() && within_group.is_empty();
         if !(self.binder.functions.aggregates(&lower).is_empty() || known && plain) {
             if null_treatment.is_some_and(|n| n == ast::NullTreatment::IgnoreNulls) {

@@ -7,8 +7,8 @@ use super::names::column_name;
 use super::scope::{Alias, AliasUse, Names, Scope, unique_names};
 use super::select::Item;
 use super::window::{mentions_window, named_columns, window_part};
-use super::{Bind, Reported, Session, all};
-use crate::expr::{Expr, typing};
+use super::{Bind, Reported, Session};
+use crate::expr::{Expr, UnaryOp, typing};
 use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputTarget, Stateful};
 use crate::record::{CompactString, DataType, Field, Schema};
 use crate::sql::{Diagnostic, Span};
@@ -29,6 +29,8 @@ pub(super) struct Layout {
     pub(super) keys: Option<Vec<(Expr, usize)>>,
     /// Position of the first aggregate call.
     pub(super) calls: usize,
+    /// Positions of the keys that tell whether an argument of GROUPING counts; `None` = it always does.
+    pub(super) grouping: Vec<Option<usize>>,
     /// Positions of the window's start and end.
     pub(super) window: Option<(usize, usize)>,
     /// Positions of the calls OVER, by number.
@@ -48,6 +50,10 @@ impl Layout {
         match expr {
             Expr::Column { index, name, .. } => match (StandIn::of(*index), self.window) {
                 (Some(StandIn::Aggregate(n)), _) => Ok(self.column(self.calls + n, expr)),
+                (Some(StandIn::Grouping(n)), _) => {
+                    let marker = self.grouping.get(n).ok_or_else(|| name.clone())?;
+                    Ok(grouping_bit(marker.map(|at| self.column(at, expr))))
+                }
                 (Some(StandIn::Over(n)), _) => match self.over.get(n) {
                     Some(at) => Ok(self.column(*at, expr)),
                     None => Err(name.clone()),
@@ -88,6 +94,19 @@ impl Layout {
     }
 }
 
+/// 1 where the marker is NULL; 0 without one.
+fn grouping_bit(marker: Option<Expr>) -> Expr {
+    let bit =
+        |n| Expr::Literal { value: crate::record::FieldValue::Integer(n), data_type: DataType::Integer };
+    let Some(marker) = marker else { return bit(0) };
+    let absent = Expr::Unary { op: UnaryOp::IsNull, expr: Box::new(marker), data_type: DataType::Boolean };
+    Expr::Case {
+        branches: vec![(absent, bit(1))],
+        otherwise: Some(Box::new(bit(0))),
+        data_type: DataType::Integer,
+    }
+}
+
 fn window_value(start: usize, end: usize) -> Expr {
     let side = |index, name: &str| Expr::Column {
         index,
@@ -110,26 +129,21 @@ impl Session<'_, '_> {
         items: Option<&[Item]>,
         collected: &Collected,
     ) -> Bind<Vec<Key>> {
-        let (list, modifiers) = match &select.group_by {
-            ast::GroupByExpr::Expressions(list, modifiers) => (list, modifiers),
-            ast::GroupByExpr::All(_) => {
-                let at = self.keyword_in(self.here, "GROUP");
-                return self.unsupported("GROUP BY ALL", at);
-            }
-        };
-        if let Some(modifier) = modifiers.first() {
-            let at = self.keyword_in(self.here, "GROUP");
-            return self.unsupported(&format!("GROUP BY … {modifier}"), at);
-        }
         let names = Names { scope, aliases, alias_use: AliasUse::Inline, place: Place::keys(collected) };
-        let keys: Vec<_> = list
-            .iter()
-            .map(|ast| {
-                let at = self.place(ast);
-                self.within(at, |s| s.group_key(ast, names, items))
-            })
-            .collect();
-        all(keys)
+        match &select.group_by {
+            ast::GroupByExpr::Expressions(list, modifiers) => {
+                let (keys, sets) = self.grouping(list, modifiers, names, items)?;
+                collected.sets.replace(sets);
+                Ok(keys)
+            }
+            ast::GroupByExpr::All(modifiers) => match modifiers.first() {
+                None => self.group_by_all(names, items),
+                Some(modifier) => {
+                    let at = self.keyword_in(self.here, "GROUP");
+                    self.unsupported(&format!("GROUP BY ALL {modifier}"), at)
+                }
+            },
+        }
     }
 
     pub(super) fn group_key(&mut self, ast: &Ast, names: Names<'_>, items: Option<&[Item]>) -> Bind<Key> {
@@ -152,14 +166,14 @@ impl Session<'_, '_> {
             };
             return Ok(Key { expr, name });
         }
-        let what = match ast {
+        let nested = match ast {
             Ast::GroupingSets(_) => Some("GROUPING SETS"),
             Ast::Cube(_) => Some("CUBE"),
             Ast::Rollup(_) => Some("ROLLUP"),
             _ => None,
         };
-        if let Some(what) = what {
-            return self.unsupported(what, span);
+        if let Some(what) = nested {
+            return self.unsupported(&format!("{what} in this place"), span);
         }
         let expr = self.expr(ast, names)?;
         if uses_calls(&expr) {
@@ -191,13 +205,17 @@ impl Session<'_, '_> {
         collected: &Collected,
     ) -> Bind<(LogicalPlan, Layout)> {
         let inner = scope.schema.len();
-        let (plan, keys, window) = self.group_window(plan, scope, keys, collected)?;
+        let (plan, mut keys, window) = self.group_window(plan, scope, keys, collected)?;
         let calls = collected.aggregates.take();
+        let sets = collected.sets.take();
+        self.check_window_sets(&sets, &keys)?;
+        let given = keys.len();
+        let (grouping_sets, grouping) = self.grouping_sets(&sets, &mut keys, &collected.grouping.take())?;
         let first = keys.len();
         let before = first + if window.is_some() { 2 } else { 0 };
         let width = before + calls.len();
         let mut places: Vec<(Expr, usize)> =
-            keys.iter().enumerate().map(|(i, k)| (k.expr.clone(), i)).collect();
+            keys.iter().take(given).enumerate().map(|(i, k)| (k.expr.clone(), i)).collect();
         if let Some(window) = &window {
             let columns = window.columns.iter().enumerate();
             places.extend(columns.filter_map(|(i, c)| Some((c.clone()?, first + i))));
@@ -209,6 +227,7 @@ impl Session<'_, '_> {
             slots: width,
             window: window.as_ref().map(|_| (first, first + 1)),
             schema: None,
+            grouping,
             keys: Some(places),
         };
         let stands = |i: usize| StandIn::Aggregate(i);
@@ -246,7 +265,8 @@ impl Session<'_, '_> {
             Expr::Column { index, .. } => plan.schema().fields().get(*index).is_none_or(|f| f.nullable),
             _ => true,
         };
-        let types = keys.iter().map(|k| (k.expr.data_type(), nullable(&k.expr)));
+        let left_out = !grouping_sets.is_empty();
+        let types = keys.iter().map(|k| (k.expr.data_type(), left_out || nullable(&k.expr)));
         let ends = window.iter().flat_map(|_| [(DataType::Timestamp, false), (DataType::Timestamp, false)]);
         let types = types.chain(ends).chain(calls.iter().map(|c| (c.data_type.clone(), true)));
         let fields = names.into_iter().zip(types).map(|(name, (data_type, nullable))| Field {
@@ -260,7 +280,7 @@ impl Session<'_, '_> {
         let emit = if window.is_some() || plan.is_bounded() { Emit::Final } else { Emit::Changes };
         let spec = AggregateSpec {
             keys: keys.into_iter().map(|k| k.expr).collect(),
-            grouping_sets: Vec::new(),
+            grouping_sets,
             window: window.map(|w| w.spec),
             calls,
             having,
@@ -292,7 +312,10 @@ pub(super) fn uses_calls(expr: &Expr) -> bool {
     let mut found = false;
     expr.walk(&mut |e| {
         if let Expr::Column { index, .. } = e {
-            found |= matches!(StandIn::of(*index), Some(StandIn::Aggregate(_) | StandIn::Over(_)));
+            found |= matches!(
+                StandIn::of(*index),
+                Some(StandIn::Aggregate(_) | StandIn::Over(_) | StandIn::Grouping(_))
+            );
         }
     });
     found

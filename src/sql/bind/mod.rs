@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod calls;
+mod combine;
 mod emission;
 mod expr;
 mod frame;
@@ -21,6 +22,7 @@ mod query;
 mod refuse;
 mod scope;
 mod select;
+mod sets;
 mod source;
 mod special;
 #[cfg(test)]

@@ -42,8 +42,16 @@ pub(super) struct Tail<'e> {
     pub(super) at: Span,
 }
 
-/// What an item of ORDER BY is.
+/// DISTINCT ON, ORDER BY and LIMIT of a SELECT, bound.
 #[derive(Clone, Debug)]
+pub(super) struct Sorting<'e> {
+    pub(super) distinct_on: Vec<SortKey>,
+    pub(super) order: Vec<SortKey>,
+    pub(super) tail: Tail<'e>,
+}
+
+/// What an item of ORDER BY is.
+#[derive(Clone, Debug, PartialEq)]
 enum Key {
     /// An item of the SELECT list, by position or name or because it is the same expression.
     Item(usize),
@@ -197,6 +205,40 @@ impl Session<'_, '_> {
         }
     }
 
+    /// The items of DISTINCT ON, which are named as those of ORDER BY.
+    pub(super) fn distinct_on(
+        &mut self,
+        list: &[Ast],
+        items: Option<&[Item]>,
+        names: Names<'_>,
+    ) -> Bind<Vec<OrderItem>> {
+        let options = ast::OrderByOptions::default();
+        let item =
+            |expr: &Ast| ast::OrderByExpr { expr: expr.clone(), options: options.clone(), with_fill: None };
+        let names = Names { place: super::calls::Place { clause: "DISTINCT ON", ..names.place }, ..names };
+        self.order_items(&list.iter().map(item).collect::<Vec<_>>(), items, names)
+    }
+
+    /// The first row of each group is told by the rest of the order: it begins with what makes the group.
+    pub(super) fn check_distinct_on(
+        &mut self,
+        on: &[OrderItem],
+        order: &[OrderItem],
+        select: &ast::Select,
+    ) -> Bind<()> {
+        if on.is_empty() || order.is_empty() {
+            return Ok(());
+        }
+        let leading = order.iter().take(on.len());
+        match leading.clone().find(|o| !on.iter().any(|d| d.key == o.key)) {
+            None if order.len() >= on.len() => Ok(()),
+            found => {
+                let at = found.map_or_else(|| self.place(select), |o| o.span);
+                self.fail("ORDER BY must begin with what stands in DISTINCT ON", at)
+            }
+        }
+    }
+
     /// The keys over the columns of FROM and the slots of items. An item that is computed becomes one of those that
     /// others use: it is computed once, before the sort.
     pub(super) fn order_keys(
@@ -299,6 +341,22 @@ impl Session<'_, '_> {
         let sorted = LogicalPlan::Stateful { input: Box::new(plan), spec };
         Ok(if is_sort { tail.bounds.of(sorted) } else { sorted })
     }
+}
+
+/// DISTINCT ON: the first row of each group, in that order or else as they come.
+pub(super) fn first_of_each(plan: LogicalPlan, on: Vec<SortKey>, order: &[SortKey]) -> LogicalPlan {
+    let spec = TopNSpec {
+        partition_by: on.into_iter().map(|key| key.expr).collect(),
+        order_by: order.to_vec(),
+        limit: 1,
+        offset: 0,
+        with_rank: false,
+        window_end: None,
+        emit: if plan.is_bounded() { Emit::Final } else { Emit::Changes },
+        retracts: is_updating(&plan),
+        schema: plan.schema().clone(),
+    };
+    LogicalPlan::Stateful { input: Box::new(plan), spec: Stateful::TopN(spec) }
 }
 
 /// What stands for an item in ORDER BY, over the columns of FROM and the slots of items.

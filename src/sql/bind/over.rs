@@ -318,7 +318,7 @@ impl Session<'_, '_> {
         expr.walk(&mut |e| {
             if let Expr::Column { index, name, .. } = e {
                 match StandIn::of(*index) {
-                    Some(StandIn::Aggregate(_)) if !names.place.aggregates => {
+                    Some(StandIn::Aggregate(_) | StandIn::Grouping(_)) if !names.place.aggregates => {
                         found = Some((name.clone(), false))
                     }
                     Some(StandIn::Over(_)) if !names.place.over => found = Some((name.clone(), true)),

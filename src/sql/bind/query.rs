@@ -1,6 +1,6 @@
-//! WITH, UNION ALL, VALUES: what stands around and between SELECTs.
+//! WITH, VALUES: what stands around and between SELECTs.
 
-use sqlparser::ast::{self, Expr as Ast, SetExpr, SetOperator, SetQuantifier};
+use sqlparser::ast::{self, Expr as Ast, SetExpr};
 
 use super::order::Tail;
 use super::refuse::both;
@@ -8,8 +8,7 @@ use super::scope::{Names, Scope, hits};
 use super::{Bind, Bound, BoundCte, Reported, Session, all};
 use crate::expr::{Expr, typing};
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, walk};
-use crate::record::{DataType, Field, FieldValue, Schema};
-use crate::sql::{Diagnostic, Span};
+use crate::record::{Field, FieldValue, Schema};
 
 impl Session<'_, '_> {
     pub(super) fn query(&mut self, query: &ast::Query) -> Bind<Bound> {
@@ -88,144 +87,18 @@ impl Session<'_, '_> {
         Ok(Bound { plan, spans: bound.spans })
     }
 
-    fn set_expr(&mut self, body: &SetExpr) -> Bind<Bound> {
+    pub(super) fn set_expr(&mut self, body: &SetExpr) -> Bind<Bound> {
         match body {
             SetExpr::Select(select) => self.select(select, Tail::default()),
             SetExpr::Query(query) => self.query(query),
             SetExpr::Values(values) => self.values(values),
-            SetExpr::SetOperation { .. } => self.union(body),
+            SetExpr::SetOperation { .. } => self.combination(body),
             SetExpr::Insert(_) => self.unsupported("INSERT inside a query", self.here),
             SetExpr::Update(_) => self.unsupported("UPDATE", self.here),
             SetExpr::Delete(_) => self.unsupported("DELETE", self.here),
             SetExpr::Merge(_) => self.unsupported("MERGE", self.here),
             SetExpr::Table(_) => self.unsupported("TABLE as a query (write SELECT * FROM …)", self.here),
         }
-    }
-
-    /// `a UNION ALL b UNION ALL c`, which the parser nests to the left, as one node.
-    fn union(&mut self, body: &SetExpr) -> Bind<Bound> {
-        let mut parts = Vec::new();
-        let mut rest = body;
-        let mut result = Ok(());
-        while let SetExpr::SetOperation { op, set_quantifier, left, right } = rest {
-            let refused = match (op, set_quantifier) {
-                (SetOperator::Union, SetQuantifier::All) => None,
-                (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => {
-                    Some("UNION without ALL")
-                }
-                (SetOperator::Union, _) => Some("UNION BY NAME"),
-                (SetOperator::Except, _) => Some("EXCEPT"),
-                (SetOperator::Minus, _) => Some("MINUS"),
-                (SetOperator::Intersect, _) => Some("INTERSECT"),
-            };
-            if let Some(what) = refused {
-                let at = self.keyword_before(&**right, &op.to_string());
-                result = self.unsupported(what, at);
-            }
-            parts.push(&**right);
-            rest = left;
-        }
-        parts.push(rest);
-        let bound: Vec<_> = parts
-            .into_iter()
-            .rev()
-            .map(|p| {
-                let at = self.place(p);
-                self.within(at, |s| Ok((s.set_expr(p)?, at)))
-            })
-            .collect();
-        let inputs = all(bound);
-        let ((), inputs) = both(result, inputs)?;
-        self.unite(inputs)
-    }
-
-    /// Brings the columns of all inputs to common types, by position.
-    fn unite(&mut self, mut inputs: Vec<(Bound, Span)>) -> Bind<Bound> {
-        let Some((first, _)) = inputs.first() else { return Err(Reported) };
-        let spans = first.spans.clone();
-        let first = first.plan.schema().clone();
-        for (other, at) in &inputs {
-            let n = other.plan.schema().len();
-            if n != first.len() {
-                let message = format!(
-                    "the inputs of UNION ALL differ in columns: the first has {}, this one {n}",
-                    first.len()
-                );
-                return self.fail(message, *at);
-            }
-        }
-        for i in 0..first.len() {
-            self.adapt_constants(&mut inputs, i)?;
-        }
-        let first = inputs.first().map_or(first, |(b, _)| b.plan.schema().clone());
-        let mut fields = Vec::with_capacity(first.len());
-        for (i, field) in first.fields().iter().enumerate() {
-            let column = |b: &Bound| b.plan.schema().fields().get(i).cloned();
-            let columns: Vec<Field> = inputs.iter().filter_map(|(b, _)| column(b)).collect();
-            let types: Vec<DataType> = columns.iter().map(|f| f.data_type.clone()).collect();
-            let common = typing::common_type(&types).map_err(|e| {
-                let differs = types.iter().position(|t| *t != field.data_type);
-                let at = differs.and_then(|n| inputs.get(n)?.0.spans.get(i).copied()).unwrap_or(self.here);
-                let message = format!("UNION ALL, column '{}': {}", field.name, e.message);
-                self.report(Diagnostic { message, span: at, hint: e.hint })
-            })?;
-            let nullable = columns.iter().any(|f| f.nullable);
-            fields.push(Field { name: field.name.clone(), data_type: common, nullable });
-        }
-        let schema = Schema::new(fields);
-        let coerced: Vec<_> =
-            inputs.into_iter().map(|(b, at)| self.coerce_columns(b.plan, &schema, at)).collect();
-        Ok(Bound { plan: LogicalPlan::Union { inputs: all(coerced)?, schema }, spans })
-    }
-
-    /// Text in quotes takes the type that column `i` has in the other inputs, as in a row of VALUES.
-    fn adapt_constants(&mut self, inputs: &mut [(Bound, Span)], i: usize) -> Bind<()> {
-        let mut others = Vec::new();
-        for (input, _) in inputs.iter_mut() {
-            if text_item(&mut input.plan, i).is_none() {
-                others.extend(input.plan.schema().fields().get(i).map(|f| f.data_type.clone()));
-            }
-        }
-        // Without a common type, the error is reported for all inputs together.
-        let Ok(to) = typing::common_type(&others) else { return Ok(()) };
-        if others.len() == inputs.len() || matches!(to, DataType::Null | DataType::Varchar) {
-            return Ok(());
-        }
-        for (input, _) in inputs {
-            let at = input.spans.get(i).copied().unwrap_or(self.here);
-            let Some(item) = text_item(&mut input.plan, i) else { continue };
-            let adapted = self.typed(typing::coerce(item.clone(), &to), at)?;
-            let data_type = adapted.data_type();
-            *item = adapted;
-            if let LogicalPlan::Project { schema, .. } = &mut input.plan {
-                let mut fields = schema.fields().to_vec();
-                if let Some(field) = fields.get_mut(i) {
-                    field.data_type = data_type;
-                }
-                *schema = Schema::new(fields);
-            }
-        }
-        Ok(())
-    }
-
-    /// Casts the columns of `plan` to the types of `wanted`; they keep their names.
-    fn coerce_columns(&mut self, plan: LogicalPlan, wanted: &Schema, at: Span) -> Bind<LogicalPlan> {
-        let schema = plan.schema().clone();
-        let same = schema.fields().iter().zip(wanted.fields()).all(|(a, b)| a.data_type == b.data_type);
-        if same {
-            return Ok(plan);
-        }
-        let mut columns = Vec::with_capacity(schema.len());
-        let mut fields = Vec::with_capacity(schema.len());
-        for (i, (field, to)) in schema.fields().iter().zip(wanted.fields()).enumerate() {
-            let made = typing::column(&schema, i).and_then(|c| typing::coerce(c, &to.data_type));
-            columns.push(OutputColumn {
-                expr: self.typed(made, at)?,
-                target: OutputTarget::Column(field.name.clone()),
-            });
-            fields.push(Field { data_type: to.data_type.clone(), ..field.clone() });
-        }
-        Ok(LogicalPlan::Project { input: Box::new(plan), columns, schema: Schema::new(fields) })
     }
 
     /// `VALUES (1, 'a'), (2, 'b')`: columns `column1`, `column2`, as in PostgreSQL.
@@ -314,13 +187,4 @@ fn rows_plan(schema: std::sync::Arc<Schema>, rows: Vec<Vec<Expr>>) -> LogicalPla
 /// One row without columns: the input of a SELECT without FROM.
 pub(super) fn one_row() -> LogicalPlan {
     LogicalPlan::Values { schema: Schema::new([]), rows: vec![Vec::new()] }
-}
-
-/// The item of a SELECT list behind output column `i`, if it is text in quotes.
-fn text_item(plan: &mut LogicalPlan, i: usize) -> Option<&mut Expr> {
-    let LogicalPlan::Project { columns, .. } = plan else { return None };
-    let mut items = columns.iter_mut().filter(|c| matches!(c.target, OutputTarget::Column(_)));
-    let item = &mut items.nth(i)?.expr;
-    matches!(item, Expr::Literal { value: FieldValue::String(_), data_type: DataType::Varchar })
-        .then_some(item)
 }

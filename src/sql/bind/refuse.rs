@@ -63,7 +63,7 @@ impl Session<'_, '_> {
             select_token: _,
             // A comment; it asks for nothing that changes the result.
             optimizer_hints: _,
-            distinct,
+            distinct: _,
             select_modifiers,
             top,
             top_before_distinct: _,
@@ -91,12 +91,7 @@ impl Session<'_, '_> {
         let before =
             |part: Option<&ast::Expr>, w: &str| part.map_or_else(|| word(w), |e| self.keyword_before(e, w));
         let clause = |there: bool, what: &str, at: Span| there.then(|| (what.to_owned(), at));
-        let distinct = match distinct {
-            None | Some(ast::Distinct::All | ast::Distinct::Distinct) => None,
-            Some(ast::Distinct::On(_)) => Some("DISTINCT ON"),
-        };
         let clauses = vec![
-            distinct.map(|d| (d.to_owned(), word("DISTINCT"))),
             clause(select_modifiers.is_some(), "a modifier of SELECT", self.here),
             clause(top.is_some(), "TOP (write LIMIT)", word("TOP")),
             clause(

@@ -7,7 +7,7 @@ use sqlparser::ast::{self, Ident, SelectItem};
 use super::calls::{Collected, Place};
 use super::group::Layout;
 use super::names::column_name;
-use super::order::Tail;
+use super::order::{Sorting, Tail, first_of_each};
 use super::refuse::both;
 use super::scope::{Alias, AliasState, AliasUse, Names, Scope, hits, system_column, unique_names};
 use super::{Bind, Bound, Reported, Session, all, suggestion};
@@ -61,17 +61,25 @@ impl Session<'_, '_> {
             let qualify = s.qualify(select, names(Place::output("QUALIFY", &collected)));
             let slots = Names { alias_use: AliasUse::Slot, ..names(Place::output("ORDER BY", &collected)) };
             let order = s.order_items(tail.order_by, items.as_deref().ok(), slots);
+            let distinct_on = match &select.distinct {
+                Some(ast::Distinct::On(list)) => s.distinct_on(list, items.as_deref().ok(), slots),
+                _ => Ok(Vec::new()),
+            };
             let ((), (mut items, predicate)) = both(clauses, both(items, predicate))?;
             let ((keys, having), order) = both(both(keys, having.transpose()), order)?;
-            let (_, qualify) = both(named, qualify)?;
+            let ((_, qualify), distinct_on) = both(both(named, qualify), distinct_on)?;
+            s.check_distinct_on(&distinct_on, &order, select)?;
             let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
             let (distinct_order, order) = if distinct { (order, Vec::new()) } else { (Vec::new(), order) };
             let order = s.order_keys(order, &mut items, &mut aliases, scope.schema.len())?;
+            let distinct_on = s.order_keys(distinct_on, &mut items, &mut aliases, scope.schema.len())?;
             let plan = match predicate {
                 None => plan,
                 Some(predicate) => ranked(LogicalPlan::Filter { input: Box::new(plan), predicate }),
             };
-            let grouped = !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();
+            let sets = !collected.sets.borrow().is_empty() || !collected.grouping.borrow().is_empty();
+            let grouped =
+                sets || !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();
             let (plan, layout, fields) = match grouped {
                 true => {
                     let (plan, layout) = s.grouped(plan, &scope, keys, &items, having, &collected)?;
@@ -83,14 +91,16 @@ impl Session<'_, '_> {
             let (plan, layout, fields) = s.overs(plan, layout, fields, &items, &collected)?;
             let plan = s.qualified(plan, &layout, qualify)?;
             let order = s.placed_keys(&layout, order)?;
+            let distinct_on = s.placed_keys(&layout, distinct_on)?;
             let items = s.placed_items(&layout, items)?;
             let columns: Vec<bool> = items.iter().map(Item::is_column).collect();
             if distinct {
-                let bound = s.project(plan, fields, items, &aliases, (Vec::new(), Tail::default()))?;
+                let none = Sorting { distinct_on: Vec::new(), order: Vec::new(), tail: Tail::default() };
+                let bound = s.project(plan, fields, items, &aliases, none)?;
                 let bound = s.distinct(bound)?;
                 return s.ordered_distinct(bound, distinct_order, &columns, tail);
             }
-            s.project(plan, fields, items, &aliases, (order, tail))
+            s.project(plan, fields, items, &aliases, Sorting { distinct_on, order, tail })
         })
     }
 
@@ -111,7 +121,7 @@ impl Session<'_, '_> {
     }
 
     /// SELECT DISTINCT: groups of equal rows, of which nothing is computed.
-    fn distinct(&mut self, bound: Bound) -> Bind<Bound> {
+    pub(super) fn distinct(&mut self, bound: Bound) -> Bind<Bound> {
         let Bound { plan, spans } = bound;
         let schema = plan.schema().clone();
         let sets_metadata = |c: &OutputColumn| matches!(c.target, OutputTarget::System(_));
@@ -364,8 +374,9 @@ impl Session<'_, '_> {
         mut fields: Vec<Field>,
         mut items: Vec<Item>,
         aliases: &[Alias],
-        (mut order, tail): (Vec<SortKey>, Tail<'_>),
+        sorting: Sorting<'_>,
     ) -> Bind<Bound> {
+        let Sorting { mut distinct_on, mut order, tail } = sorting;
         let width = fields.len();
         let used: Vec<usize> =
             (0..aliases.len()).filter(|i| aliases.get(*i).is_some_and(|a| a.used.get())).collect();
@@ -373,7 +384,7 @@ impl Session<'_, '_> {
             let place = |slot: usize| used.iter().position(|u| *u == slot).map(|rank| width + rank);
             let renumber = |e: &Expr| e.map_columns(&|i| i.checked_sub(width).and_then(place).unwrap_or(i));
             items.iter_mut().for_each(|item| item.expr = renumber(&item.expr));
-            order.iter_mut().for_each(|key| key.expr = renumber(&key.expr));
+            distinct_on.iter_mut().chain(&mut order).for_each(|key| key.expr = renumber(&key.expr));
             let mut rest = used.as_slice();
             while !rest.is_empty() {
                 let computed = |slot: &usize| {
@@ -409,6 +420,9 @@ impl Session<'_, '_> {
                     item.expr = self.typed(made, item.span)?;
                 }
             }
+        }
+        if !distinct_on.is_empty() {
+            plan = first_of_each(plan, distinct_on, &order);
         }
         if order.is_empty() {
             let Bound { plan, spans } = output(plan, &fields, items);

@@ -77,6 +77,24 @@ def topic(Topic):
     ]
     for title, sql in same:
         t.query(title, sql, pg=True)
+    for title, sql in [
+        ("DISTINCT ON", "SELECT DISTINCT ON (k) k, id, a FROM t ORDER BY k, a DESC NULLS LAST, id"),
+        ("DISTINCT ON two keys", "SELECT DISTINCT ON (k, a) k, a, id FROM t ORDER BY k, a, id DESC"),
+        ("DISTINCT ON an expression", "SELECT DISTINCT ON (a % 2) a, id FROM t ORDER BY a % 2, id DESC"),
+        ("DISTINCT ON an alias, cut off", "SELECT DISTINCT ON (kk) upper(k) AS kk, id FROM t ORDER BY kk, id LIMIT 2"),
+        ("DISTINCT ON an ordinal", "SELECT DISTINCT ON (1) k, id FROM t ORDER BY 1 DESC NULLS LAST, 2 DESC"),
+        ("DISTINCT ON groups", "SELECT DISTINCT ON (count(*)) k, count(*) AS n FROM t GROUP BY k ORDER BY count(*), k"),
+    ]:
+        t.query(title, sql, pg=True)
+    t.query("DISTINCT ON without an order takes the rows that come first", "SELECT DISTINCT ON (k) k, id FROM t", rows="""
+        {"k":"b","id":1}
+        {"k":"a","id":2}
+        {"k":null,"id":4}
+        {"k":"c","id":5}
+        {"k":"A","id":7}
+        {"k":"","id":8}
+    """)
+    t.query("DISTINCT ON in another order", "SELECT DISTINCT ON (k) k, id FROM t ORDER BY id", error="must begin with what stands in DISTINCT ON")
     t.query("a query in parentheses", "(SELECT id FROM t ORDER BY id DESC LIMIT 3) ORDER BY id", rows="\n".join('{"id":%d}' % i for i in [6, 7, 8]))
     t.query("NULLs come last by default, in both directions", "SELECT a FROM t WHERE id > 4 ORDER BY a DESC, id", pg="SELECT a FROM t WHERE id > 4 ORDER BY a DESC NULLS LAST, id")
     t.query("ties keep their order", "SELECT id FROM t ORDER BY k IS NULL", rows="\n".join('{"id":%d}' % i for i in [1, 2, 3, 5, 6, 7, 8, 4]))
