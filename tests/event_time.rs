@@ -400,6 +400,47 @@ fn a_table_of_windows_is_keyed_by_the_window() {
     assert_eq!(rows, ["a 0 1 1", "a 10 1 4", "b 0 1 2"]);
 }
 
+#[test]
+fn a_window_of_a_subquery_is_a_window_for_the_groups_outside() {
+    let events = [("a", 1, 1), ("a", 1, 14), ("b", 1, 3), ("a", 1, 5), ("a", 1, 27)];
+    let inside = run(&events, &[], "SELECT window_start, count(*) AS n FROM t WINDOW TUMBLING (10s)").0;
+    for sql in [
+        "SELECT w.start, count(*) AS n FROM (SELECT *, TUMBLE(ts, INTERVAL '10' SECOND) AS w FROM t) GROUP BY w",
+        "SELECT w.start, count(*) AS n FROM (SELECT *, TUMBLE(ts, INTERVAL '10' SECOND) AS w FROM t) GROUP BY w.start, w.end",
+        "SELECT s, count(*) AS n FROM (SELECT w.start AS s, w.end AS e FROM (SELECT TUMBLE(ts, INTERVAL '10' SECOND) AS w FROM t)) GROUP BY s, e",
+        "SELECT s, count(*) AS n FROM (SELECT window_start AS s FROM TUMBLE(t, ts, INTERVAL '10' SECOND)) GROUP BY s",
+    ] {
+        let (rows, stats) = run(&events, &[], sql);
+        assert_eq!((rows, stats.late), (inside.clone(), 2), "{sql}");
+    }
+    let whole =
+        "SELECT w, count(*) AS n FROM (SELECT *, TUMBLE(ts, INTERVAL '10' SECOND) AS w FROM t) GROUP BY w";
+    assert_eq!(run(&events, &[], whole).0.len(), 3);
+}
+
+#[test]
+fn the_first_of_each_window_are_told_as_the_watermark_passes_it() {
+    let ranked = |options: &[(&str, &str)]| {
+        let (engine, senders) = live(&["t"], options);
+        let sql = "SELECT window_end, k, n FROM (SELECT *, row_number() OVER (PARTITION BY window_start, window_end ORDER BY n DESC) AS rank \
+                   FROM (SELECT window_start, window_end, k, count(*) AS n FROM t GROUP BY k WINDOW TUMBLING (10s))) WHERE rank <= 1";
+        (Stepped::new(&engine, sql), senders)
+    };
+    let (mut job, senders) = ranked(&[]);
+    for event in [("a", 1, 1), ("b", 1, 2), ("b", 1, 3), ("a", 1, 13)] {
+        senders[0].send(record(event)).unwrap();
+    }
+    assert_eq!(job.at(1), ["10 b 2"], "without the end of the input, and once");
+    let (mut job, senders) = ranked(&[("allowed_lateness", "5s")]);
+    for event in [("a", 1, 1), ("b", 1, 2), ("b", 1, 3), ("a", 1, 13), ("a", 1, 4), ("a", 1, 5)] {
+        senders[0].send(record(event)).unwrap();
+    }
+    assert_eq!(job.at(1), [""; 0]);
+    senders[0].send(record(("a", 1, 18))).unwrap();
+    assert_eq!(job.at(2), ["10 a 3"]);
+    assert_eq!(job.job.stats().late, 0);
+}
+
 /// A line of the sample flights.
 struct Flight {
     hour: String,

@@ -32,4 +32,4 @@ pub use stateful::{
     AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec,
     WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
 };
-pub use time::{TimeColumn, TimeTraits, WindowColumns, is_clock, time_traits};
+pub use time::{TimeColumn, TimeTraits, WindowColumns, WindowPart, is_clock, time_traits};

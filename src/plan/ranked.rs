@@ -1,8 +1,11 @@
 //! `ROW_NUMBER() OVER (…) AS n … WHERE n <= k` keeps the first k rows of each partition: a top-N instead of all rows.
 
-use super::{Emit, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, TopNSpec, is_updating};
-use crate::expr::{BinaryOp, Expr};
-use crate::record::FieldValue;
+use super::{
+    Emit, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, TopNSpec, WindowPart, is_updating,
+    time_traits,
+};
+use crate::expr::{BinaryOp, Expr, typing};
+use crate::record::{FieldValue, Interval};
 
 /// The row numbers that a condition lets pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,19 +109,28 @@ fn replaced(plan: LogicalPlan, offset: u64, limit: u64) -> LogicalPlan {
 
 fn top_n(input: &LogicalPlan, spec: OverSpec, offset: u64, limit: u64) -> TopNSpec {
     let OverSpec { partition_by, order_by, schema, .. } = spec;
-    let emit = if input.is_bounded() { Emit::Final } else { Emit::Changes };
+    let window_end = window_end(input, &partition_by);
+    let emit = if window_end.is_some() || input.is_bounded() { Emit::Final } else { Emit::Changes };
     let retracts = is_updating(input);
-    TopNSpec {
-        partition_by,
-        order_by,
-        limit,
-        offset,
-        with_rank: true,
-        window_end: None,
-        emit,
-        retracts,
-        schema,
+    TopNSpec { partition_by, order_by, limit, offset, with_rank: true, window_end, emit, retracts, schema }
+}
+
+/// When the ranks of a partition are final, where rows are partitioned by their window: its end and what is allowed for late rows.
+fn window_end(input: &LogicalPlan, partition_by: &[Expr]) -> Option<Expr> {
+    let traits = time_traits(input);
+    let window = traits.window.as_ref().filter(|_| traits.has_watermark)?;
+    let part = |wanted: WindowPart| partition_by.iter().find(|e| window.part(e) == Some(wanted));
+    let end = match (part(WindowPart::End), part(WindowPart::Start)) {
+        (Some(end), _) => end.clone(),
+        // The start tells the end, which must be there.
+        (None, Some(_)) if window.kind.start_tells() => typing::column(input.schema(), window.end?).ok()?,
+        _ => return None,
+    };
+    if traits.lateness == 0 {
+        return Some(end);
     }
+    let lateness = FieldValue::Interval(Interval { months: 0, days: 0, micros: traits.lateness });
+    typing::binary(BinaryOp::Add, end, typing::literal(lateness)).ok()
 }
 
 fn filtered(input: LogicalPlan, mut conjuncts: Vec<Expr>) -> LogicalPlan {

@@ -20,6 +20,8 @@ pub struct WindowColumns {
     pub start: Option<usize>,
     /// `window_end`, unless it was left out.
     pub end: Option<usize>,
+    /// Both as a STRUCT, if there is one.
+    pub value: Option<usize>,
     /// What kind of window it is.
     pub kind: WindowKind,
 }
@@ -137,28 +139,68 @@ fn windowed(
         traits.columns.push(TimeColumn { index: start, behind: kind.length() });
         traits.columns.push(TimeColumn { index: end, behind: Some(0) });
     }
-    traits.window = Some(WindowColumns { start: Some(start), end: Some(end), kind });
+    traits.window = Some(WindowColumns { start: Some(start), end: Some(end), value: None, kind });
     traits
+}
+
+/// Part of a row's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowPart {
+    /// Its start.
+    Start,
+    /// Its end.
+    End,
+    /// Both, as a STRUCT.
+    Whole,
+}
+
+impl WindowColumns {
+    /// Which part of the window an expression is.
+    pub fn part(&self, expr: &Expr) -> Option<WindowPart> {
+        let is = |e: &Expr, at: Option<usize>| matches!(e, Expr::Column { index, .. } if Some(*index) == at);
+        match expr {
+            e if is(e, self.start) => Some(WindowPart::Start),
+            e if is(e, self.end) => Some(WindowPart::End),
+            e if is(e, self.value) => Some(WindowPart::Whole),
+            Expr::Field { expr, index, .. } if is(expr, self.value) => {
+                Some(if *index == 0 { WindowPart::Start } else { WindowPart::End })
+            }
+            Expr::Struct { fields, .. } => match fields.as_slice() {
+                [(_, start), (_, end)]
+                    if self.part(start) == Some(WindowPart::Start)
+                        && self.part(end) == Some(WindowPart::End) =>
+                {
+                    Some(WindowPart::Whole)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// What is left of it behind a projection.
 fn projected(traits: TimeTraits, items: &[OutputColumn]) -> TimeTraits {
-    let outputs = || items.iter().filter(|c| matches!(c.target, OutputTarget::Column(_)));
-    let at = |wanted: usize| {
-        outputs().position(|c| matches!(c.expr, Expr::Column { index, .. } if index == wanted))
-    };
-    let columns = outputs().enumerate().filter_map(|(index, item)| match &item.expr {
-        Expr::Column { index: from, .. } => {
-            let known = traits.columns.iter().find(|c| c.index == *from)?;
-            Some(TimeColumn { index, ..*known })
-        }
+    let outputs = || items.iter().filter(|c| matches!(c.target, OutputTarget::Column(_))).enumerate();
+    let part = |e: &Expr| traits.window.as_ref().and_then(|w| w.part(e));
+    let behind = |expr: &Expr| match expr {
+        Expr::Column { index, .. } => traits.columns.iter().find(|c| c.index == *index).map(|c| c.behind),
+        Expr::Field { .. } if traits.has_watermark => match part(expr)? {
+            WindowPart::Start => Some(traits.window.as_ref().and_then(|w| w.kind.length())),
+            WindowPart::End => Some(Some(0)),
+            WindowPart::Whole => None,
+        },
         _ => None,
-    });
-    let window = traits.window.as_ref().and_then(|w| {
-        let (start, end) = (w.start.and_then(at), w.end.and_then(at));
-        (start.is_some() || end.is_some()).then_some(WindowColumns { start, end, kind: w.kind })
-    });
-    TimeTraits { columns: columns.collect(), window, ..traits }
+    };
+    let columns: Vec<TimeColumn> = outputs()
+        .filter_map(|(index, item)| Some(TimeColumn { index, behind: behind(&item.expr)? }))
+        .collect();
+    let at = |wanted: WindowPart| outputs().find(|(_, c)| part(&c.expr) == Some(wanted)).map(|(i, _)| i);
+    let (start, end, value) = (at(WindowPart::Start), at(WindowPart::End), at(WindowPart::Whole));
+    let there = start.is_some() || end.is_some() || value.is_some();
+    let window = traits.window.as_ref().filter(|_| there);
+    let window = window.map(|w| WindowColumns { start, end, value, kind: w.kind });
+    TimeTraits { columns, window, ..traits }
 }
 
 /// What is true of the rows of both inputs.

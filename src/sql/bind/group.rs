@@ -33,6 +33,8 @@ pub(super) struct Layout {
     pub(super) grouping: Vec<Option<usize>>,
     /// Positions of the window's start and end.
     pub(super) window: Option<(usize, usize)>,
+    /// FROM's column that is that window as a value.
+    pub(super) window_column: Option<usize>,
     /// Positions of the calls OVER, by number.
     pub(super) over: Vec<usize>,
     /// Position of the first item that others use by its alias.
@@ -48,6 +50,10 @@ impl Layout {
             return Ok(self.column(at, expr));
         }
         match expr {
+            Expr::Column { index, .. } if Some(*index) == self.window_column => {
+                let (start, end) = self.window.ok_or_else(|| CompactString::from("window"))?;
+                Ok(window_value(start, end))
+            }
             Expr::Column { index, name, .. } => match (StandIn::of(*index), self.window) {
                 (Some(StandIn::Aggregate(n)), _) => Ok(self.column(self.calls + n, expr)),
                 (Some(StandIn::Grouping(n)), _) => {
@@ -217,8 +223,8 @@ impl Session<'_, '_> {
         let mut places: Vec<(Expr, usize)> =
             keys.iter().take(given).enumerate().map(|(i, k)| (k.expr.clone(), i)).collect();
         if let Some(window) = &window {
-            let columns = window.columns.iter().enumerate();
-            places.extend(columns.filter_map(|(i, c)| Some((c.clone()?, first + i))));
+            places.extend(window.starts.iter().map(|e| (e.clone(), first)));
+            places.extend(window.ends.iter().map(|e| (e.clone(), first + 1)));
         }
         let mut layout = Layout {
             inner,
@@ -226,6 +232,7 @@ impl Session<'_, '_> {
             over: Vec::new(),
             slots: width,
             window: window.as_ref().map(|_| (first, first + 1)),
+            window_column: window.as_ref().and_then(|w| w.value),
             schema: None,
             grouping,
             keys: Some(places),
@@ -247,9 +254,8 @@ impl Session<'_, '_> {
         });
         let of_window = window.as_ref().map(|window| {
             let is = |e: &Expr, part: StandIn| {
-                let [start, end] = &window.columns;
-                let column = if part == StandIn::WindowStart { start } else { end };
-                column.as_ref() == Some(e) || window_part(e) == Some(part)
+                let own = if part == StandIn::WindowStart { &window.starts } else { &window.ends };
+                own.contains(e) || window_part(e) == Some(part)
             };
             named_columns(|part| {
                 let item = items.iter().find(|i| is(&i.expr, part)).map(|i| &i.target);

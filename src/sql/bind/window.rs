@@ -9,8 +9,8 @@ use super::{Bind, Session};
 use crate::catalog::parse_duration;
 use crate::expr::{Expr, typing};
 use crate::plan::{
-    LogicalPlan, Stateful, TimeTraits, WatermarkSpec, WindowColumns, WindowKind, WindowSpec, WindowTableSpec,
-    is_clock, time_traits, walk,
+    LogicalPlan, Stateful, TimeTraits, WatermarkSpec, WindowColumns, WindowKind, WindowPart, WindowSpec,
+    WindowTableSpec, is_clock, time_traits, walk,
 };
 use crate::record::{CompactString, DataType, Field, FieldValue, Schema};
 use crate::sql::parse::windows::{CLAUSE, GRACE};
@@ -33,8 +33,18 @@ pub(super) struct FoundWindow {
 /// The window that rows are grouped by.
 pub(super) struct GroupWindow {
     pub(super) spec: WindowSpec,
-    /// FROM's columns for its start and its end, where it is a table function's.
-    pub(super) columns: [Option<Expr>; 2],
+    /// What of FROM is its start, where rows bring it.
+    pub(super) starts: Vec<Expr>,
+    /// What is its end.
+    pub(super) ends: Vec<Expr>,
+    /// The column that is both.
+    pub(super) value: Option<usize>,
+}
+
+impl GroupWindow {
+    fn new(spec: WindowSpec) -> Self {
+        Self { spec, starts: Vec::new(), ends: Vec::new(), value: None }
+    }
 }
 
 /// Which duration of a window is which.
@@ -350,7 +360,7 @@ impl Session<'_, '_> {
         let found = collected.window.borrow().clone();
         let Some(found) = found else {
             self.refuse_window_names(collected)?;
-            return self.table_window(plan, keys, collected);
+            return self.table_window(plan, scope, keys, collected);
         };
         let (mut rest, mut named) = (Vec::new(), Named::default());
         for key in keys {
@@ -372,7 +382,7 @@ impl Session<'_, '_> {
             return self.fail(message, found.span);
         }
         let (plan, spec) = self.time_window(plan, scope, &found)?;
-        Ok((plan, rest, Some(GroupWindow { spec, columns: [None, None] })))
+        Ok((plan, rest, Some(GroupWindow::new(spec))))
     }
 
     /// A window's name without a window.
@@ -387,46 +397,56 @@ impl Session<'_, '_> {
     fn table_window(
         &mut self,
         plan: LogicalPlan,
+        scope: &Scope,
         keys: Vec<Key>,
         collected: &Collected,
     ) -> Bind<(LogicalPlan, Vec<Key>, Option<GroupWindow>)> {
         let traits = time_traits(&plan);
         let Some(columns) = traits.window.clone() else { return Ok((plan, keys, None)) };
-        let is =
-            |expr: &Expr, at: Option<usize>| matches!(expr, Expr::Column { index, .. } if Some(*index) == at);
-        let grouped = |at: Option<usize>| at.and_then(|_| keys.iter().find(|k| is(&k.expr, at)));
-        let named = Named { start: grouped(columns.start).is_some(), end: grouped(columns.end).is_some() };
+        let mut named = Named::default();
+        for part in keys.iter().filter_map(|k| columns.part(&k.expr)) {
+            named.note(match part {
+                WindowPart::Start => StandIn::WindowStart,
+                WindowPart::End => StandIn::WindowEnd,
+                WindowPart::Whole => StandIn::Window,
+            });
+        }
         if !named.tells(columns.kind) {
             return Ok((plan, keys, None));
         }
-        let column = |at: Option<usize>, name: &str| {
-            let key = grouped(at).map(|k| k.expr.clone());
-            key.or_else(|| {
-                at.map(|index| Expr::Column { index, name: name.into(), data_type: DataType::Timestamp })
-            })
-        };
-        let ends = [column(columns.start, WINDOW_COLUMNS[0]), column(columns.end, WINDOW_COLUMNS[1])];
-        let rest: Vec<Key> = keys
-            .iter()
-            .filter(|k| !is(&k.expr, columns.start) && !is(&k.expr, columns.end))
-            .cloned()
-            .collect();
-        let uses = |expr: &Expr| {
-            expr.columns_used().into_iter().any(|c| Some(c) == columns.start || Some(c) == columns.end)
-        };
+        let rest: Vec<Key> = keys.iter().filter(|k| columns.part(&k.expr).is_none()).cloned().collect();
+        let [starts, ends] = self.window_ends(&columns, scope)?;
+        let whole =
+            |spec| GroupWindow { spec, starts: starts.clone(), ends: ends.clone(), value: columns.value };
+        let own = [columns.start, columns.end, columns.value];
+        let uses = |expr: &Expr| expr.columns_used().into_iter().any(|c| own.contains(&Some(c)));
         let free = !rest.iter().any(|k| uses(&k.expr))
             && !collected.aggregates.borrow().iter().any(|call| call_exprs(call).any(uses));
         let plan = match take_window_table(plan, &columns, free, &rest) {
-            Ok((plan, spec)) => {
-                return Ok((plan, rest, Some(GroupWindow { spec, columns: ends })));
-            }
+            Ok((plan, spec)) => return Ok((plan, rest, Some(whole(spec)))),
             Err(plan) => plan,
         };
-        let Some(spec) = given(&ends, &columns, &traits) else { return Ok((plan, keys, None)) };
-        if !traits.has_watermark && !plan.is_bounded() {
-            return Ok((plan, keys, None));
+        let spec = given(starts.first(), ends.first(), &columns, &traits);
+        match spec.filter(|_| traits.has_watermark || plan.is_bounded()) {
+            Some(spec) => Ok((plan, rest, Some(whole(spec)))),
+            None => Ok((plan, keys, None)),
         }
-        Ok((plan, rest, Some(GroupWindow { spec, columns: ends })))
+    }
+
+    /// What of FROM is the start of a row's window, and what its end.
+    fn window_ends(&mut self, columns: &WindowColumns, scope: &Scope) -> Bind<[Vec<Expr>; 2]> {
+        let mut found = [Vec::new(), Vec::new()];
+        for ((own, field), to) in [(columns.start, "start"), (columns.end, "end")].into_iter().zip(&mut found)
+        {
+            if let Some(at) = own {
+                to.push(self.typed(typing::column(&scope.schema, at), self.here)?);
+            }
+            if let Some(at) = columns.value {
+                let made = typing::column(&scope.schema, at).and_then(|value| typing::field(value, field));
+                to.push(self.typed(made, self.here)?);
+            }
+        }
+        Ok(found)
     }
 
     /// A window as a value without GROUP BY: each row once for each of its windows.
@@ -580,9 +600,14 @@ fn same_keys(spec: &WindowTableSpec, keys: &[Key]) -> bool {
 }
 
 /// The window that rows bring in their columns.
-fn given(ends: &[Option<Expr>; 2], columns: &WindowColumns, traits: &TimeTraits) -> Option<WindowSpec> {
-    let [start, end] = ends.clone();
-    let time = match (end, &start) {
+fn given(
+    start: Option<&Expr>,
+    end: Option<&Expr>,
+    columns: &WindowColumns,
+    traits: &TimeTraits,
+) -> Option<WindowSpec> {
+    let start = start.cloned();
+    let time = match (end.cloned(), &start) {
         (Some(end), _) => end,
         // The start alone tells the end.
         (None, Some(start)) => {
