@@ -68,6 +68,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "memory that one operator's state (groups, kept rows) may take: the job fails beyond it",
     ),
     OptionSpec::new(
+        "require_bounded_state",
+        OptionKind::Bool,
+        "false",
+        "true: a query whose state can grow for ever (groups without a window over a stream that does not end) is refused; false: warned of",
+    ),
+    OptionSpec::new(
         "emit_every",
         OptionKind::OneOf(&["batch", "record"]),
         "batch",

@@ -24,7 +24,7 @@ pub(super) fn job_config(settings: &Options, name: &str) -> JobConfig {
 }
 
 fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
-    use OptionValue::{Bytes, Duration, Float, Int, Rows, Text};
+    use OptionValue::{Bool, Bytes, Duration, Float, Int, Rows, Text};
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let count = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
     match (name, value) {
@@ -52,6 +52,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("channel_bytes", Bytes(n)) => config.channel_bytes = size(n),
         ("pool_bytes", Bytes(n)) => config.pool_bytes = size(n),
         ("state_max_bytes", Bytes(n)) => config.state_max_bytes = size(n),
+        ("require_bounded_state", Bool(b)) => config.require_bounded_state = b,
         ("empty_batches", Int(n)) => config.empty_batches = u32::try_from(n).unwrap_or(u32::MAX),
         ("empty_wait", Duration(d)) => config.empty_wait = d,
         ("on_error", Text(t)) => config.on_error = on_error(&t),
@@ -124,6 +125,7 @@ mod tests {
             "state" => "dir",
             "mode" => "transactional",
             "at_end" => "drain",
+            "require_bounded_state" => "true",
             "plan_change" => "allow",
             _ => "77s",
         };

@@ -15,7 +15,7 @@ use crate::connector::file::read_and_written;
 use crate::connector::memory::MemorySource;
 use crate::error::Error;
 use crate::expr::FunctionRegistry;
-use crate::io::{DataSink, DataSource, IoErrorKind};
+use crate::io::{Boundedness, DataSink, DataSource, IoErrorKind};
 use crate::job::{JobConfig, Mode, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
@@ -629,6 +629,7 @@ fn assemble(
             on_error: options.get("on_error").map(on_error),
         });
     }
+    check_bounds(&plan, &sources, &config, span)?;
     let changes: Vec<bool> = (0..plan.sinks.len()).map(|k| plan.changes(k)).collect();
     let mut sinks = Vec::new();
     let sets: Vec<Vec<&'static str>> = (0..plan.sinks.len()).map(|k| plan.system_set(k)).collect();
@@ -674,6 +675,30 @@ fn in_mode(config: &JobConfig, sink: Arc<dyn DataSink>) -> Arc<dyn DataSink> {
         Mode::Simple => sink,
         Mode::Transactional => sink.staged(&config.name).unwrap_or(sink),
     }
+}
+
+/// Refuses state that can grow for ever, or warns of it.
+fn check_bounds(
+    plan: &JobPlan,
+    sources: &[SourcePart],
+    config: &JobConfig,
+    span: Span,
+) -> Result<(), Failure> {
+    let endless: Vec<bool> =
+        sources.iter().map(|s| s.source.boundedness() == Boundedness::Unbounded).collect();
+    for (operator, what) in plan.unbounded_state(&endless) {
+        if config.require_bounded_state {
+            let message = format!("the state of operator {operator} can grow for ever: it keeps {what}");
+            let hint =
+                "use a window (TUMBLE, HOP, SESSION), or allow it: SET require_bounded_state = 'false'";
+            return Err(Failure::Sql(vec![Diagnostic::new(message, span).with_hint(hint)]));
+        }
+        log::warn!(
+            "job {}: the state of operator {operator} can grow for ever: it keeps {what}; the job fails beyond state_max_bytes",
+            config.name
+        );
+    }
+    Ok(())
 }
 
 /// The error limits of a source count for its job: the strictest wins.

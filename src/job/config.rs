@@ -125,6 +125,8 @@ pub struct JobConfig {
     pub pool_bytes: usize,
     /// Bytes that the state of one operator may take.
     pub state_max_bytes: usize,
+    /// Whether a plan whose state can grow for ever is refused.
+    pub require_bounded_state: bool,
     /// Empty reads in a row after which a source of unknown boundedness is taken for ended.
     pub empty_batches: u32,
     /// Time between these reads.
@@ -186,6 +188,7 @@ impl Default for JobConfig {
             channel_bytes: 4 << 20,
             pool_bytes: 64 << 20,
             state_max_bytes: 1 << 30,
+            require_bounded_state: false,
             empty_batches: 3,
             empty_wait: Duration::from_millis(100),
             on_error: OnError::Fail,

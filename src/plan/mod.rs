@@ -2,6 +2,7 @@
 
 pub use crate::expr::SystemColumn;
 
+mod bounds;
 mod changelog;
 mod emission;
 mod explain;

@@ -103,3 +103,42 @@ fn help_is_data_and_usage_errors_are_not() {
     place.run(&["sql", "SELECT 1", "--format", "xml"]).fails_as_usage(&["xml", "json"]);
     place.run(&["run"]).fails_as_usage(&["PIPELINE"]);
 }
+
+#[test]
+fn measurements_are_lines_that_the_example_pipeline_sums_up() {
+    let place = Place::new();
+    place.run(&["generate", "measurements", "--rows", "20000", "--out", "measurements.txt"]).gives(0);
+    let text = std::fs::read_to_string(place.path("measurements.txt")).unwrap();
+    // Tenths: least, sum, greatest, rows.
+    let mut stations: std::collections::BTreeMap<&str, (i64, i64, i64, i64)> = Default::default();
+    for line in text.lines() {
+        let (station, temperature) = line.split_once(';').unwrap();
+        let tenths: i64 = temperature.replace('.', "").parse().unwrap();
+        assert!(temperature.len() - temperature.find('.').unwrap() == 2 && tenths.abs() < 1000, "{line}");
+        let s = stations.entry(station).or_insert((tenths, 0, tenths, 0));
+        *s = (s.0.min(tenths), s.1 + tenths, s.2.max(tenths), s.3 + 1);
+    }
+    assert!(stations.len() > 400, "{}", stations.len());
+    let pipeline = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/measurements.sql");
+    let ran = place.run(&["run", pipeline, "--format", "csv"]).gives(0);
+    let tenths = |text: &str| -> i64 {
+        let (whole, digit) = text.split_once('.').unwrap_or((text, "0"));
+        let size =
+            whole.trim_start_matches('-').parse::<i64>().unwrap() * 10 + digit[..1].parse::<i64>().unwrap();
+        if text.starts_with('-') { -size } else { size }
+    };
+    let mut rows = ran.out.lines();
+    assert_eq!(rows.next(), Some("station,min,mean,max"));
+    for (row, (station, (least, sum, greatest, n))) in rows.by_ref().zip(&stations) {
+        let cells: Vec<&str> = row.split(',').collect();
+        // Half away from zero.
+        let mean = (2 * sum.abs() + n) / (2 * n) * sum.signum();
+        assert_eq!(cells[0], *station);
+        assert_eq!(
+            [tenths(cells[1]), tenths(cells[2]), tenths(cells[3])],
+            [*least, mean, *greatest],
+            "{row}"
+        );
+    }
+    assert_eq!(ran.out.lines().count(), stations.len() + 1);
+}

@@ -165,7 +165,7 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Args)]
 pub(crate) struct GenerateArgs {
-    /// What to generate: orders, clicks, sensors
+    /// What to generate: orders, clicks, sensors, measurements
     pub(crate) preset: String,
     /// Rows
     #[arg(long, default_value_t = 1000)]
@@ -173,7 +173,7 @@ pub(crate) struct GenerateArgs {
     /// Another seed gives other rows, the same one the same rows
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Format: json, csv, tsv [default: by the extension of --out, else json]
+    /// Format: json, csv, tsv [default: by the extension of --out, else json; measurements: text lines station;temperature]
     #[arg(long)]
     pub(crate) format: Option<String>,
     /// File; standard output if absent

@@ -2,6 +2,7 @@
 
 use millstream::Engine;
 use millstream::codec::Format;
+use millstream::connector::generator::PRESETS;
 
 use super::args::GenerateArgs;
 use super::{Failed, output, progress};
@@ -9,8 +10,13 @@ use super::{Failed, output, progress};
 /// `millstream generate PRESET`.
 pub(crate) fn generate(args: &GenerateArgs) -> Result<u8, Failed> {
     let quote = |s: &str| s.replace('\'', "''");
-    let format = args.format.as_ref().map(|f| format!(", format = '{}'", quote(f))).unwrap_or_default();
-    if let (Some(path), None) = (&args.out, &args.format)
+    let own = PRESETS.iter().find(|p| p.name == args.preset).map_or("", |p| p.file);
+    let format = match &args.format {
+        Some(f) => format!(", format = '{}'", quote(f)),
+        None if own.is_empty() => String::new(),
+        None => format!(", {own}"),
+    };
+    if let (Some(path), None, true) = (&args.out, &args.format, own.is_empty())
         && Format::for_path(&path.to_string_lossy()).is_none()
     {
         let known = "add --format, one of json, csv, tsv";

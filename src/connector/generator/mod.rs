@@ -27,6 +27,7 @@
 mod field;
 mod preset;
 mod reader;
+mod stations;
 mod value;
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub use self::preset::{PRESETS, Preset};
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "preset",
-        OptionKind::OneOf(&["orders", "clicks", "sensors"]),
+        OptionKind::OneOf(&["orders", "clicks", "sensors", "measurements"]),
         "",
         "ready-made columns; they need not be declared",
     ),

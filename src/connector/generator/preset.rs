@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::stations::STATIONS;
 use crate::record::{DataType, Field, Schema};
 
 /// A column of a preset: what a user would declare and write as options.
@@ -20,6 +21,8 @@ pub struct Preset {
     pub name: &'static str,
     /// One line.
     pub doc: &'static str,
+    /// Options of the file that `generate` writes, where they differ from what its name says.
+    pub file: &'static str,
     /// Its columns.
     pub fields: &'static [PresetField],
 }
@@ -44,6 +47,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "orders",
         doc: "orders of shares: 7 columns, on average 148 bytes as a line of JSON",
+        file: "",
         fields: &[
             field("order_id", DataType::BigInt, &[("kind", "sequence"), ("start", "1000000000")]),
             field("customer_id", DataType::BigInt, &[("min", "100000"), ("max", "999999")]),
@@ -72,6 +76,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "clicks",
         doc: "page views, up to 5 s out of order, some without a user",
+        file: "",
         fields: &[
             field("click_id", DataType::BigInt, &[("kind", "sequence"), ("start", "1")]),
             field("user_id", DataType::BigInt, &[("min", "1"), ("max", "10000"), ("nulls", "0.1")]),
@@ -102,6 +107,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "sensors",
         doc: "readings of 100 sensors, a second apart, some values missing",
+        file: "",
         fields: &[
             field("sensor_id", DataType::Varchar, &[("prefix", "sensor-"), ("min", "0"), ("max", "99")]),
             field(
@@ -121,6 +127,19 @@ pub static PRESETS: &[Preset] = &[
                 &[("kind", "choice"), ("values", "true,false"), ("weights", "99,1")],
             ),
             field("ts", DataType::Timestamp, &[("kind", "timestamp"), ("step", "10ms"), ("jitter", "2s")]),
+        ],
+    },
+    Preset {
+        name: "measurements",
+        doc: "lines station;temperature of 536 stations, as in the One Billion Row Challenge",
+        file: "format = 'csv', delimiter = ';', header = 'false'",
+        fields: &[
+            field("station", DataType::Varchar, &[("kind", "choice"), ("values", STATIONS)]),
+            field(
+                "temperature",
+                DataType::Decimal { precision: 3, scale: 1 },
+                &[("min", "-99.9"), ("max", "99.9")],
+            ),
         ],
     },
 ];

@@ -1,0 +1,49 @@
+//! Which operators' state can grow for ever.
+
+use super::{FrameBound, InputRef, JobPlan, OperatorSpec};
+
+impl JobPlan {
+    /// The operators whose state has no bound on input that does not end, each with what it keeps. `endless` says of each source whether
+    /// it goes on for ever.
+    pub fn unbounded_state(&self, endless: &[bool]) -> Vec<(&str, &'static str)> {
+        let mut found = Vec::new();
+        let mut reached: Vec<bool> = Vec::new();
+        for node in &self.nodes {
+            let is_endless = node.inputs.iter().any(|input| match input {
+                InputRef::Source(s) => endless.get(*s).copied().unwrap_or(false),
+                InputRef::Node(n) => reached.get(*n).copied().unwrap_or(false),
+            });
+            let cut = matches!(&node.operator, OperatorSpec::Limit(spec) if spec.count.is_some());
+            reached.push(is_endless && !cut);
+            if let Some(what) = grows(&node.operator).filter(|_| is_endless) {
+                found.push((node.id.as_str(), what));
+            }
+        }
+        found
+    }
+}
+
+/// What an operator keeps more and more of as input comes; `None` if input or time bounds it.
+fn grows(operator: &OperatorSpec) -> Option<&'static str> {
+    match operator {
+        OperatorSpec::Aggregate(spec) if spec.window.is_none() => {
+            let keeps_values = spec.calls.iter().any(|c| c.distinct || !c.order_by.is_empty());
+            if !spec.keys.is_empty() {
+                Some("one entry for each group, for the job's life")
+            } else {
+                keeps_values.then_some("the values of DISTINCT or ORDER BY in a call, for the job's life")
+            }
+        }
+        OperatorSpec::TopN(spec) if !spec.partition_by.is_empty() => {
+            Some("the first rows of each partition, for the job's life")
+        }
+        OperatorSpec::TopN(spec) => (spec.limit == u64::MAX).then_some("all rows, for the job's life"),
+        OperatorSpec::Over(spec) => {
+            let by_rows = spec.frame.rows || spec.frame.start == FrameBound::UnboundedPreceding;
+            (by_rows && !spec.partition_by.is_empty())
+                .then_some("what a frame needs of each partition, for the job's life")
+        }
+        OperatorSpec::Sort(_) => Some("all rows"),
+        _ => None,
+    }
+}
