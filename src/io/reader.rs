@@ -172,6 +172,12 @@ pub trait DataSource: Send + Sync {
         false
     }
 
+    /// Whether [`DataReader::commit`] tells others how far the job is (a consumer group's offsets): a job without a state
+    /// directory never calls it, and says so.
+    fn announces_commits(&self) -> bool {
+        false
+    }
+
     /// Opens a reader at the start. May block on slow storage; called on the thread that starts the job.
     ///
     /// # Errors

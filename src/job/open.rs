@@ -260,6 +260,13 @@ fn open_sources(
         if let Some(known) = known.filter(|s| !s.position.is_start()) {
             reader.seek(&known.position).map_err(failed)?;
         }
+        if spec.config.state.is_none() && part.source.announces_commits() {
+            log::warn!(
+                "source {}: without a state directory nothing is committed, so the offsets of its group stay where they are; \
+                 --state DIR commits them",
+                part.name
+            );
+        }
         let on_error = part.on_error.unwrap_or(spec.config.on_error);
         let mut stage = SourceStage::new(
             part.name.clone(),

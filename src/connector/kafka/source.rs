@@ -141,6 +141,9 @@ impl DataSource for KafkaTopics {
     fn can_replay(&self) -> bool {
         true
     }
+    fn announces_commits(&self) -> bool {
+        self.options.group.is_some()
+    }
     fn end_is_pause(&self) -> bool {
         self.options.stop_at_latest
     }

@@ -1,6 +1,6 @@
 //! The client over librdkafka: production, brokers from 2.5 on.
 //!
-//! Its defaults are changed where they would lose records or hold too much of them; see [`config`].
+//! Its defaults are changed where they would lose records or hold too much of them; see `config`.
 
 mod config;
 mod sink;
@@ -9,6 +9,8 @@ mod source;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 
@@ -38,6 +40,39 @@ impl KafkaClient for Native {
     }
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
         Ok(Box::new(sink::NativeSink::connect(settings)?))
+    }
+}
+
+/// Hears what the library says besides messages.
+struct Listener;
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        said(level, facility, message);
+    }
+    fn error(&self, error: RdError, reason: &str) {
+        failed(&error, reason);
+    }
+}
+
+impl ConsumerContext for Listener {}
+
+type Consumer = BaseConsumer<Listener>;
+
+/// A word of the library for the log.
+fn said(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error};
+    match level {
+        Emerg | Alert | Critical | Error => log::warn!("librdkafka: {facility} {message}"),
+        Debug => log::trace!("librdkafka: {facility} {message}"),
+        _ => log::debug!("librdkafka: {facility} {message}"),
+    }
+}
+
+/// Errors that concern no message: the library tries again by itself, and the end of a partition is none.
+fn failed(error: &RdError, reason: &str) {
+    if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
+        log::debug!("librdkafka: {error}: {reason}");
     }
 }
 

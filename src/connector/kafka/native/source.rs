@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::config::FromClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{config, drop_within, kind_of, metadata, partitions_of, sorted};
+use super::{Consumer, Listener, config, drop_within, kind_of, metadata, partitions_of, sorted};
 use crate::connector::kafka::client::{
     Bounds, Event, HeaderList, KafkaError, KafkaErrorKind, KafkaSource, Message, Part, SourceSettings,
 };
@@ -31,7 +31,7 @@ struct Lane {
 /// The consumer of one topic.
 struct TopicConsumer {
     topic: Arc<str>,
-    consumer: BaseConsumer,
+    consumer: Consumer,
     /// For each partition number, its index among the lanes.
     lanes: Vec<Option<usize>>,
 }
@@ -39,7 +39,7 @@ struct TopicConsumer {
 pub(super) struct NativeSource {
     settings: SourceSettings,
     /// Answers questions; reads nothing.
-    client: BaseConsumer,
+    client: Consumer,
     topics: Vec<TopicConsumer>,
     lanes: Vec<Lane>,
     /// Ends that were told before the partitions were assigned.
@@ -65,8 +65,9 @@ impl HeaderList for NativeHeaders<'_> {
 
 impl NativeSource {
     pub(super) fn connect(settings: &SourceSettings) -> Result<Self, KafkaError> {
-        let client = BaseConsumer::from_config(&config::consumer(settings, settings.prefetch_bytes)?)
-            .map_err(|e| sorted("settings", &e))?;
+        let config = config::consumer(settings, settings.prefetch_bytes)?;
+        let client =
+            Consumer::from_config_and_context(&config, Listener).map_err(|e| sorted("settings", &e))?;
         metadata(client.client(), &settings.connection)?;
         Ok(Self {
             settings: settings.clone(),
@@ -279,8 +280,9 @@ impl KafkaSource for NativeSource {
         let share = self.settings.prefetch_bytes / names.len().max(1);
         self.topics.clear();
         for topic in names {
-            let consumer = BaseConsumer::from_config(&config::consumer(&self.settings, share)?)
-                .map_err(|e| sorted("settings", &e))?;
+            let consumer =
+                Consumer::from_config_and_context(&config::consumer(&self.settings, share)?, Listener)
+                    .map_err(|e| sorted("settings", &e))?;
             self.topics.push(TopicConsumer { topic, consumer, lanes: Vec::new() });
         }
         self.lanes.clear();

@@ -1,9 +1,9 @@
 //! The client over the `kafka` crate: pure Rust, brokers 0.8.2 to 3.9, plaintext.
 //!
 //! The crate speaks the oldest versions of the protocol and has defects that lose messages or hang. The rules that keep them
-//! out: its `KafkaClient` only, never its consumer or producer; one thread owns it ([`owner`]), so that every call of ours ends
-//! in time; one fetch per partition, whose first offset is checked ([`fetch`]); groups' offsets by requests of our own
-//! ([`wire`]); after any failure of the connection, and after any panic, a new client; brokers that have dropped those
+//! out: its `KafkaClient` only, never its consumer or producer; one thread owns it (`owner`), so that every call of ours ends
+//! in time; one fetch per partition, whose first offset is checked (`fetch`); groups' offsets by requests of our own
+//! (`wire`); after any failure of the connection, and after any panic, a new client; brokers that have dropped those
 //! versions are recognised before anything else is asked.
 
 mod fetch;
