@@ -10,7 +10,11 @@ mod engine;
 mod query;
 mod random;
 mod reference;
+mod restore;
+mod rows;
 mod stream;
+#[path = "../support/mod.rs"]
+mod support;
 mod time;
 
 use check::{check, for_seeds};
@@ -32,8 +36,10 @@ fn tumbling_windows() {
 fn hopping_windows_of_any_slide() {
     for_seeds("hop", 120, |seed| {
         check(seed, |random, shape| {
-            let size = random.between(1, 20);
-            Kind::Hop { slide: random.between(1, size) * shape.unit, size: size * shape.unit }
+            // A slide that is longer than the window leaves rows out.
+            let (size, slide) = (random.between(1, 20), random.between(1, 25));
+            let slide = if random.percent(70) { slide.min(size) } else { slide };
+            Kind::Hop { slide: slide * shape.unit, size: size * shape.unit }
         })
     });
 }
@@ -52,5 +58,35 @@ fn cumulating_windows() {
 fn sessions() {
     for_seeds("session", 120, |seed| {
         check(seed, |random, shape| Kind::Session { gap: random.of(&[1, 2, 3, 8, 30]) * shape.unit })
+    });
+}
+
+#[test]
+fn calls_over_event_time() {
+    for_seeds("over", 120, rows::over);
+}
+
+#[test]
+fn first_rows_of_each_key() {
+    for_seeds("top-N", 60, rows::top_n);
+}
+
+#[test]
+fn distinct_rows() {
+    for_seeds("distinct", 30, rows::distinct);
+}
+
+#[test]
+fn windows_go_on_from_a_checkpoint() {
+    for_seeds("restore", 25, |seed| {
+        restore::restored(seed, |random, shape| {
+            let length = random.of(&[2, 5, 10, 30]) * shape.unit;
+            match random.below(4) {
+                0 => Kind::Tumble { size: length },
+                1 => Kind::Hop { slide: length / 2 + shape.unit, size: length * 2 },
+                2 => Kind::Cumulate { step: length, size: length * 3 },
+                _ => Kind::Session { gap: length },
+            }
+        })
     });
 }
