@@ -6,9 +6,9 @@ use crate::changes::{Change, fold};
 use crate::engine::{Ran, Way, run};
 use crate::query::{Emit, Kind, Query};
 use crate::random::Random;
-use crate::reference::{Outcome, aligned, sessions, unwindowed};
+use crate::reference::{Outcome, outcome};
 use crate::stream::{Row, Shape};
-use crate::time::Late;
+use crate::time::{Late, watermarks};
 
 /// `MILLSTREAM_CASES` times as many cases as usual; `MILLSTREAM_SEED` is the first seed.
 /// Runs them all; shows the first failures in full.
@@ -68,11 +68,7 @@ fn smaller(mut rows: Vec<Row>, fails: impl Fn(&[Row]) -> bool) -> Vec<Row> {
 
 impl Case {
     fn reference(&self, rows: &[Row]) -> Outcome {
-        match self.query.kind {
-            Kind::All => unwindowed(&self.query, rows),
-            Kind::Session { gap } => sessions(&self.query, gap, rows, self.bound),
-            _ => aligned(&self.query, rows, self.bound),
-        }
+        outcome(&self.query, rows, &watermarks(rows, self.bound))
     }
 
     /// Whether the sequence of changes is specified, not only where it leads.

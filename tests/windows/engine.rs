@@ -48,12 +48,17 @@ pub fn run(query: &Query, sql: &str, rows: &[Row], bound: i64, way: Way) -> Resu
         Emit::Record => vec![("emit_every", "record")],
         Emit::Final | Emit::Batch => vec![],
     };
+    register(&engine, "rows", query, rows, bound)?;
+    run_sql(&engine, sql, &settings, way)
+}
+
+/// A stream of these rows, as late as the query allows.
+pub fn register(engine: &Engine, name: &str, query: &Query, rows: &[Row], bound: i64) -> Result<(), String> {
     let source = MemorySource::from_vec(schema(), records(rows)).map_err(|e| e.to_string())?;
     let watermark = format!("ts - {}", interval(bound));
     let lateness = format!("{} us", query.policy.lateness);
     let time = [("late", query.policy.late.sql()), ("allowed_lateness", lateness.as_str())];
-    engine.register_timed_source("rows", source, "ts", &watermark, &time).map_err(|e| e.to_string())?;
-    run_sql(&engine, sql, &settings, way)
+    engine.register_timed_source(name, source, "ts", &watermark, &time).map_err(|e| e.to_string())
 }
 
 /// Runs the text's one SELECT to its end.

@@ -16,6 +16,7 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod time;
+mod united;
 
 use check::{check, for_seeds};
 use query::Kind;
@@ -87,6 +88,16 @@ fn windows_go_on_from_a_checkpoint() {
                 2 => Kind::Cumulate { step: length, size: length * 3 },
                 _ => Kind::Session { gap: length },
             }
+        })
+    });
+}
+
+#[test]
+fn windows_over_two_streams() {
+    for_seeds("united", 60, |seed| {
+        united::united(seed, |random, shape| {
+            let length = random.of(&[2, 5, 10, 30]) * shape.unit;
+            random.of(&[Kind::Tumble { size: length }, Kind::Hop { slide: length, size: length * 2 }])
         })
     });
 }

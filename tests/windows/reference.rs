@@ -6,7 +6,6 @@ use crate::aggregate::time;
 use crate::changes::{Change, change};
 use crate::query::{Emit, Kind, Query};
 use crate::stream::Row;
-use crate::time::watermarks;
 
 /// The result, and the `id`s of the rows that were too late for every window.
 pub struct Outcome {
@@ -62,11 +61,20 @@ struct Window<'a> {
     groups: Vec<Group<'a>>,
 }
 
-/// Windows that are aligned, and none.
-pub fn aligned(query: &Query, rows: &[Row], bound: i64) -> Outcome {
+/// The result of a query over rows with the watermark before each.
+pub fn outcome(query: &Query, rows: &[Row], before: &[i64]) -> Outcome {
+    match query.kind {
+        Kind::All => unwindowed(query, rows),
+        Kind::Session { gap } => sessions(query, gap, rows, before),
+        _ => aligned(query, rows, before),
+    }
+}
+
+/// Windows that are aligned.
+fn aligned(query: &Query, rows: &[Row], before: &[i64]) -> Outcome {
     let mut open: BTreeMap<(i64, i64), Window<'_>> = BTreeMap::new();
     let mut outcome = Outcome { changes: vec![], late: vec![] };
-    for (row, watermark) in rows.iter().zip(watermarks(rows, bound)) {
+    for (row, &watermark) in rows.iter().zip(before) {
         fire(query, &mut open, watermark, &mut outcome.changes);
         let Some(ts) = row.ts else { continue };
         let windows = windows_of(query.kind, ts);
@@ -113,7 +121,7 @@ fn fire(query: &Query, open: &mut BTreeMap<(i64, i64), Window<'_>>, watermark: i
 }
 
 /// Groups without window: what is shown at the end, or after each row.
-pub fn unwindowed(query: &Query, rows: &[Row]) -> Outcome {
+fn unwindowed(query: &Query, rows: &[Row]) -> Outcome {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut changes = Vec::new();
     // The one group of all rows is there without any; as a changelog it begins with the first.
@@ -157,10 +165,10 @@ impl Session<'_> {
 }
 
 /// Sessions of each key. Of corrections only the sum is specified.
-pub fn sessions(query: &Query, gap: i64, rows: &[Row], bound: i64) -> Outcome {
+fn sessions(query: &Query, gap: i64, rows: &[Row], before: &[i64]) -> Outcome {
     let mut open: Vec<Session<'_>> = Vec::new();
     let mut outcome = Outcome { changes: vec![], late: vec![] };
-    for (number, (row, watermark)) in rows.iter().zip(watermarks(rows, bound)).enumerate() {
+    for (number, (row, &watermark)) in rows.iter().zip(before).enumerate() {
         end_sessions(query, &mut open, watermark, &mut outcome.changes);
         let Some(ts) = row.ts else { continue };
         let key = query.key(row);

@@ -89,7 +89,7 @@ impl Frame {
 }
 
 /// Rows in the order of their time, those that came behind the watermark left out where the input has no end.
-fn accepted<'a>(feed: Feed, rows: &'a [Row], bound: i64) -> (Vec<&'a Row>, u64) {
+fn accepted(feed: Feed, rows: &[Row], bound: i64) -> (Vec<&Row>, u64) {
     let before = watermarks(rows, bound);
     let late = |i: usize| feed == Feed::Endless && rows[i].ts.is_some_and(|ts| ts < before[i]);
     let mut kept: Vec<&Row> = (0..rows.len()).filter(|&i| !late(i)).map(|i| &rows[i]).collect();

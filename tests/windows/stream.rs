@@ -32,6 +32,8 @@ pub struct Shape {
     pub partitions: i64,
     /// Rows of a hundred that come later than the bound allows.
     pub stragglers: i64,
+    /// Rows of a hundred that are there again, however much later.
+    pub duplicates: i64,
     /// Rows of a hundred without event time.
     pub without_time: i64,
 }
@@ -48,6 +50,7 @@ impl Shape {
             bound: random.of(&[0, 0, 1, 3, 10, 40]),
             partitions: random.of(&[1, 1, 1, 2, 3]),
             stragglers: random.of(&[0, 0, 5, 20, 60]),
+            duplicates: 5,
             without_time: 0,
         }
     }
@@ -58,7 +61,7 @@ impl Shape {
         let mut heads: Vec<i64> = (0..self.partitions).map(|_| origin + random.between(0, 10)).collect();
         let mut rows: Vec<Row> = Vec::new();
         for id in 0..self.rows {
-            if !rows.is_empty() && random.percent(5) {
+            if !rows.is_empty() && random.percent(self.duplicates) {
                 let again = random.below(rows.len() as i64) as usize;
                 rows.push(Row { id, ..rows[again].clone() });
                 continue;
