@@ -19,6 +19,7 @@ struct Door {
     stopwatch: Clock,
     work: Duration,
     pause: Duration,
+    batches: u32,
     calls: u32,
 }
 
@@ -53,7 +54,7 @@ impl DataReader for Door {
             self.stopwatch.advance(self.pause);
             return Ok(Read::Idle);
         }
-        if self.calls > BATCHES + 1 {
+        if self.calls > self.batches + 1 {
             return Ok(Read::End);
         }
         self.stopwatch.advance(self.work);
@@ -81,8 +82,18 @@ impl DataWriter for Door {
 }
 
 fn run(execution: Execution, read: Duration, pause: Duration, write: Duration) -> JobStats {
+    run_batches(BATCHES, execution, read, pause, write)
+}
+
+fn run_batches(
+    batches: u32,
+    execution: Execution,
+    read: Duration,
+    pause: Duration,
+    write: Duration,
+) -> JobStats {
     let stopwatch = Clock::virtual_at(1_000_000);
-    let door = |work, pause| Door { stopwatch: stopwatch.clone(), work, pause, calls: 0 };
+    let door = |work, pause| Door { stopwatch: stopwatch.clone(), work, pause, batches, calls: 0 };
     let config = JobConfig {
         name: "times".into(),
         execution,
@@ -103,7 +114,7 @@ fn run(execution: Execution, read: Duration, pause: Duration, write: Duration) -
         dead_letters: None,
     };
     let stats = start(spec).unwrap().wait().unwrap();
-    assert_eq!(stats.records_out, u64::from(BATCHES) * ROWS as u64);
+    assert_eq!(stats.records_out, u64::from(batches) * ROWS as u64);
     for t in &stats.threads {
         let sum = t.busy_s + t.waiting_s + t.blocked_s + t.idle_s;
         assert!((sum - t.wall_s).abs() <= 0.02 * t.wall_s, "{t:?}");
@@ -155,4 +166,28 @@ fn auto_keeps_one_account_per_thread_while_stages_move() {
     let mut names: Vec<_> = stats.threads.iter().map(|t| &t.name).collect();
     names.dedup();
     assert_eq!(names.len(), stats.threads.len());
+}
+
+#[test]
+fn auto_leaves_cheap_stages_where_they_are() {
+    let stats = run_batches(5_000, Execution::Auto, MS * 9 / 1000, Duration::ZERO, MS / 1000);
+    assert!(stats.decisions.is_empty() && stats.execution == "inline", "{:?}", stats.decisions);
+    assert_eq!(stats.threads.len(), 1);
+}
+
+#[test]
+fn auto_splits_balanced_stages_and_takes_back_what_brings_nothing_each_with_its_reason() {
+    // All threads move the same stopwatch: on it two threads need as long as one.
+    let stats = run_batches(2_000, Execution::Auto, MS * 4, Duration::ZERO, MS * 4);
+    let told: Vec<_> = stats.decisions.iter().map(|d| (d.placement.as_str(), d.reason.as_str())).collect();
+    let [(first, promise), (second, result), ..] = told.as_slice() else { panic!("{told:?}") };
+    assert!(first.starts_with("threads: source 0") && promise.contains("promises"), "{told:?}");
+    assert!(*second == "inline" && result.contains("threads brought"), "{told:?}");
+}
+
+#[test]
+fn auto_gives_a_source_that_blocks_a_thread() {
+    let stats = run_batches(100, Execution::Auto, MS * 20, Duration::ZERO, MS * 2);
+    let first = stats.decisions.first().map(|d| d.placement.as_str());
+    assert_eq!(first, Some("threads: source 0"), "{:?}", stats.decisions);
 }
