@@ -17,11 +17,17 @@ const ORDERS: &str = "order_id BIGINT, customer_id BIGINT, amount DOUBLE, symbol
 const MODES: [&str; 3] = ["inline", "threads", "auto"];
 
 /// A job as SQL, with `{in}` and `{out}` for the files.
-const JOBS: [(&str, &str); 5] = [
+const JOBS: [(&str, &str); 6] = [
     (
         "generator → blackhole",
         "CREATE STREAM o WITH (connector = 'generator', preset = 'orders', rows = '{rows}');
          CREATE STREAM out WITH (connector = 'blackhole'); INSERT INTO out SELECT * FROM o;",
+    ),
+    (
+        "generator → costly projection → blackhole",
+        "CREATE STREAM o WITH (connector = 'generator', preset = 'orders', rows = '{rows}');
+         CREATE STREAM out WITH (connector = 'blackhole');
+         INSERT INTO out SELECT order_id, sha256(symbol) AS a, md5(side) AS b, regexp_replace(venue, '[A-Z]', '_') AS c FROM o;",
     ),
     (
         "NDJSON → blackhole, all columns",

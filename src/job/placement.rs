@@ -13,8 +13,9 @@ const HANDOVER_PER_RECORD: f64 = 4e-9;
 /// … and a wake-up per batch. Batches that follow each other closely share wake-ups (`edge.rs`).
 const HANDOVER_PER_BATCH: f64 = 4e-6;
 const HANDOVER_PER_TINY_BATCH: f64 = 5e-7;
-/// A split must promise at least this much to be tried …
-const WORTH_A_TRY: f64 = 1.06;
+/// A split must promise at least this much to be tried: a source that only waits for its input looks busy, and threads would then
+/// cost latency for nothing …
+const WORTH_A_TRY: f64 = 1.15;
 /// … and bring at least this much to be kept.
 const WORTH_KEEPING: f64 = 1.02;
 /// Measurements are judged when they cover that much time …

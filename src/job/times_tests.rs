@@ -187,7 +187,7 @@ fn auto_splits_balanced_stages_and_takes_back_what_brings_nothing_each_with_its_
 
 #[test]
 fn auto_gives_a_source_that_blocks_a_thread() {
-    let stats = run_batches(100, Execution::Auto, MS * 20, Duration::ZERO, MS * 2);
+    let stats = run_batches(100, Execution::Auto, MS * 20, Duration::ZERO, MS * 5);
     let first = stats.decisions.first().map(|d| d.placement.as_str());
     assert_eq!(first, Some("threads: source 0"), "{:?}", stats.decisions);
 }

@@ -8,6 +8,7 @@ mod journey;
 mod latency;
 mod machine;
 mod measure;
+mod render;
 mod report;
 mod shipped;
 mod sql;
@@ -131,6 +132,15 @@ enum Command {
         #[arg(long, value_enum)]
         scenario: Option<sql::Scenario>,
     },
+    /// Puts the results of committed runs into the README, as tables and charts.
+    Render {
+        /// Where the runs are: journey.jsonl, sweep.jsonl, latency.jsonl and, if there is one, files.jsonl.
+        #[arg(long, value_name = "DIR", default_value = "benches/results")]
+        results: PathBuf,
+        /// The text with the two marks between which the tables go.
+        #[arg(long, value_name = "FILE", default_value = "README.md")]
+        readme: PathBuf,
+    },
     /// The Nexmark queries (not supported yet).
     Nexmark,
     /// Kafka (not supported yet).
@@ -163,6 +173,7 @@ fn main() -> ExitCode {
         Command::Files { common, peers, case } => files::run(&common, peers, case.as_deref()),
         Command::Latency { common, rate } => latency::run(&common, rate),
         Command::Sql { common, scenario } => sql::run(&common, scenario),
+        Command::Render { results, readme } => render::run(&results, &readme),
         Command::Nexmark => {
             Err("nexmark is not supported yet: the engine has no event time, windows and joins".into())
         }
