@@ -16,6 +16,7 @@ use super::{Consumer, Listener, config, drop_within, kind_of, metadata, partitio
 use crate::connector::kafka::client::{
     Bounds, Event, HeaderList, KafkaError, KafkaErrorKind, KafkaSource, Message, Part, SourceSettings,
 };
+use crate::record::Clock;
 
 /// An assigned partition.
 struct Lane {
@@ -82,6 +83,21 @@ impl NativeSource {
 
     fn timeout(&self) -> Duration {
         self.settings.connection.timeout
+    }
+
+    /// First offset and end of a partition; asks again while its leader moves, as it does when a topic is new.
+    fn watermarks(&self, part: &Part) -> Result<(i64, i64), KafkaError> {
+        let clock = Clock::System;
+        let until = clock.monotonic() + self.timeout();
+        loop {
+            let asked = self.client.fetch_watermarks(&part.topic, part.partition, self.timeout());
+            match asked.map_err(|e| sorted(&part.to_string(), &e)) {
+                Err(e) if e.kind == KafkaErrorKind::Retriable && clock.monotonic() < until => {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+                done => return done,
+            }
+        }
     }
 
     fn lane(&mut self, part: usize) -> Result<&mut Lane, KafkaError> {
@@ -233,10 +249,7 @@ impl KafkaSource for NativeSource {
     fn bounds(&mut self, parts: &[Part]) -> Result<Vec<Bounds>, KafkaError> {
         let mut bounds = Vec::with_capacity(parts.len());
         for part in parts {
-            let (first, end) = self
-                .client
-                .fetch_watermarks(&part.topic, part.partition, self.timeout())
-                .map_err(|e| sorted(&part.to_string(), &e))?;
+            let (first, end) = self.watermarks(part)?;
             bounds.push(Bounds { first, end });
             self.ends.retain(|(p, _)| p != part);
             self.ends.push((part.clone(), end));
