@@ -168,7 +168,7 @@ fn a_missing_file_is_told_once() {
     );
     let ran = place.run(&["check", "m.sql"]).gives(2).says(&["m.sql:1:", "can't open 'none.csv'"]);
     assert_eq!(ran.err.matches("can't open").count(), 1, "{}", ran.err);
-    place.run(&["sql", "SET mode = 'transactional'; SELECT 1"]).fails_as_usage(&["not supported yet"]);
+    place.run(&["sql", "SET mode = 'transactional'; SELECT 1"]).fails_as_usage(&["needs a state directory"]);
 }
 
 #[test]
