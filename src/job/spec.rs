@@ -70,6 +70,7 @@ impl JobSpec {
                 matches!(spec.window.kind, WindowKind::Session { .. })
                     && spec.window.late == LatePolicy::DeadLetter
             }
+            OperatorSpec::Over(spec) => spec.streaming.is_some_and(|s| s.late == LatePolicy::DeadLetter),
             _ => false,
         });
         if let Some(node) = late.filter(|_| self.dead_letters.is_none()) {

@@ -1,6 +1,6 @@
 //! Which operators' state can grow for ever.
 
-use super::{FrameBound, InputRef, JobPlan, OperatorSpec};
+use super::{Emit, FrameBound, InputRef, JobPlan, OperatorSpec, OverFunction};
 
 impl JobPlan {
     /// The operators whose state has no bound on input that does not end, each with what it keeps. `endless` says of each source whether
@@ -34,12 +34,18 @@ fn grows(operator: &OperatorSpec) -> Option<&'static str> {
                 keeps_values.then_some("the values of DISTINCT or ORDER BY in a call, for the job's life")
             }
         }
+        OperatorSpec::TopN(spec) if spec.emit == Emit::Final && spec.window_end.is_some() => None,
         OperatorSpec::TopN(spec) if !spec.partition_by.is_empty() => {
             Some("the first rows of each partition, for the job's life")
         }
         OperatorSpec::TopN(spec) => (spec.limit == u64::MAX).then_some("all rows, for the job's life"),
         OperatorSpec::Over(spec) => {
             let by_rows = spec.frame.rows || spec.frame.start == FrameBound::UnboundedPreceding;
+            let is_of_frame = |call: &OverFunction| {
+                use OverFunction as F;
+                matches!(call, F::Aggregate(_) | F::FirstValue(_) | F::LastValue(_))
+            };
+            let by_rows = by_rows || !spec.calls.iter().all(is_of_frame);
             (by_rows && !spec.partition_by.is_empty())
                 .then_some("what a frame needs of each partition, for the job's life")
         }

@@ -14,11 +14,16 @@ fn outermost(plan: LogicalPlan, change: Change<'_>) -> LogicalPlan {
                     let windowed = spec.window.is_some();
                     change(&mut spec.emit, windowed);
                 }
-                Stateful::TopN(spec) => {
+                Stateful::TopN(spec) if spec.limit < u64::MAX => {
                     let windowed = spec.window_end.is_some();
                     change(&mut spec.emit, windowed);
                 }
-                Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Over(_) | Stateful::Sort(_) => {
+                // All rows of each window in order is a sort.
+                Stateful::TopN(_)
+                | Stateful::Watermark(_)
+                | Stateful::WindowTable(_)
+                | Stateful::Over(_)
+                | Stateful::Sort(_) => {
                     let input = Box::new(outermost(*input, change));
                     return LogicalPlan::Stateful { input, spec };
                 }

@@ -14,6 +14,7 @@ mod ranked;
 mod rules;
 mod stateful;
 mod stateful_text;
+mod streaming;
 mod time;
 pub(crate) mod walk;
 
@@ -27,10 +28,11 @@ pub use physical::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, NodeSpec, OperatorSpec, ProjectColumn, SinkSpec,
     SourceSpec, UnnestSpec,
 };
-pub(crate) use ranked::ranked;
+pub(crate) use ranked::{ranked, window_end};
 pub use rules::optimize;
 pub use stateful::{
-    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, TopNSpec,
-    WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
+    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, Streaming,
+    TopNSpec, WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
 };
+pub(crate) use streaming::Waits;
 pub use time::{TimeColumn, TimeTraits, WindowColumns, WindowPart, is_clock, time_traits};

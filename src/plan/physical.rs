@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AggregateSpec, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowKind, WindowTableSpec,
+    AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowKind, WindowTableSpec,
 };
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
@@ -157,6 +157,9 @@ impl OperatorSpec {
                 None => "one entry for each group, for the job's life, unbounded",
             },
             OperatorSpec::Over(_) => "rows of each partition that a frame may still reach",
+            OperatorSpec::TopN(spec) if spec.window_end.is_some() && spec.emit == Emit::Final => {
+                "rows of open windows, until the watermark closes them"
+            }
             OperatorSpec::TopN(_) => "the first rows of each partition, for the job's life",
             OperatorSpec::Sort(_) => "all rows, until the end of the input, unbounded",
         }

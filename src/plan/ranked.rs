@@ -15,7 +15,8 @@ struct Ranks {
 }
 
 /// The same plan, with a top-N in place of row numbers that the condition at its top bounds from above. Rows with a
-/// rank computed as the watermark passes stay as they are: they are told once and for all.
+/// rank computed as the watermark passes stay as they are, which are told once and for all, but for ranks within windows:
+/// those are forgotten with the window.
 pub(crate) fn ranked(plan: LogicalPlan) -> LogicalPlan {
     let LogicalPlan::Filter { input, predicate } = plan else { return plan };
     let conjuncts = match predicate {
@@ -88,8 +89,10 @@ fn numbers(plan: &LogicalPlan, column: usize) -> Option<&OverSpec> {
                 _ => None,
             }
         }
-        LogicalPlan::Stateful { spec: Stateful::Over(spec), .. } => {
-            let only = spec.calls == [OverFunction::RowNumber] && !spec.streaming;
+        LogicalPlan::Stateful { input, spec: Stateful::Over(spec) } => {
+            let told_with_windows = || window_end(input, &spec.partition_by).is_some();
+            let only = spec.calls == [OverFunction::RowNumber];
+            let only = only && (spec.streaming.is_none() || told_with_windows());
             (only && column + 1 == spec.schema.len()).then_some(spec)
         }
         _ => None,
@@ -116,7 +119,7 @@ fn top_n(input: &LogicalPlan, spec: OverSpec, offset: u64, limit: u64) -> TopNSp
 }
 
 /// When the ranks of a partition are final, where rows are partitioned by their window: its end and what is allowed for late rows.
-fn window_end(input: &LogicalPlan, partition_by: &[Expr]) -> Option<Expr> {
+pub(crate) fn window_end(input: &LogicalPlan, partition_by: &[Expr]) -> Option<Expr> {
     let traits = time_traits(input);
     let window = traits.window.as_ref().filter(|_| traits.has_watermark)?;
     let part = |wanted: WindowPart| partition_by.iter().find(|e| window.part(e) == Some(wanted));

@@ -190,10 +190,19 @@ pub enum OverFunction {
     NthValue { expr: Expr, n: Expr },
 }
 
+/// What holds for rows that come behind the watermark, of calls OVER that are told as it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streaming {
+    /// Allowed lateness: rows are emitted that far behind the watermark.
+    pub lateness: i64,
+    /// What happens beyond.
+    pub late: LatePolicy,
+}
+
 /// Calls that share one window definition. Output: the input's columns, then one for each call; one row a row.
 ///
 /// Where the first ORDER BY key is the event time and the frame does not look ahead, rows are emitted in time order as
-/// the watermark passes them (`streaming`); else the input is bounded, and rows are emitted at its end, in input order.
+/// the watermark passes them (`streaming`), if the input does not end; else it does, and rows are emitted at its end, in input order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverSpec {
     /// PARTITION BY.
@@ -204,8 +213,8 @@ pub struct OverSpec {
     pub frame: Frame,
     /// Calls.
     pub calls: Vec<OverFunction>,
-    /// Whether rows are emitted as the watermark passes them.
-    pub streaming: bool,
+    /// Whether rows are emitted as the watermark passes them, and what becomes of rows behind it.
+    pub streaming: Option<Streaming>,
     /// Shape of the output.
     pub schema: Arc<Schema>,
 }

@@ -171,7 +171,14 @@ fn over(spec: &OverSpec) -> Attributes {
         Some(DataType::Timestamp | DataType::Date | DataType::Time)
     );
     text.push(("frame", frame(&spec.frame, over_time)));
-    text.push(("emit", if spec.streaming { "as time passes" } else { "at the end" }.into()));
+    let emit = match spec.streaming {
+        Some(streaming) if streaming.lateness > 0 => {
+            format!("streaming, {} behind the watermark", duration(streaming.lateness))
+        }
+        Some(_) => "streaming, as the watermark passes".into(),
+        None => "at the end".into(),
+    };
+    text.push(("emit", emit));
     text
 }
 

@@ -59,8 +59,6 @@ pub(super) struct Calls {
     pub(super) head: u64,
     /// Whether nothing but the rows of the frame counts, so that an empty partition can be forgotten.
     pub(super) only_frames: bool,
-    /// Whether some call needs the rest of the partition.
-    pub(super) looks_ahead: bool,
 }
 
 impl Calls {
@@ -73,15 +71,10 @@ impl Calls {
             reach: Some(0),
             head: 0,
             only_frames: true,
-            looks_ahead: looks_ahead(&spec.frame),
         };
         for call in &spec.calls {
             let call = made.compile(call, &spec.frame);
             made.only_frames &= matches!(call, Call::Aggregate(_) | Call::First(_) | Call::Last(_));
-            made.looks_ahead |= matches!(
-                call,
-                Call::PercentRank | Call::CumeDist | Call::Ntile(_) | Call::Shift { forward: true, .. }
-            );
             made.calls.push(call);
         }
         made
@@ -227,11 +220,6 @@ fn value(arg: &Arg, line: &Line, row: u64) -> Option<FieldValue> {
         Arg::Column(index) => row.record.values().get(*index).cloned(),
         Arg::Computed(at) => row.brought.computed.get(*at).cloned(),
     }
-}
-
-fn looks_ahead(frame: &Frame) -> bool {
-    let ahead = |b: FrameBound| matches!(b, FrameBound::Following(_) | FrameBound::UnboundedFollowing);
-    ahead(frame.end) || ahead(frame.start)
 }
 
 fn constant(expr: &Expr) -> Option<i64> {

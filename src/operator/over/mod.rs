@@ -21,7 +21,7 @@ use super::kept::{
 };
 use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::EvalResult;
-use crate::plan::{Frame, FrameBound, LatePolicy, OverSpec};
+use crate::plan::{Frame, FrameBound, OverSpec, Streaming};
 use crate::record::{Batch, ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord};
 
 /// A row that waits for the watermark, or for the end.
@@ -55,7 +55,7 @@ pub struct OverOp {
     order: SortOrder,
     frame: Frame,
     calls: Calls,
-    streaming: bool,
+    streaming: Option<Streaming>,
     schema: Arc<Schema>,
     input: Arc<Schema>,
     lines: Partitions<Line>,
@@ -77,7 +77,7 @@ impl OverOp {
     /// If rows can't be emitted as the watermark passes them although the plan says so.
     pub fn new(spec: &OverSpec) -> Result<Self, String> {
         let calls = Calls::new(spec);
-        if spec.streaming && calls.looks_ahead {
+        if spec.streaming.is_some() && spec.looks_ahead().is_some() {
             return Err("a call OVER that looks at rows to come needs bounded input".into());
         }
         let columns = spec.schema.len().saturating_sub(spec.calls.len());
@@ -110,10 +110,10 @@ impl OverOp {
             )));
         }
         let keys = self.order.keys(slot, now)?;
-        if self.streaming {
+        if let Some(streaming) = self.streaming {
             match keys.first() {
-                Some(FieldValue::Timestamp(time)) if *time < slot.watermark() => {
-                    out.late(slot, LatePolicy::Drop);
+                Some(FieldValue::Timestamp(time)) if *time < streaming.passed(slot.watermark()) => {
+                    out.late(slot, streaming.late);
                     return Ok(());
                 }
                 Some(FieldValue::Timestamp(_)) => {}
@@ -135,8 +135,9 @@ impl OverOp {
         Ok(())
     }
 
-    /// Emits the rows that the watermark has passed.
+    /// Emits the rows that the watermark has passed, with what is allowed for late ones.
     fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
+        let Some(watermark) = self.streaming.map(|s| s.passed(watermark)) else { return };
         let passed = |w: Option<&Reverse<Waiting>>| match w.and_then(|w| w.0.row.rank.keys.first()) {
             Some(FieldValue::Timestamp(time)) => *time < watermark,
             _ => false,
@@ -313,22 +314,18 @@ fn put(
 impl Operator for OverOp {
     fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
         for_each_record(&mut batch, out, |slot, out| {
-            if self.streaming {
-                self.fire(slot.watermark(), out);
-            }
+            self.fire(slot.watermark(), out);
             self.take(slot, out)
         });
         out.pools.give(batch);
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
-        if self.streaming {
-            self.fire(micros, out);
-        }
+        self.fire(micros, out);
     }
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
-        if !self.streaming {
+        if self.streaming.is_none() {
             self.finish(out);
         }
     }
@@ -377,7 +374,7 @@ impl Operator for OverOp {
     }
 
     fn state_contract(&self) -> StateContract {
-        let (what, until) = match (self.streaming, self.frame.start) {
+        let (what, until) = match (self.streaming.is_some(), self.frame.start) {
             (false, _) => ("all rows", "until the end of the input"),
             (true, FrameBound::UnboundedPreceding) => {
                 ("rows ahead of the watermark, and totals of each partition", "for the job's life")

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::expr::{Expr, FunctionRegistry, SortKey, typing};
 use crate::operator::test_kit::Bench;
-use crate::plan::OverFunction;
+use crate::plan::{LatePolicy, OverFunction};
 use crate::record::{DataType, Field};
 
 fn input() -> Arc<Schema> {
@@ -59,7 +59,7 @@ fn spec(frame: Frame, streaming: bool, descending: bool, nulls_first: bool) -> O
         order_by: vec![SortKey { expr: column(0), descending, nulls_first }],
         frame,
         calls,
-        streaming,
+        streaming: streaming.then_some(Streaming { lateness: 0, late: LatePolicy::DeadLetter }),
         schema,
     }
 }
@@ -137,7 +137,7 @@ fn reference(rows: &[Row], spec: &OverSpec) -> Vec<(usize, Vec<FieldValue>)> {
             value(frame.last()),
             value(frame.get(1)),
         ];
-        if !spec.streaming {
+        if spec.streaming.is_none() {
             let rank = peers[0] as f64;
             results.push((if n == 1 { 0.0 } else { rank / (n - 1) as f64 }).into());
             results.push((own.iter().filter(|r| place(r) <= place(row)).count() as f64 / n as f64).into());
@@ -227,9 +227,11 @@ proptest! {
         size in 1usize..80,
         cut in 0usize..30,
         delay in 0i64..12,
+        lateness in prop_oneof![Just(0i64), 1i64..9],
     ) {
         let frame = Frame { rows: rows_frame, start: bound(start.0, start.1), end: bound(end.0, end.1) };
-        let spec = spec(frame, true, false, false);
+        let mut spec = spec(frame, true, false, false);
+        spec.streaming.as_mut().unwrap().lateness = lateness;
         let (mut op, mut bench) = (OverOp::new(&spec).unwrap(), Bench::new());
         let (mut watermark, mut kept, mut records) = (i64::MIN, Vec::new(), Vec::new());
         let (mut late, mut null) = (0, 0);
@@ -239,7 +241,7 @@ proptest! {
             records.push((record(row, watermark), watermark));
             match row.ts {
                 None => null += 1,
-                Some(t) if t < watermark => late += 1,
+                Some(t) if t < watermark.saturating_sub(lateness) => late += 1,
                 Some(t) => {
                     kept.push(row);
                     watermark = watermark.max(t - delay);
@@ -255,7 +257,7 @@ proptest! {
         }
         bench.end(&mut op);
         prop_assert_eq!(bench.counters.late, late);
-        prop_assert_eq!(bench.rejects.len(), null);
+        prop_assert_eq!(bench.rejects.len() as u64, null + late);
         let mut expected = reference(&kept, &spec);
         expected.sort_by_key(|(arrival, _)| {
             kept.iter().find(|r| r.arrival == *arrival).map(|r| (r.ts, *arrival))

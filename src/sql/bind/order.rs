@@ -11,7 +11,9 @@ use super::scope::{Alias, AliasState, Names, Scope, hits};
 use super::select::Item;
 use super::{Bind, Bound, Reported, Session, all};
 use crate::expr::{Expr, SortKey, typing};
-use crate::plan::{Emit, LogicalPlan, OutputTarget, SortSpec, Stateful, TopNSpec, is_updating, walk};
+use crate::plan::{
+    Emit, LogicalPlan, OutputTarget, SortSpec, Stateful, TopNSpec, is_updating, walk, window_end,
+};
 use crate::sql::{Diagnostic, Span};
 
 /// LIMIT and OFFSET.
@@ -331,16 +333,39 @@ impl Session<'_, '_> {
                 schema,
             }),
             Bounds { count: None, .. } if bounded => Stateful::Sort(SortSpec { order_by, schema }),
-            Bounds { count: None, .. } => {
-                let error = Diagnostic::new("an unbounded input can't be put in order as a whole", tail.at);
-                let hint = "add LIMIT n for the first n rows so far, or read bounded input";
-                return Err(self.report(error.with_hint(hint)));
-            }
+            Bounds { count: None, .. } => match by_window(&plan, &order_by) {
+                Some(spec) => Stateful::TopN(spec),
+                None => {
+                    let error =
+                        Diagnostic::new("an unbounded input can't be put in order as a whole", tail.at);
+                    let hint = "add LIMIT n for the first n rows so far, begin with window_end to order windows as they \
+                                end, or read bounded input";
+                    return Err(self.report(error.with_hint(hint)));
+                }
+            },
         };
-        let is_sort = matches!(spec, Stateful::Sort(_));
+        let is_whole = tail.bounds.count.is_none();
         let sorted = LogicalPlan::Stateful { input: Box::new(plan), spec };
-        Ok(if is_sort { tail.bounds.of(sorted) } else { sorted })
+        Ok(if is_whole { tail.bounds.of(sorted) } else { sorted })
     }
+}
+
+/// An endless input in the order of its windows, each of them put in order when it has ended.
+fn by_window(plan: &LogicalPlan, order_by: &[SortKey]) -> Option<TopNSpec> {
+    let first = order_by.first().filter(|key| !key.descending)?;
+    let partition_by = vec![first.expr.clone()];
+    let window_end = Some(window_end(plan, &partition_by)?);
+    Some(TopNSpec {
+        partition_by,
+        order_by: order_by.to_vec(),
+        limit: u64::MAX,
+        offset: 0,
+        with_rank: false,
+        window_end,
+        emit: Emit::Final,
+        retracts: is_updating(plan),
+        schema: plan.schema().clone(),
+    })
 }
 
 /// DISTINCT ON: the first row of each group, in that order or else as they come.

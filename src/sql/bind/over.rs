@@ -13,7 +13,7 @@ use super::scope::{AliasUse, Names, hits, unique_names};
 use super::select::Item;
 use super::{Bind, Bound, Reported, Session, all};
 use crate::expr::{Expr, SortKey, typing};
-use crate::plan::{Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, ranked};
+use crate::plan::{Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, Waits, ranked};
 use crate::record::{CompactString, DataType, Field, FieldValue, Schema};
 use crate::sql::{Diagnostic, Span};
 
@@ -433,10 +433,12 @@ impl Session<'_, '_> {
         let Stage { definition, calls } = stage;
         let at = calls.first().map_or(self.here, |(_, _, span)| *span);
         let Definition { partition_by, order_by, frame } = definition;
+        let named: Vec<(CompactString, Span)> =
+            calls.iter().map(|(_, c, at)| (c.name.clone(), *at)).collect();
         let calls = calls.into_iter().map(|(_, call, _)| call.function).collect();
-        let spec = OverSpec { partition_by, order_by, frame, calls, streaming: false, schema };
+        let spec = OverSpec { partition_by, order_by, frame, calls, streaming: None, schema };
         let mut result = Ok(());
-        let spec =
+        let mut spec =
             Stateful::Over(Box::new(spec)).map_exprs(&mut |expr| match self.placed(layout, &expr, at) {
                 Ok(placed) => placed,
                 Err(reported) => {
@@ -445,21 +447,59 @@ impl Session<'_, '_> {
                 }
             });
         result?;
-        if let Stateful::Over(spec) = &spec
+        if let Stateful::Over(spec) = &mut spec
             && !plan.is_bounded()
         {
-            let error = Diagnostic::new("a call OVER needs bounded input", at);
-            let hint = "or keep the first rows only: ROW_NUMBER() OVER (…) AS n … WHERE n <= k";
-            self.endless.push(((**spec).clone(), error.with_hint(hint)));
+            match spec.over_time(plan) {
+                Ok(streaming) => spec.streaming = Some(streaming),
+                Err(why) => self.endless.push(((**spec).clone(), waits(why, plan.schema(), &named, at))),
+            }
         }
         Ok(spec)
     }
 }
 
+/// Why a call can't be computed over an endless input, and the ways out.
+fn waits(why: Waits, schema: &Schema, calls: &[(CompactString, Span)], at: Span) -> Diagnostic {
+    const FIRST: &str = "or keep the first rows only: ROW_NUMBER() OVER (…) AS n … WHERE n <= k";
+    let named = |i: &usize| calls.get(*i);
+    let (message, hint) = match why {
+        Waits::NoWatermark => (
+            "a call OVER needs bounded input, or one with a WATERMARK".to_owned(),
+            format!("declare WATERMARK FOR a column and begin ORDER BY with it, {FIRST}"),
+        ),
+        Waits::Order(time) => {
+            let message = "a call OVER an unbounded input goes by the event time".to_owned();
+            match time.and_then(|i| schema.fields().get(i)) {
+                Some(field) => {
+                    (message, format!("begin its ORDER BY with {}, ascending, {FIRST}", field.name))
+                }
+                None => (message, format!("no column of its input is the event time any more; {FIRST}")),
+            }
+        }
+        Waits::Frame => (
+            "the frame holds rows that are still to come, so it needs bounded input".to_owned(),
+            "end it with CURRENT ROW".to_owned(),
+        ),
+        Waits::Call(i) => (
+            format!(
+                "{} looks at rows that are still to come, so it needs bounded input",
+                named(&i).map_or("the call", |(name, _)| name.as_str())
+            ),
+            match named(&i).is_some_and(|(name, _)| name == "lag") {
+                true => "write how far it reaches as a constant, 0 or more".to_owned(),
+                false => "lag, ranks and frames up to CURRENT ROW need no rows to come".to_owned(),
+            },
+        ),
+    };
+    let at = if let Waits::Call(i) = why { named(&i).map_or(at, |(_, span)| *span) } else { at };
+    Diagnostic::new(message, at).with_hint(hint)
+}
+
 /// The operators that would wait for the end of an endless input.
 fn endless_overs<'p>(plan: &'p LogicalPlan, found: &mut Vec<&'p OverSpec>) {
     if let LogicalPlan::Stateful { input, spec: Stateful::Over(spec) } = plan
-        && !spec.streaming
+        && spec.streaming.is_none()
         && !input.is_bounded()
     {
         found.push(spec);
