@@ -28,6 +28,11 @@ fn state_that_can_grow_for_ever_is_refused_and_the_message_names_the_operator() 
             "top_n",
             "the first rows of each partition",
         ),
+        (
+            "SELECT sensor_id, lag(ts) OVER (PARTITION BY sensor_id ORDER BY ts) AS before FROM endless",
+            "over",
+            "what a frame needs of each partition",
+        ),
     ] {
         let error = prepared("true", query).unwrap_err();
         assert!(error.contains("can grow for ever") && error.contains(what), "{query}: {error}");
@@ -45,6 +50,8 @@ fn what_time_or_the_input_bounds_is_not_refused() {
         "SELECT count(*) AS n, max(temperature) AS hottest FROM endless",
         "SELECT sensor_id, window_start, count(*) AS n FROM TUMBLE(endless, ts, INTERVAL '1' MINUTE) \
          GROUP BY sensor_id, window_start, window_end",
+        "SELECT sensor_id, window_end, count(*) AS n FROM endless GROUP BY sensor_id WINDOW TUMBLING (1m) ORDER BY window_end, n",
+        "SELECT sensor_id, avg(temperature) OVER (PARTITION BY sensor_id ORDER BY ts RANGE INTERVAL '1' MINUTE PRECEDING) AS m FROM endless",
         "SELECT * FROM endless WHERE temperature > 40",
         "SELECT sensor_id, count(*) AS n FROM (SELECT * FROM endless LIMIT 100) GROUP BY sensor_id",
     ] {
