@@ -526,6 +526,17 @@ fn windows_over_calls_over_a_stream_lose_no_row() {
 }
 
 #[test]
+fn windows_over_calls_over_input_that_ends_lose_no_row_either() {
+    // The call tells its rows at the end, in input order, when the watermark has long passed them.
+    let sql = "SELECT window_start, count(*) AS n, sum(before) AS s FROM \
+               TUMBLE((SELECT ts, lag(x) OVER (PARTITION BY k ORDER BY ts) AS before FROM t), ts, INTERVAL '10' SECOND) \
+               GROUP BY window_start, window_end";
+    let (rows, stats) = run(&[("a", 1, 1), ("b", 2, 9), ("a", 4, 8), ("a", 8, 32), ("a", 16, 40)], &[], sql);
+    assert_eq!(rows, ["0 3 1", "30 1 4", "40 1 8"]);
+    assert_eq!(stats.late, 0);
+}
+
+#[test]
 fn calls_over_groups_of_windows_follow_the_windows() {
     let (engine, senders) = live(&["t"], &[]);
     let sql = "SELECT window_end, k, n, n - lag(n) OVER (PARTITION BY k ORDER BY window_end) AS more FROM \
