@@ -50,6 +50,8 @@ impl Place {
             ("execution", mode),
             ("threads", threads.as_str()),
             ("batch_rows", "10"),
+            // Short, so that a barrier does not wait behind all rows.
+            ("channel_batches", "4"),
             ("commit_interval", "10ms"),
         ];
         settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());

@@ -42,6 +42,8 @@ impl Place {
             ("execution", mode),
             ("threads", "3"),
             ("batch_rows", "10"),
+            // Short, so that a barrier does not wait behind all rows.
+            ("channel_batches", "4"),
             ("commit_interval", "100 rows"),
         ];
         settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());
