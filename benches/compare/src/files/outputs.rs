@@ -81,8 +81,11 @@ pub fn compare(mine: &Path, theirs: &Path, case: &Case, peer: &str) -> Result<u6
     }
     let sorted = |path| -> Result<Vec<Row>, Failure> {
         let mut all = rows(path, case)?.collect::<Result<Vec<Row>, _>>()?;
-        // The keys come first; what follows them may differ in the last digit.
-        all.sort_by_cached_key(|r| r.iter().take(2).map(|c| plain_time(c)).collect::<Vec<_>>());
+        // By the keys, whatever their place: texts and times, or else a number that comes first. Sums may differ in the last digit.
+        all.sort_by_cached_key(|r| {
+            let texts = r.iter().filter(|c| c.parse::<f64>().is_err());
+            texts.chain(r.iter().take(2)).map(|c| plain_time(c)).collect::<Vec<_>>()
+        });
         Ok(all)
     };
     let (left, right) = (sorted(mine)?, sorted(theirs)?);
@@ -130,5 +133,18 @@ mod tests {
         assert_eq!(outcome(case, a, "k,n,s\nUA,1,7.0\nAA,3,0.3\n"), Ok(2));
         assert!(outcome(case, a, "k,n,s\nUA,1,7\nAA,4,0.3\n").is_err());
         assert!(outcome(case, a, "k,n,s\nAA,3,0.3\n").is_err());
+    }
+
+    #[test]
+    fn the_keys_of_groups_may_stand_behind_their_sums() {
+        let case = CASES.iter().find(|c| c.format == "ndjson" && c.query == "tumbling").unwrap();
+        let line = |t: &str, s: f64| {
+            format!("{{\"symbol\":\"A\",\"window_start\":\"{t}\",\"n\":1,\"total\":{s}}}\n")
+        };
+        let mine = line("2026-01-02T04:00:00Z", 2.0) + &line("2026-01-01T04:00:00Z", 0.30000000000000004);
+        let theirs = line("2026-01-01 04:00:00", 0.3) + &line("2026-01-02 04:00:00", 2.0);
+        assert_eq!(outcome(case, &mine, &theirs), Ok(2));
+        let wrong = line("2026-01-01 04:00:00", 2.0) + &line("2026-01-02 04:00:00", 0.3);
+        assert!(outcome(case, &mine, &wrong).is_err());
     }
 }
