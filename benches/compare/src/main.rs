@@ -124,17 +124,20 @@ enum Command {
         #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
         rate: u64,
     },
-    /// The scenarios of the old engine's tables.
+    /// The scenarios of the old engine's tables, and series in which keys, windows and frames grow.
     Sql {
         #[command(flatten)]
         common: Common,
-        /// Only this one.
+        /// Only this scenario.
         #[arg(long, value_enum)]
         scenario: Option<sql::Scenario>,
+        /// Only this series.
+        #[arg(long, value_enum)]
+        series: Option<sql::Series>,
     },
     /// Puts the results of committed runs into the README, as tables and charts.
     Render {
-        /// Where the runs are: journey.jsonl, sweep.jsonl, latency.jsonl and, if there is one, files.jsonl.
+        /// Where the runs are: journey.jsonl, sweep.jsonl, latency.jsonl and, if there are, files.jsonl and sql.jsonl.
         #[arg(long, value_name = "DIR", default_value = "benches/results")]
         results: PathBuf,
         /// The text with the two marks between which the tables go.
@@ -172,7 +175,7 @@ fn main() -> ExitCode {
         }
         Command::Files { common, peers, case } => files::run(&common, peers, case.as_deref()),
         Command::Latency { common, rate } => latency::run(&common, rate),
-        Command::Sql { common, scenario } => sql::run(&common, scenario),
+        Command::Sql { common, scenario, series } => sql::run(&common, sql::Only { scenario, series }),
         Command::Render { results, readme } => render::run(&results, &readme),
         Command::Nexmark => {
             Err("nexmark is not supported yet: the engine has no event time, windows and joins".into())

@@ -205,6 +205,41 @@ fn files(out: &mut String, run: &Lines) {
     }
 }
 
+fn sql(out: &mut String, run: &Lines) {
+    let _ = writeln!(
+        out,
+        "\n**sql**: records ready in memory, one core, batches of 1,000 ({}):\n\n\
+         | query | M records/s | aim |\n|---|---|---|",
+        of_machine(run.machine())
+    );
+    let of = |name: &'static str| run.results().filter(move |l| l["name"] == name);
+    for line in of("sql") {
+        let (speed, aim) = (number(line, "records_per_second"), number(line, "aim"));
+        let _ = writeln!(out, "| {} | {} | {} |", text(line, "scenario"), millions(speed), millions(aim));
+    }
+    out.push_str("\nWhat a record costs as keys, windows and frames grow:\n\n| series | from | to | M records/s | × cost |\n|---|---|---|---|---|\n");
+    let mut first = "";
+    let mut name = "";
+    for line in of("sql-series") {
+        let point = text(line, "point");
+        if text(line, "series") != name {
+            (name, first) = (text(line, "series"), point);
+            continue;
+        }
+        let speed = number(line, "records_per_second");
+        let times = number(line, "times");
+        let _ = writeln!(out, "| {name} | {first} | {point} | {} | {times:.2} |", millions(speed));
+    }
+    if let Some(line) = of("sql-memory").next() {
+        let (groups, bytes) = (number(line, "groups"), number(line, "bytes_per_group"));
+        let _ = writeln!(
+            out,
+            "\nA group of a short key and five aggregates takes {bytes:.0} bytes at the peak of a job with {:.1} million of them.",
+            groups / 1e6
+        );
+    }
+}
+
 /// The README's block.
 fn block(dir: &Path) -> Result<String, Failure> {
     let mut out = format!("{BEGIN}\n");
@@ -215,6 +250,9 @@ fn block(dir: &Path) -> Result<String, Failure> {
     latency(&mut out, &Lines::read(dir, "latency")?);
     if dir.join("files.jsonl").exists() {
         files(&mut out, &Lines::read(dir, "files")?);
+    }
+    if dir.join("sql.jsonl").exists() {
+        sql(&mut out, &Lines::read(dir, "sql")?);
     }
     out += END;
     Ok(out)
