@@ -312,8 +312,13 @@ pub struct Counts {
 }
 
 /// Transactions of a producer.
+///
+/// `Retriable` from any call means that its result is not known: the same call again goes on with it. Who gives up waiting has to
+/// make a new producer, [`init`](Self::init) it, and look at the [`committed`](Self::committed) offsets. After `AbortTxn` only
+/// [`abort`](Self::abort) is of use, and then a new producer; after `Fenced` nothing is.
 pub trait KafkaTxn {
-    /// Registers the transactional id and fences whoever used it before.
+    /// Registers the transactional id and fences whoever used it before; what that one left open is aborted, or committed if its
+    /// commit was under way.
     ///
     /// # Errors
     /// The coordinator refuses or does not answer.
@@ -323,21 +328,40 @@ pub trait KafkaTxn {
     /// # Errors
     /// One is open, or the producer is fenced.
     fn begin(&mut self) -> Result<(), KafkaError>;
-    /// Puts a group's offsets into the transaction.
+    /// Puts a group's offsets into the transaction, each with the same metadata.
     ///
     /// # Errors
     /// `AbortTxn` or `Fenced` as the coordinator says.
-    fn send_offsets(&mut self, group: &str, offsets: &[(Part, i64)]) -> Result<(), KafkaError>;
-    /// Commits what was sent and the offsets.
+    fn send_offsets(
+        &mut self,
+        group: &str,
+        offsets: &[(Part, i64)],
+        metadata: &str,
+    ) -> Result<(), KafkaError>;
+    /// What a group has committed, with the metadata; waits for the end of transactions that hold offsets of it.
     ///
     /// # Errors
-    /// `AbortTxn`, `Fenced`, or `Retriable` if the result is not known.
+    /// The coordinator refuses or does not answer.
+    fn committed(&mut self, group: &str, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError>;
+    /// Commits what was sent and the offsets; waits for acknowledgements first.
+    ///
+    /// # Errors
+    /// `AbortTxn`, also if a message was not delivered; `Fenced`; or `Retriable` if the result is not known.
     fn commit(&mut self) -> Result<(), KafkaError>;
-    /// Throws away what was sent.
+    /// Throws away what was sent. Messages that were not acknowledged count as failed and are not given back.
     ///
     /// # Errors
-    /// As [`commit`](Self::commit).
+    /// `Fenced`, or `Retriable` if the result is not known.
     fn abort(&mut self) -> Result<(), KafkaError>;
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupOffset {
+    /// The offset that comes next.
+    pub offset: i64,
+    /// What whoever committed it had to say.
+    pub metadata: String,
 }
 
 /// What a source or sink says to the client, already checked against its [`Caps`].
@@ -383,6 +407,8 @@ pub struct SinkSettings {
     pub delivery_timeout: Duration,
     /// Transactions under that id.
     pub transactional_id: Option<String>,
+    /// How long a transaction may last before the brokers abort it and fence its producer.
+    pub transaction_timeout: Duration,
 }
 
 /// A client library.

@@ -1,6 +1,7 @@
 //! A Kafka topic as a sink.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::choose::{Need, connection, require};
 use super::client::{KafkaClient, SinkSettings};
@@ -79,6 +80,7 @@ impl KafkaTopic {
             linger: self.options.linger,
             delivery_timeout: self.options.delivery_timeout,
             transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
         }
     }
 }

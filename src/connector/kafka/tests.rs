@@ -31,12 +31,15 @@ impl Cluster for Simulated {
         self.sim.delete_before(topic, partition, offset);
         Ok(())
     }
+    fn outlast_transactions(&self) {
+        self.sim.expire_transactions();
+    }
 }
 
 fn all_hold(sim: SimKafka) {
     let outcome = conformance::run(&Simulated { sim, topics: AtomicUsize::new(0) }, "", &mut |_, _| {});
     assert!(outcome.failed.is_empty(), "{:#?}", outcome.failed);
-    assert!(outcome.passed >= 30, "{outcome:?}");
+    assert!(outcome.passed >= 36, "{outcome:?}");
 }
 
 #[test]
@@ -48,7 +51,7 @@ fn the_simulator_conforms() {
 fn a_simulator_that_can_do_less_conforms() {
     all_hold(SimKafka::new().with_caps(|caps| {
         (caps.headers, caps.timestamps, caps.nulls, caps.read_committed) = (false, false, false, false);
-        caps.compression = &["none"];
+        (caps.compression, caps.transactions) = (&["none"], false);
     }));
 }
 

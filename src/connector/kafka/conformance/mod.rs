@@ -6,6 +6,7 @@
 mod connector;
 mod consume;
 mod produce;
+mod transact;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub trait Cluster {
     /// # Errors
     /// It can't be done.
     fn delete_before(&self, topic: &str, partition: i32, offset: i64) -> Verdict;
+    /// Sees to it that transactions which last too long are noticed soon; brokers look for themselves.
+    fn outlast_transactions(&self) {}
 }
 
 /// One case.
@@ -63,7 +66,7 @@ const fn case_if(name: &'static str, applies: fn(&Caps) -> bool, run: fn(&dyn Cl
 
 /// All cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    produce::CASES.iter().chain(consume::CASES).chain(connector::CASES)
+    produce::CASES.iter().chain(consume::CASES).chain(transact::CASES).chain(connector::CASES)
 }
 
 /// What [`run`] found.
@@ -155,6 +158,7 @@ fn sink_settings(cluster: &dyn Cluster) -> SinkSettings {
         linger: Duration::from_millis(1),
         delivery_timeout: Duration::from_secs(20),
         transactional_id: None,
+        transaction_timeout: Duration::from_secs(60),
     }
 }
 

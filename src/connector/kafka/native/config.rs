@@ -41,15 +41,33 @@ pub(super) fn consumer(settings: &SourceSettings, share: usize) -> Result<Client
     with_native(config, &settings.connection)
 }
 
+/// A consumer that stands for a group without joining it: its committed offsets, those that no transaction holds.
+pub(super) fn group(connection: &Connection, group: &str) -> Result<ClientConfig, KafkaError> {
+    let mut config = common(connection);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false");
+    with_native(config, connection)
+}
+
 /// A producer.
 pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaError> {
     let mut config = common(&settings.connection);
+    let mut delivery = settings.delivery_timeout;
+    if let Some(id) = &settings.transactional_id {
+        delivery = delivery.min(settings.transaction_timeout);
+        config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", settings.transaction_timeout.as_millis().max(1).to_string());
+    }
     config
         .set("enable.idempotence", if settings.acks_all { "true" } else { "false" })
         .set("acks", if settings.acks_all { "all" } else { "1" })
         .set("compression.codec", &settings.compression)
         .set("linger.ms", settings.linger.as_millis().to_string())
-        .set("message.timeout.ms", settings.delivery_timeout.as_millis().max(1).to_string())
+        .set("message.timeout.ms", delivery.as_millis().max(1).to_string())
         .set("queue.buffering.max.kbytes", "65536");
     with_native(config, &settings.connection)
 }

@@ -5,6 +5,7 @@
 mod config;
 mod sink;
 mod source;
+mod txn;
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl KafkaClient for Native {
             timestamps: true,
             nulls: true,
             read_committed: true,
-            transactions: false,
+            transactions: true,
             compression: &["none", "gzip", "snappy", "lz4", "zstd"],
             native_options: true,
         }

@@ -11,7 +11,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 
-use super::{config, drop_within, failed, metadata, partitions_of, said, sorted};
+use super::{Consumer, config, drop_within, failed, metadata, partitions_of, said, sorted};
 use crate::connector::kafka::client::{
     Counts, Failed, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Sent, SinkSettings,
 };
@@ -25,7 +25,7 @@ struct Deliveries {
     failed: Mutex<Vec<(usize, RdError, OwnedMessage)>>,
 }
 
-struct Context(Arc<Deliveries>);
+pub(super) struct Context(Arc<Deliveries>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -50,7 +50,7 @@ impl ProducerContext<NoCustomPartitioner> for Context {
 }
 
 pub(super) struct NativeSink {
-    settings: SinkSettings,
+    pub(super) settings: SinkSettings,
     producer: Option<BaseProducer<Context>>,
     deliveries: Arc<Deliveries>,
     accepted: u64,
@@ -60,12 +60,16 @@ pub(super) struct NativeSink {
     undecided: u64,
     /// Whether it was said that batches are larger than the topic takes.
     told: bool,
+    /// Consumers that stand for groups whose offsets go into transactions.
+    pub(super) groups: Vec<(String, Consumer)>,
 }
 
 /// How long `send` waits for room.
 const ROOM: Duration = Duration::from_secs(1);
+/// How long closing waits for an abort.
+const ABORT: Duration = Duration::from_secs(1);
 /// `poll` never returns early.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 impl NativeSink {
     pub(super) fn connect(settings: &SinkSettings) -> Result<Self, KafkaError> {
@@ -83,14 +87,15 @@ impl NativeSink {
             failures: 0,
             undecided: 0,
             told: false,
+            groups: Vec::new(),
         })
     }
 
-    fn producer(&self) -> Result<&BaseProducer<Context>, KafkaError> {
+    pub(super) fn producer(&self) -> Result<&BaseProducer<Context>, KafkaError> {
         self.producer.as_ref().ok_or_else(|| KafkaError::fatal("the producer is closed"))
     }
 
-    fn in_flight(&self) -> u64 {
+    pub(super) fn in_flight(&self) -> u64 {
         let done = self.deliveries.acked.load(Ordering::Relaxed) + self.failures + self.undecided;
         self.accepted.saturating_sub(done).saturating_sub(self.deliveries.failed.lock().len() as u64)
     }
@@ -109,7 +114,9 @@ impl NativeSink {
             let mut failed = failed.into_iter();
             while let Some((seq, error, message)) = failed.next() {
                 self.undecided -= 1;
-                if error.rdkafka_error_code() != Some(Code::MessageSizeTooLarge) {
+                // In a transaction that can't go on nothing can be sent again.
+                let whole = self.settings.transactional_id.is_some();
+                if whole || error.rdkafka_error_code() != Some(Code::MessageSizeTooLarge) {
                     self.give_up(seq, &error, &message);
                     continue;
                 }
@@ -124,6 +131,12 @@ impl NativeSink {
                 }
             }
         }
+    }
+
+    /// Counts what has come back, and forgets it.
+    pub(super) fn forget_failed(&mut self) {
+        self.failures += std::mem::take(&mut *self.deliveries.failed.lock()).len() as u64;
+        self.failed.clear();
     }
 
     fn give_up(&mut self, seq: usize, error: &RdError, message: &OwnedMessage) {
@@ -185,7 +198,7 @@ impl NativeSink {
     }
 
     /// Polls until nothing is in flight.
-    fn wait(&self, deadline: Duration) -> Result<(), KafkaError> {
+    pub(super) fn wait(&self, deadline: Duration) -> Result<(), KafkaError> {
         let clock = Clock::System;
         let until = clock.monotonic() + deadline;
         while self.in_flight() > 0 {
@@ -251,7 +264,12 @@ impl KafkaSink for NativeSink {
                     self.producer()?.poll(TICK);
                 }
                 Err((error, _)) => {
-                    let error = sorted(&format!("topic {topic}"), &error);
+                    let mut said = sorted(&format!("topic {topic}"), &error);
+                    if error.rdkafka_error_code() == Some(Code::State) {
+                        // The library's word for a transaction that can only be aborted.
+                        said.kind = KafkaErrorKind::AbortTxn;
+                    }
+                    let error = self.in_transaction(said);
                     return match error.kind {
                         KafkaErrorKind::Record => Ok(Sent { accepted, stopped: Some(error) }),
                         _ => Err(error),
@@ -286,17 +304,29 @@ impl KafkaSink for NativeSink {
     }
 
     fn txn(&mut self) -> Option<&mut dyn KafkaTxn> {
-        None
+        match self.settings.transactional_id {
+            Some(_) => Some(self),
+            None => None,
+        }
     }
 
     fn close(&mut self, deadline: Duration) {
         let Some(producer) = self.producer.take() else { return };
+        if self.settings.transactional_id.is_some() {
+            // What was not committed is thrown away; that the transaction is aborted now spares readers the wait for its end.
+            let _ = producer.abort_transaction(deadline.min(ABORT));
+        }
+        let groups: Vec<Consumer> = self.groups.drain(..).map(|(_, consumer)| consumer).collect();
         let clock = Clock::System;
         let until = clock.monotonic() + deadline;
         // Dropping it throws away what is not sent.
         while producer.in_flight_count() > 0 && clock.monotonic() < until {
             producer.poll(TICK);
         }
-        drop_within("a Kafka producer", producer, until.saturating_sub(clock.monotonic()).max(TICK));
+        drop_within(
+            "a Kafka producer",
+            (producer, groups),
+            until.saturating_sub(clock.monotonic()).max(TICK),
+        );
     }
 }

@@ -322,6 +322,10 @@ impl KafkaSource for NativeSource {
         take: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), KafkaError> {
         let (n, headers) = (self.topics.len(), self.settings.headers);
+        if n == 0 {
+            std::thread::park_timeout(wait);
+            return Ok(());
+        }
         let mut any = false;
         let mut left = wait;
         let mut silent = 0;

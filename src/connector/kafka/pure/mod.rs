@@ -38,6 +38,10 @@ impl KafkaClient for Pure {
         Ok(Box::new(source::PureSource::connect(settings)?))
     }
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
+        if settings.transactional_id.is_some() {
+            let message = "the client 'kafka' has no transactions: build with --features rdkafka";
+            return Err(KafkaError::new(KafkaErrorKind::Unsupported, message));
+        }
         Ok(Box::new(sink::PureSink::connect(settings)?))
     }
 }

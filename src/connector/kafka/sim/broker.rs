@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::connector::kafka::client::{Bounds, KafkaError, KafkaErrorKind};
+use crate::connector::kafka::client::{Bounds, GroupOffset, KafkaError, KafkaErrorKind, Part};
 
 /// A kind of call that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,8 +21,16 @@ pub enum Op {
     Deliver,
     /// `flush`.
     Flush,
-    /// The commit of a transaction.
+    /// The registration of a transactional id.
+    TxnInit,
+    /// Offsets on their way into a transaction.
+    TxnOffsets,
+    /// The commit of a transaction, before it counts.
     TxnCommit,
+    /// The same, when it counts: only the answer is lost.
+    TxnCommitted,
+    /// The abort of a transaction.
+    TxnAbort,
 }
 
 /// A message as the brokers hold it.
@@ -88,7 +96,7 @@ pub(super) struct Holder {
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     topics: BTreeMap<String, Vec<Log>>,
-    groups: BTreeMap<(String, String, i32), i64>,
+    groups: BTreeMap<(String, String, i32), GroupOffset>,
     outcomes: Vec<Outcome>,
     pub(super) holders: BTreeMap<String, Holder>,
     pub(super) faults: BTreeMap<Op, VecDeque<KafkaError>>,
@@ -214,11 +222,23 @@ impl Broker {
             log.first += n as i64;
         }
     }
-    pub(super) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
-        self.groups.get(&(group.to_owned(), topic.to_owned(), partition)).copied()
+    pub(super) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&GroupOffset> {
+        self.groups.get(&(group.to_owned(), topic.to_owned(), partition))
     }
-    pub(super) fn commit(&mut self, group: &str, topic: &str, partition: i32, offset: i64) {
-        self.groups.insert((group.to_owned(), topic.to_owned(), partition), offset);
+    pub(super) fn commit(&mut self, group: &str, part: &Part, offset: i64, metadata: &str) {
+        let key = (group.to_owned(), part.topic.as_ref().to_owned(), part.partition);
+        self.groups.insert(key, GroupOffset { offset, metadata: metadata.to_owned() });
+    }
+    /// Ends the transactions that last too long, and fences their producers.
+    pub(super) fn expire(&mut self) {
+        let mut ended = Vec::new();
+        for holder in self.holders.values_mut() {
+            if let Some(txn) = holder.open.take() {
+                holder.generation += 1;
+                ended.push(txn);
+            }
+        }
+        ended.into_iter().for_each(|txn| self.end(txn, false));
     }
 }
 

@@ -6,6 +6,7 @@
 mod broker;
 mod sink;
 mod source;
+mod txn;
 
 pub use broker::{Op, SimMessage};
 
@@ -100,7 +101,11 @@ impl SimKafka {
     }
     /// What a group has committed.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
-        self.broker.lock().committed(group, topic, partition)
+        self.broker.lock().committed(group, topic, partition).map(|c| c.offset)
+    }
+    /// Ends the transactions that are open as the brokers do when they last too long: aborted, their producers fenced.
+    pub fn expire_transactions(&self) {
+        self.broker.lock().expire();
     }
     /// The next `times` calls of that kind fail.
     pub fn fail(&self, op: Op, times: usize, kind: KafkaErrorKind, message: &str) {
@@ -130,6 +135,9 @@ impl KafkaClient for SimKafka {
         Ok(Box::new(source::SimSource::new(self.broker.clone(), settings.clone(), self.caps)))
     }
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
+        if settings.transactional_id.is_some() && !self.caps.transactions {
+            return Err(KafkaError::new(KafkaErrorKind::Unsupported, "no transactions"));
+        }
         self.broker.lock().meet(Op::Connect)?;
         Ok(Box::new(sink::SimSink::new(self.broker.clone(), settings.clone(), self.caps)))
     }

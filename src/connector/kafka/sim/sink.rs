@@ -7,21 +7,21 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::broker::{Broker, Op, SimMessage, unknown};
+use super::txn::TxnState;
 use crate::connector::kafka::client::{
-    Caps, Counts, Failed, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Part, Sent, SinkSettings,
+    Caps, Counts, Failed, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Sent, SinkSettings,
 };
 use crate::connector::kafka::outbox::{Outbox, Outgoing};
 
 pub(super) struct SimSink {
-    broker: Arc<Mutex<Broker>>,
+    pub(super) broker: Arc<Mutex<Broker>>,
     caps: Caps,
-    id: Option<String>,
-    generation: u64,
-    queue: VecDeque<(Arc<str>, i32, SimMessage)>,
-    counts: Counts,
-    failed: Vec<Failed>,
-    /// Offsets that belong to the open transaction.
-    offsets: Vec<(String, Part, i64)>,
+    pub(super) id: Option<String>,
+    pub(super) generation: u64,
+    pub(super) queue: VecDeque<(Arc<str>, i32, SimMessage)>,
+    pub(super) counts: Counts,
+    pub(super) failed: Vec<Failed>,
+    pub(super) txn: TxnState,
 }
 
 impl SimSink {
@@ -34,12 +34,12 @@ impl SimSink {
             queue: VecDeque::new(),
             counts: Counts::default(),
             failed: Vec::new(),
-            offsets: Vec::new(),
+            txn: TxnState::default(),
         }
     }
 
     /// The open transaction, if this producer still holds its id.
-    fn open(&self, broker: &Broker) -> Result<Option<usize>, KafkaError> {
+    pub(super) fn open(&self, broker: &Broker) -> Result<Option<usize>, KafkaError> {
         let Some(id) = &self.id else { return Ok(None) };
         match broker.holders.get(id) {
             Some(holder) if holder.generation == self.generation => Ok(holder.open),
@@ -49,7 +49,7 @@ impl SimSink {
         }
     }
 
-    fn deliver(&mut self) -> Result<(), KafkaError> {
+    pub(super) fn deliver(&mut self) -> Result<(), KafkaError> {
         let shared = self.broker.clone();
         let mut broker = shared.lock();
         while let Some((topic, partition, message)) = self.queue.pop_front() {
@@ -71,6 +71,9 @@ impl SimSink {
             };
             match error {
                 Some(error) => {
+                    if self.id.is_some() {
+                        self.txn.broken.get_or_insert(error.message.clone());
+                    }
                     self.counts.failed += 1;
                     self.failed.push(Failed { seq, error, value: message.value.unwrap_or_default() });
                 }
@@ -103,6 +106,7 @@ impl KafkaSink for SimSink {
             // It waits a moment for room.
             self.deliver()?;
         }
+        self.may_send()?;
         let room = {
             let mut broker = self.broker.lock();
             if let Err(e) = broker.meet(Op::Send) {
@@ -148,65 +152,4 @@ impl KafkaSink for SimSink {
         }
     }
     fn close(&mut self, _deadline: Duration) {}
-}
-
-impl SimSink {
-    fn end(&mut self, commit: bool) -> Result<(), KafkaError> {
-        self.deliver()?;
-        let shared = self.broker.clone();
-        let mut broker = shared.lock();
-        let Some(txn) = self.open(&broker)? else { return Err(KafkaError::fatal("no transaction is open")) };
-        if commit {
-            broker.meet(Op::TxnCommit)?;
-        }
-        broker.end(txn, commit);
-        if let Some(holder) = self.id.as_ref().and_then(|id| broker.holders.get_mut(id)) {
-            holder.open = None;
-        }
-        for (group, part, offset) in self.offsets.drain(..).filter(|_| commit) {
-            broker.commit(&group, &part.topic, part.partition, offset);
-        }
-        Ok(())
-    }
-}
-
-impl KafkaTxn for SimSink {
-    fn init(&mut self) -> Result<(), KafkaError> {
-        let shared = self.broker.clone();
-        let mut broker = shared.lock();
-        let Some(id) = &self.id else { return Err(KafkaError::fatal("no transactional id")) };
-        let holder = broker.holders.entry(id.clone()).or_default();
-        holder.generation += 1;
-        self.generation = holder.generation;
-        // What the predecessor left open is thrown away.
-        if let Some(txn) = holder.open.take() {
-            broker.end(txn, false);
-        }
-        Ok(())
-    }
-    fn begin(&mut self) -> Result<(), KafkaError> {
-        let shared = self.broker.clone();
-        let mut broker = shared.lock();
-        if self.open(&broker)?.is_some() {
-            return Err(KafkaError::fatal("a transaction is open already"));
-        }
-        let txn = broker.begin();
-        if let Some(holder) = self.id.as_ref().and_then(|id| broker.holders.get_mut(id)) {
-            holder.open = Some(txn);
-        }
-        Ok(())
-    }
-    fn send_offsets(&mut self, group: &str, offsets: &[(Part, i64)]) -> Result<(), KafkaError> {
-        if self.open(&self.broker.lock())?.is_none() {
-            return Err(KafkaError::fatal("no transaction is open"));
-        }
-        self.offsets.extend(offsets.iter().map(|(part, offset)| (group.to_owned(), part.clone(), *offset)));
-        Ok(())
-    }
-    fn commit(&mut self) -> Result<(), KafkaError> {
-        self.end(true)
-    }
-    fn abort(&mut self) -> Result<(), KafkaError> {
-        self.end(false)
-    }
 }

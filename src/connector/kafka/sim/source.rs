@@ -60,7 +60,7 @@ impl KafkaSource for SimSource {
     fn committed(&mut self, parts: &[Part]) -> Result<Vec<Option<i64>>, KafkaError> {
         let group = self.group()?;
         let broker = self.broker.lock();
-        Ok(parts.iter().map(|p| broker.committed(group, &p.topic, p.partition)).collect())
+        Ok(parts.iter().map(|p| broker.committed(group, &p.topic, p.partition).map(|c| c.offset)).collect())
     }
     fn offsets_at(&mut self, parts: &[Part], millis: i64) -> Result<Vec<Option<i64>>, KafkaError> {
         if !self.caps.timestamps {
@@ -141,7 +141,7 @@ impl KafkaSource for SimSource {
         let mut broker = self.broker.lock();
         broker.meet(Op::Commit)?;
         for (part, offset) in offsets {
-            broker.commit(group, &part.topic, part.partition, *offset);
+            broker.commit(group, part, *offset, "");
         }
         Ok(())
     }

@@ -1,0 +1,204 @@
+//! Transactions of librdkafka.
+
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError as RdError;
+use rdkafka::producer::Producer;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::sink::{NativeSink, TICK};
+use super::{Consumer, Listener, config, kind_of, sorted};
+use crate::connector::kafka::client::{GroupOffset, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Part};
+use crate::record::Clock;
+
+/// How long one call of the library may hold up what comes back of messages, which it waits for and does not look after.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// What becomes of a transaction's error.
+fn judged(error: &RdError) -> KafkaErrorKind {
+    let code = error.rdkafka_error_code();
+    if matches!(code.map(kind_of), Some(KafkaErrorKind::Fenced)) {
+        return KafkaErrorKind::Fenced;
+    }
+    match error {
+        RdError::Transaction(e) if e.is_fatal() => KafkaErrorKind::Fatal,
+        RdError::Transaction(e) if e.txn_requires_abort() => KafkaErrorKind::AbortTxn,
+        RdError::Transaction(e) if e.is_retriable() => KafkaErrorKind::Retriable,
+        _ => code.map_or(KafkaErrorKind::Fatal, kind_of),
+    }
+}
+
+impl NativeSink {
+    fn id(&self) -> &str {
+        self.settings.transactional_id.as_deref().unwrap_or_default()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.settings.connection.timeout
+    }
+
+    fn failed(&self, what: &str, error: &RdError) -> KafkaError {
+        let why = match error {
+            RdError::Transaction(e) => e.to_string(),
+            e => e.rdkafka_error_code().map_or_else(|| e.to_string(), |code| code.to_string()),
+        };
+        let message = format!("transactional id {}: {what}: {why}", self.id());
+        self.in_transaction(KafkaError::new(judged(error), message))
+    }
+
+    /// A producer that was fenced gives all kinds of errors from then on.
+    pub(super) fn in_transaction(&self, error: KafkaError) -> KafkaError {
+        if self.settings.transactional_id.is_none() || error.kind == KafkaErrorKind::Fenced {
+            return error;
+        }
+        match self.producer().ok().and_then(|p| p.client().fatal_error()) {
+            Some((code, why)) => {
+                let kind = match kind_of(code) {
+                    KafkaErrorKind::Fenced => KafkaErrorKind::Fenced,
+                    _ => KafkaErrorKind::Fatal,
+                };
+                KafkaError::new(kind, format!("transactional id {}: {why}", self.id()))
+            }
+            None => error,
+        }
+    }
+
+    /// The consumer that stands for a group.
+    fn group(&mut self, group: &str) -> Result<&Consumer, KafkaError> {
+        let at = match self.groups.iter().position(|(name, _)| name == group) {
+            Some(at) => at,
+            None => {
+                let config = config::group(&self.settings.connection, group)?;
+                let consumer = Consumer::from_config_and_context(&config, Listener)
+                    .map_err(|e| sorted(&format!("group {group}"), &e))?;
+                self.groups.push((group.to_owned(), consumer));
+                self.groups.len() - 1
+            }
+        };
+        self.groups.get(at).map(|(_, c)| c).ok_or_else(|| KafkaError::fatal("no such group"))
+    }
+
+    /// Calls until the result is known or time is over, looking after acknowledgements in between.
+    fn insist(
+        &mut self,
+        what: &str,
+        call: impl Fn(&Self, Duration) -> Result<(), RdError>,
+    ) -> Result<(), KafkaError> {
+        let clock = Clock::System;
+        let until = clock.monotonic() + self.timeout();
+        loop {
+            let left = until.saturating_sub(clock.monotonic());
+            let Err(error) = call(self, left.min(SLICE).max(TICK)) else { return Ok(()) };
+            let error = self.failed(what, &error);
+            if error.kind != KafkaErrorKind::Retriable || clock.monotonic() >= until {
+                return Err(error);
+            }
+            self.producer()?.poll(TICK);
+        }
+    }
+}
+
+impl KafkaTxn for NativeSink {
+    fn init(&mut self) -> Result<(), KafkaError> {
+        // Not in slices: each call would begin anew.
+        let done = self.producer()?.init_transactions(self.timeout());
+        done.map_err(|e| self.failed("init_transactions", &e))
+    }
+
+    fn begin(&mut self) -> Result<(), KafkaError> {
+        let done = self.producer()?.begin_transaction();
+        done.map_err(|e| self.failed("begin_transaction", &e))
+    }
+
+    fn send_offsets(
+        &mut self,
+        group: &str,
+        offsets: &[(Part, i64)],
+        metadata: &str,
+    ) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (part, offset) in offsets {
+            let mut slot = list.add_partition(&part.topic, part.partition);
+            slot.set_offset(Offset::Offset(*offset)).map_err(|e| sorted(&part.to_string(), &e))?;
+            slot.set_metadata(metadata);
+        }
+        let metadata = self.group(group)?.group_metadata().ok_or_else(|| {
+            KafkaError::fatal(format!("group {group}: the library gives no metadata of it"))
+        })?;
+        let done = self.producer()?.send_offsets_to_transaction(&list, &metadata, self.timeout());
+        done.map_err(|e| self.failed(&format!("offsets of group {group}"), &e))
+    }
+
+    fn committed(&mut self, group: &str, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
+        let timeout = self.timeout();
+        let mut list = TopicPartitionList::new();
+        for part in parts {
+            list.add_partition(&part.topic, part.partition);
+        }
+        let found = self
+            .group(group)?
+            .committed_offsets(list, timeout)
+            .map_err(|e| sorted(&format!("offsets of group {group}"), &e))?;
+        let of = |part: &Part| {
+            let slot = found.find_partition(&part.topic, part.partition)?;
+            match slot.offset() {
+                Offset::Offset(offset) if offset >= 0 => {
+                    // The library panics on metadata that is no text; whoever wrote that was not this engine.
+                    let metadata =
+                        std::panic::catch_unwind(|| slot.metadata().to_owned()).unwrap_or_default();
+                    Some(GroupOffset { offset, metadata })
+                }
+                _ => None,
+            }
+        };
+        Ok(parts.iter().map(of).collect())
+    }
+
+    fn commit(&mut self) -> Result<(), KafkaError> {
+        // Polled in short steps first: the library's own wait takes at least 100 ms.
+        self.flush(self.timeout())?;
+        let counts = self.counts();
+        if counts.accepted != counts.acked + counts.failed {
+            return Err(KafkaError::retriable(format!("transactional id {}: {counts:?}", self.id())));
+        }
+        self.insist("commit_transaction", |sink, slice| match sink.producer() {
+            Ok(producer) => producer.commit_transaction(slice),
+            Err(_) => Err(RdError::Canceled),
+        })
+    }
+
+    fn abort(&mut self) -> Result<(), KafkaError> {
+        // The library purges its queue itself: doing it for it would leave gaps in the numbers of messages.
+        self.insist("abort_transaction", |sink, slice| match sink.producer() {
+            Ok(producer) => producer.abort_transaction(slice),
+            Err(_) => Err(RdError::Canceled),
+        })?;
+        while self.producer()?.in_flight_count() > 0 {
+            self.producer()?.poll(TICK);
+        }
+        self.forget_failed();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::error::RDKafkaErrorCode as Code;
+
+    #[test]
+    fn only_what_is_known_to_pass_is_tried_again() {
+        for (code, kind) in [
+            (Code::OperationTimedOut, KafkaErrorKind::Retriable),
+            (Code::CoordinatorLoadInProgress, KafkaErrorKind::Retriable),
+            (Code::ProducerFenced, KafkaErrorKind::Fenced),
+            (Code::Fenced, KafkaErrorKind::Fenced),
+            (Code::InvalidProducerEpoch, KafkaErrorKind::Fenced),
+            (Code::TransactionalIdAuthorizationFailed, KafkaErrorKind::Fatal),
+        ] {
+            assert_eq!(judged(&RdError::Global(code)), kind, "{code:?}");
+        }
+    }
+}
