@@ -5,8 +5,9 @@
 //! are stored, so that growing and moving need no expressions. Key groups make snapshots independent of the number of
 //! shards: the hash of a key gives one of [`KEY_GROUPS`], and a shard is a range of them.
 
-use hashbrown::HashTable;
+use std::hint::black_box;
 
+use super::index::SlotIndex;
 use super::{StateError, StateReader, StateWriter};
 use crate::record::{FieldValue, group_hash};
 
@@ -41,12 +42,6 @@ pub struct GroupHead {
     live: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    tag: u32,
-    slot: u32,
-}
-
 /// How many values and cells each group has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
@@ -62,7 +57,7 @@ pub struct Widths {
 #[derive(Debug)]
 pub struct GroupTable<C> {
     widths: Widths,
-    index: HashTable<Entry>,
+    index: SlotIndex,
     heads: Vec<GroupHead>,
     keys: Vec<FieldValue>,
     cells: Vec<C>,
@@ -72,17 +67,15 @@ pub struct GroupTable<C> {
     heap: usize,
 }
 
-#[inline]
-fn tag(hash: u64) -> u32 {
-    hash as u32
-}
+/// Slots from which on a table no longer lies in the nearest caches, so that it pays to ask for many groups at once.
+const LARGE: usize = 512;
 
 impl<C> GroupTable<C> {
     /// An empty table.
     pub fn new(widths: Widths) -> Self {
         Self {
             widths,
-            index: HashTable::new(),
+            index: SlotIndex::default(),
             heads: Vec::new(),
             keys: Vec::new(),
             cells: Vec::new(),
@@ -95,8 +88,36 @@ impl<C> GroupTable<C> {
     /// The slot of the group with that hash for whose key `same` says so.
     #[inline]
     pub fn find(&self, hash: u64, same: impl Fn(&[FieldValue]) -> bool) -> Option<usize> {
-        let entry = self.index.find(hash, |e| e.tag == tag(hash) && same(self.key(e.slot as usize)))?;
-        Some(entry.slot as usize)
+        self.index.find(hash, |slot| same(self.key(slot)))
+    }
+
+    /// Whether it lies beyond the nearest caches.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.heads.len() >= LARGE
+    }
+
+    /// Touches what finding and feeding the groups of these hashes will need, so that the waits for memory overlap: a few dozen
+    /// at a time. `look` reads something of a cell.
+    #[inline]
+    pub fn warm(&self, hashes: &[u64], look: impl Fn(&C) -> bool) {
+        if !self.is_large() {
+            return;
+        }
+        let mut seen = 0;
+        for hash in hashes {
+            seen ^= self.index.touch(*hash);
+        }
+        // Each loop ends before the next begins: what the first has fetched tells the second where to look.
+        seen = black_box(seen);
+        for hash in hashes {
+            let Some(slot) = self.index.find(*hash, |_| true) else { continue };
+            seen ^= self.heads.get(slot).map_or(0, |h| h.mark);
+            self.key(slot).iter().for_each(|v| seen ^= u32::from(v.is_null()));
+            self.cells(slot).iter().for_each(|c| seen ^= u32::from(look(c)));
+            self.shown(slot).iter().for_each(|v| seen ^= u32::from(v.is_null()));
+        }
+        black_box(seen);
     }
 
     /// Adds a group that [`find`](Self::find) does not find; its values and cells come from the iterators, as many as the
@@ -135,10 +156,7 @@ impl<C> GroupTable<C> {
             }
         };
         self.heap += heap;
-        let heads = &self.heads;
-        self.index.insert_unique(hash, Entry { tag: tag(hash), slot }, |e| {
-            heads.get(e.slot as usize).map_or(0, |h| h.hash)
-        });
+        self.index.insert(hash, slot);
         slot as usize
     }
 
@@ -148,9 +166,7 @@ impl<C> GroupTable<C> {
         head.live = false;
         head.shown = false;
         let hash = head.hash;
-        if let Ok(entry) = self.index.find_entry(hash, |e| e.slot as usize == slot) {
-            entry.remove();
-        }
+        self.index.remove(hash, slot as u32);
         for value in self.keys.iter_mut().skip(slot * self.widths.key).take(self.widths.key) {
             self.heap = self.heap.saturating_sub(value.heap_bytes());
             *value = FieldValue::Null;
@@ -175,7 +191,7 @@ impl<C> GroupTable<C> {
     }
     /// Whether there is no group.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
     /// Number of slots, used or free.
     pub fn slots(&self) -> usize {
@@ -227,7 +243,7 @@ impl<C> GroupTable<C> {
     }
     /// Memory of its arrays and keys, in bytes; not what cells hold beyond themselves.
     pub fn bytes(&self) -> usize {
-        self.index.capacity() * 9
+        self.index.bytes()
             + self.heads.capacity() * size_of::<GroupHead>()
             + (self.keys.capacity() + self.shown.capacity()) * size_of::<FieldValue>()
             + self.cells.capacity() * size_of::<C>()

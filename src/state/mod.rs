@@ -3,6 +3,7 @@
 mod checkpoint;
 mod codec;
 mod dir;
+mod index;
 mod keyed;
 mod manifest;
 mod medium;

@@ -436,6 +436,12 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Whether its state lies elsewhere, behind a pointer.
+    #[inline]
+    pub fn is_boxed(&self) -> bool {
+        matches!(self.0, Inner::Boxed(_))
+    }
+
     /// Memory beyond the accumulator itself, in bytes (estimate).
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {

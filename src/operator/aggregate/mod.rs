@@ -4,9 +4,12 @@
 //! watermark; so results do not depend on batches. Groups lie in tables ([`crate::state::GroupTable`]), one for each shard
 //! of the key groups; what is emitted is put into the order of arrival, so results do not depend on shards either.
 //!
+//! Many groups without windows take records in [`blocks`], the others one by one.
+//!
 //! [`windows`] is arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`] keeps the groups of
 //! open windows, [`sessions`] those of sessions.
 
+mod blocks;
 mod emit;
 mod panes;
 mod sessions;
@@ -25,6 +28,7 @@ use crate::expr::EvalResult;
 use crate::plan::{AggregateSpec, Emit, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
 use crate::state::shard_of;
+use blocks::{BLOCK, Block, Part};
 use emit::Emitter;
 use panes::Panes;
 use sessions::Sessions;
@@ -52,6 +56,7 @@ enum State {
 pub struct AggregateOp {
     shape: Shape,
     scratch: Scratch,
+    block: Block,
     state: State,
     /// Records taken in.
     seq: u64,
@@ -93,6 +98,7 @@ impl AggregateOp {
         };
         Ok(Self {
             scratch: shape.scratch(),
+            block: Block::default(),
             contract: contract(spec),
             shape,
             state,
@@ -150,6 +156,32 @@ impl AggregateOp {
         Ok(())
     }
 
+    /// Whether records are taken in blocks: into groups without windows of several shards, or so many that they lie beyond the
+    /// nearest caches. Few groups are fed faster one by one.
+    fn takes_blocks(&self) -> bool {
+        match &self.state {
+            State::Groups(shards) if !self.shows_at_once() => {
+                shards.len() > 1 || shards.iter().any(|s| s.groups.is_large())
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes records into groups without windows.
+    fn take_blocks(&mut self, records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
+        let State::Groups(shards) = &mut self.state else { return };
+        let of = shards.len();
+        for records in records.chunks(BLOCK) {
+            let ready = self.block.evaluate(&self.shape, records, out.now, out.rejects);
+            out.counters.absorbed += ready as u64;
+            out.counters.rejected += (records.len() - ready) as u64;
+            for (at, shard) in shards.iter_mut().enumerate() {
+                shard.feed(&self.shape, Part { at, of }, records, &self.block, self.seq);
+            }
+            self.seq += records.len() as u64;
+        }
+    }
+
     fn windows(&self) -> Option<Windows> {
         match &self.state {
             State::Groups(_) => None,
@@ -172,16 +204,8 @@ impl AggregateOp {
         match &mut self.state {
             State::Groups(shards) => {
                 let at = shard_of(row.hash, shards.len());
-                let Some(shard) = shards.get_mut(at) else { return };
-                let slot = shape.slot(&mut shard.groups, row);
-                let rows = shape.feed_group(&mut shard.groups, slot, row);
-                if shape.emit == Emit::Final {
-                    if rows == 0 && shape.retracts {
-                        shard.groups.remove(slot);
-                    }
-                } else if let Some(head) = shard.groups.head_mut(slot).filter(|h| h.mark == 0) {
-                    head.mark = 1;
-                    shard.touched.push((row.seq, slot));
+                if let Some(shard) = shards.get_mut(at) {
+                    shard.put(shape, row);
                 }
             }
             State::Panes(windows, shards) => {
@@ -208,6 +232,13 @@ impl AggregateOp {
             }
             // Taken by `take_session`.
             State::Sessions(..) => {}
+        }
+    }
+
+    /// Changes are shown once a batch.
+    fn after_batch(&mut self, out: &mut Output<'_>) {
+        if self.shape.emit == Emit::Changes {
+            self.show(None, out);
         }
     }
 
@@ -404,8 +435,12 @@ impl Operator for AggregateOp {
 
     fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
         out.counters.input += batch.len() as u64;
-        let mut scratch = std::mem::take(&mut self.scratch);
         let records = batch.records();
+        if self.takes_blocks() {
+            self.take_blocks(records, out);
+            return self.after_batch(out);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
         let mut at = 0;
         while at < records.len() {
             let mut changing = false;
@@ -433,9 +468,7 @@ impl Operator for AggregateOp {
             }
         }
         self.scratch = scratch;
-        if self.shape.emit == Emit::Changes {
-            self.show(None, out);
-        }
+        self.after_batch(out);
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {

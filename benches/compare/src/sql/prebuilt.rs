@@ -1,7 +1,7 @@
 //! Records that lie ready in memory, the source that gives them, the sink that counts, and one run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use millstream::connector::memory::OnceSource;
@@ -92,6 +92,16 @@ struct Source {
     records: Records,
     given: usize,
     boundedness: Boundedness,
+    /// Where the records go in the end: freeing them is no part of the job.
+    spent: Arc<Mutex<Vec<Arc<StreamRecord>>>>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let (Records::Ready(records), Ok(mut spent)) = (&mut self.records, self.spent.lock()) {
+            *spent = std::mem::take(records);
+        }
+    }
 }
 
 impl DataReader for Source {
@@ -159,7 +169,8 @@ pub fn once(case: &Case, records: Records, way: &Way) -> Result<(f64, JobStats),
     let engine = Engine::new();
     // Rows come out as time passes, as they do where no end is in sight; groups without windows come at the end.
     let boundedness = if case.watermark { Boundedness::Unknown } else { Boundedness::Bounded };
-    let source = OnceSource::new(Source { schema, records, given: 0, boundedness });
+    let spent: Arc<Mutex<Vec<_>>> = Arc::default();
+    let source = OnceSource::new(Source { schema, records, given: 0, boundedness, spent: spent.clone() });
     if case.watermark {
         engine.register_timed_source("source", source, "ts", "ts", &[])?;
     } else {
@@ -177,6 +188,7 @@ pub fn once(case: &Case, records: Records, way: &Way) -> Result<(f64, JobStats),
     let from = Instant::now();
     let stats = prepared.start()?.wait()?;
     let seconds = from.elapsed().as_secs_f64();
+    drop(spent);
     let (got, expected) = (sum.load(Ordering::Relaxed), case.check.expected(n));
     if stats.records_in != n || got != expected {
         let text = format!(
