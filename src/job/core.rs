@@ -8,6 +8,9 @@
 //!
 //! Order: engine lock before edge lock is never needed – batches are delivered after the engine lock is released.
 
+pub(super) mod ahead;
+pub(super) mod merge;
+mod rows;
 pub(super) mod snapshot;
 
 use std::sync::Arc;
@@ -55,6 +58,10 @@ pub(super) struct NodeSlot {
     timer: Option<i64>,
     batches: Vec<Batch>,
     rejects: Vec<Rejected>,
+    /// Merge and lane in which its output waits for that of other sources.
+    lane: Option<(usize, usize)>,
+    /// Rows behind a place where several inputs meet, on their way together.
+    gathered: Option<Batch>,
 }
 
 impl NodeSlot {
@@ -87,6 +94,8 @@ impl NodeSlot {
             timer,
             batches: Vec::new(),
             rejects: Vec::new(),
+            lane: None,
+            gathered: None,
         }
     }
 
@@ -132,6 +141,13 @@ pub(super) struct Core {
     source: usize,
     /// The file that they come from.
     origin: Option<Arc<str>>,
+    merges: Vec<merge::Merge>,
+    /// Which sources a merge lets be read now.
+    pub(super) wanted: Vec<bool>,
+    /// Where several inputs meet, short batches are gathered.
+    gathers: bool,
+    /// Rows of a full batch.
+    full: usize,
 }
 
 impl Core {
@@ -162,6 +178,10 @@ impl Core {
             now: 0,
             source: 0,
             origin: None,
+            merges: Vec::new(),
+            wanted: Vec::new(),
+            gathers: false,
+            full: config.batch_rows.max(1),
         }
     }
 
@@ -179,11 +199,13 @@ impl Core {
         self.origin = batch.origin().cloned();
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
-        let result = if inlet.diamond && batch.len() > 1 {
-            self.push_row_by_row(source, batch)
+        let merged = self.merges.iter().flat_map(|m| &m.lanes).any(|l| l.source == source);
+        let result = if inlet.diamond && batch.len() > 1 && !merged {
+            self.push_row_by_row(InputRef::Source(source), source as u16, batch)
         } else {
             self.route(InputRef::Source(source), batch)
         };
+        let result = result.and_then(|()| self.pass_merged());
         let made = crate::record::deep_copies_on_this_thread() - copies;
         if made > 0 {
             self.deep_copies.add(made);
@@ -191,53 +213,12 @@ impl Core {
         result
     }
 
-    fn push_row_by_row(&mut self, source: usize, batch: Batch) -> Result<(), JobError> {
-        let bytes = batch.bytes() / batch.len().max(1);
-        for record in batch.records() {
-            // A copy of its own for each row, as the ways to the meeting point change it independently.
-            let mut row = self.pools.take(source as u16);
-            let (slot, _) = row.next_slot(record.schema());
-            slot.copy_metadata(record);
-            for (to, from) in slot.values_mut().iter_mut().zip(record.values()) {
-                to.assign(from);
-            }
-            row.inherit(&batch);
-            row.set_bytes(bytes);
-            let before = self.outbox.len();
-            self.route(InputRef::Source(source), row)?;
-            self.gather(before, batch.len());
-        }
-        self.pools.give(batch);
-        Ok(())
-    }
-
-    /// Puts the parcels from `new` on behind those that earlier rows left for the same sinks: what is processed row by row is not
-    /// handed on and written so. Up to `full` rows come together.
-    fn gather(&mut self, new: usize, full: usize) {
-        let mut at = new;
-        while let Some((sink, _)) = self.outbox.get(at) {
-            let earlier = self.outbox.get(..at).unwrap_or_default().iter().rposition(|(s, _)| s == sink);
-            let (earlier, later) = match (earlier, self.outbox.split_at_mut_checked(at)) {
-                (Some(earlier), Some((before, behind))) => (before.get_mut(earlier), behind.first_mut()),
-                _ => (None, None),
-            };
-            match (earlier, later) {
-                (Some((_, Parcel::Own(batch))), Some((_, Parcel::Own(row)))) if batch.len() < full => {
-                    batch.append(row);
-                    if let (_, Parcel::Own(row)) = self.outbox.remove(at) {
-                        self.pools.give(row);
-                    }
-                }
-                _ => at += 1,
-            }
-        }
-    }
-
     /// A source has ended: its nodes emit what they hold back.
     pub(super) fn end(&mut self, source: usize, now: i64) -> Result<(), JobError> {
         self.now = now;
         (self.source, self.origin) = (source, None);
-        self.end_of(InputRef::Source(source))
+        self.end_of(InputRef::Source(source))?;
+        self.pass_merged()
     }
 
     fn targets(&self, of: InputRef) -> &[Target] {
@@ -248,6 +229,10 @@ impl Core {
     }
 
     fn end_of(&mut self, of: InputRef) -> Result<(), JobError> {
+        if self.lane_ended(of) { Ok(()) } else { self.pass_end(of) }
+    }
+
+    fn pass_end(&mut self, of: InputRef) -> Result<(), JobError> {
         for target in self.targets(of).to_vec() {
             let Target::Node { node, input } = target else { continue };
             self.raise(node, input, i64::MAX)?;
@@ -267,6 +252,10 @@ impl Core {
 
     /// The watermark of what `of` delivers rose.
     fn advance(&mut self, of: InputRef, micros: i64) -> Result<(), JobError> {
+        if self.lane_raised(of, micros) { Ok(()) } else { self.pass_watermark(of, micros) }
+    }
+
+    fn pass_watermark(&mut self, of: InputRef, micros: i64) -> Result<(), JobError> {
         for at in 0..self.targets(of).len() {
             if let Some(&Target::Node { node, input }) = self.targets(of).get(at) {
                 self.raise(node, input, micros)?;
@@ -298,11 +287,19 @@ impl Core {
             return Ok(());
         }
         slot.watermark = least;
+        if slot.gathered.is_some() {
+            // It comes behind what was gathered.
+            return Ok(());
+        }
         self.advance(InputRef::Node(node), least)
     }
 
     /// What `of` delivers fell silent, or speaks again.
     fn spread_idle(&mut self, of: InputRef, idle: bool) -> Result<(), JobError> {
+        if self.lane_idle(of, idle) { Ok(()) } else { self.pass_idle(of, idle) }
+    }
+
+    fn pass_idle(&mut self, of: InputRef, idle: bool) -> Result<(), JobError> {
         for target in self.targets(of).to_vec() {
             let Target::Node { node, input } = target else { continue };
             let Some(slot) = self.nodes.get_mut(node) else { continue };
@@ -419,10 +416,13 @@ impl Core {
             self.settle(node, rejected)?;
         }
         for batch in batches.drain(..) {
-            if let Some(slot) = self.nodes.get_mut(node) {
-                slot.emitted += batch.len() as u64;
+            let Some(slot) = self.nodes.get_mut(node) else { continue };
+            slot.emitted += batch.len() as u64;
+            match slot.lane {
+                Some(at) => self.takes_in(at, batch),
+                None if self.gathers && slot.ended.len() > 1 => self.gather_rows(node, batch)?,
+                None => self.route(InputRef::Node(node), batch)?,
             }
-            self.route(InputRef::Node(node), batch)?;
         }
         if let Some(slot) = self.nodes.get_mut(node) {
             (slot.batches, slot.rejects) = (batches, rejects);
@@ -485,7 +485,7 @@ impl Core {
             }
             Decision::Retry(_) | Decision::Fail => Err(JobError::Record {
                 stage,
-                place: super::dead_letter::place(&record, self.origin.as_deref()),
+                place: super::dead_letter::place(&record, self.origin_of(&record)),
                 error,
                 hint: "to go on without such records use SET on_error = 'skip', or SET on_error = 'dlq' with SET dlq \
                        = 'bad.jsonl'"
@@ -495,9 +495,16 @@ impl Core {
     }
 
     fn letter(&mut self, record: &StreamRecord, stage: &str, error: RecordError) {
-        let mut letter = DeadLetter::of_record(record, self.origin.as_deref(), stage, error, self.now);
-        letter.source = self.inlets.get(self.source).map_or_else(String::new, |i| i.name.clone());
+        let mut letter = DeadLetter::of_record(record, self.origin_of(record), stage, error, self.now);
+        let source = record.source().unwrap_or(self.source);
+        letter.source = self.inlets.get(source).map_or_else(String::new, |i| i.name.clone());
         self.letters.push(letter);
+    }
+
+    /// The file that a record came from, if it is known.
+    fn origin_of(&self, record: &StreamRecord) -> Option<&str> {
+        let merged = record.source().and_then(|s| self.lanes().find(|l| l.source == s));
+        merged.map_or(self.origin.as_deref(), |lane| lane.origin.as_deref())
     }
 
     /// When the first operator wants to be called, µs on the job's clock.
@@ -514,7 +521,7 @@ impl Core {
                 self.run(node, |op, out| op.on_timer(now, out))?;
             }
         }
-        Ok(())
+        self.pass_merged()
     }
 
     /// The operators' lines of the ledger.
@@ -537,6 +544,7 @@ impl Core {
                 produced: n.counters.produced,
                 emitted: n.emitted,
             })
+            .chain(self.lane_entries())
             .collect()
     }
 

@@ -147,6 +147,8 @@ pub(super) struct Driver {
     turn: usize,
     /// When the first operator wants to be called, µs on the job's clock.
     timer: Option<i64>,
+    /// Which sources a merge lets be read now; empty if nothing is merged.
+    wanted: Vec<bool>,
     natural_end: bool,
     /// An operator holds back rows for the end of its input.
     holds_rows: bool,
@@ -208,6 +210,7 @@ impl Driver {
             .collect();
         let timer = parts.core.next_timer();
         let holds_rows = parts.core.holds_rows();
+        let wanted = parts.core.wanted.clone();
         let core = Arc::new(Mutex::new(parts.core));
         let mut view = shared.live.lock();
         view.core = Some(core.clone());
@@ -247,6 +250,7 @@ impl Driver {
             outbox: Vec::new(),
             turn: 0,
             timer,
+            wanted,
             natural_end: true,
             holds_rows,
             produced: 0,
@@ -358,13 +362,16 @@ impl Driver {
         Ok(Round::Idle(until))
     }
 
-    /// Whether a source may be read now: it has not ended, its barrier has not arrived before others', and no earlier bounded
-    /// source that feeds the same sinks is still being read.
+    /// Whether a source may be read now: it has not ended, its barrier has not arrived before others', no earlier bounded
+    /// source that feeds the same sinks is still being read, and it is its turn among those that it is merged with.
     fn may_read(&self, i: usize) -> bool {
         let Some(inflow) = self.inflows.get(i) else { return false };
+        let commits = self.keeping.as_ref().map(|k| &k.commits);
         inflow.ended.is_none()
-            && !self.keeping.as_ref().is_some_and(|k| k.commits.holds(i))
+            && !commits.is_some_and(|c| c.holds(i))
             && !self.waits_for_others(inflow)
+            // A barrier or the end comes behind what its thread has read ahead.
+            && (self.wanted.get(i).is_none_or(|w| *w) || inflow.stopping || commits.is_some_and(|c| c.awaits(i)))
     }
 
     fn waits_for_others(&self, inflow: &Inflow) -> bool {
@@ -388,13 +395,13 @@ impl Driver {
     fn wait_for_any(&mut self, wait: Duration) {
         let mut select = Select::new();
         let mut waiting = 0;
-        for inflow in &self.inflows {
+        for (_, inflow) in self.inflows.iter().enumerate().filter(|(i, _)| self.may_read(*i)) {
             if let SourcePlace::Away(thread) = &inflow.place {
                 select.recv(thread.edge.channel());
                 waiting += 1;
             }
         }
-        let here = self.inflows.len() - waiting;
+        let here = self.inflows.iter().filter(|s| matches!(s.place, SourcePlace::Here(_))).count();
         // Sources that are here can't wake us: look again soon.
         let wait = if here > 0 { Duration::from_millis(1) } else { wait };
         if waiting > 0 {

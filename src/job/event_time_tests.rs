@@ -290,3 +290,28 @@ fn a_silent_source_does_not_hold_the_other_up_for_ever() {
     settle_at(&mut job, 41 * SECOND);
     assert_eq!(collected(&rows), [], "it speaks again and counts again");
 }
+
+/// Steps a job over two sources to its end, with the rows that each had given and the rows written, after each step.
+fn course(first: &[(i64, i64)], second: &[(i64, i64)]) -> Vec<(u64, u64, u64)> {
+    let config = JobConfig { execution: Execution::Inline, batch_rows: 100, ..JobConfig::default() };
+    let (spec, ..) = job(config, vec![source(first), source(second)], by_column(), LatePolicy::Drop);
+    let mut job = stepping(spec, 0).unwrap();
+    let mut seen = Vec::new();
+    while job.step(0).unwrap() != Step::Done {
+        let stats = job.stats();
+        seen.push((stats.sources[0].records, stats.sources[1].records, stats.records_out));
+    }
+    seen
+}
+
+#[test]
+fn of_merged_sources_only_the_one_that_the_others_wait_for_is_read() {
+    let rows = |from: i64| -> Vec<(i64, i64)> { (from..from + 5_000).map(|t| (t, t % 2)).collect() };
+    // One after the other in time: about a batch of the second waits all the while, and windows fire meanwhile.
+    let seen = course(&rows(0), &rows(5_000));
+    assert!(seen.iter().all(|(a, b, _)| *a == 5_000 || *b <= 100), "{seen:?}");
+    assert!(seen.iter().any(|(a, _, out)| *a < 3_000 && *out > 200), "{seen:?}");
+    // At the same time: neither is more than a batch or two ahead.
+    let seen = course(&rows(0), &rows(0));
+    assert!(seen.iter().all(|(a, b, _)| a.abs_diff(*b) <= 200), "{seen:?}");
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::commit::Commits;
+use super::core::ahead::{lane_fingerprint, lane_id};
 use super::core::snapshot::fingerprint;
 use super::core::{Core, Inlet, NodeSlot};
 use super::driver::{Driver, Keeping, OpenSource, Parts, Progress};
@@ -13,7 +14,7 @@ use super::shared::Shared;
 use super::sink_stage::SinkStage;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
-use super::topology::{has_diamond, predecessors, targets_of};
+use super::topology::{has_diamond, order, targets_of};
 use super::{Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, dead_letter_schema};
 use crate::io::{Boundedness, SinkStart, Transactions};
 use crate::operator;
@@ -72,8 +73,18 @@ pub(super) fn open(
     // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
     let lanes = if config.execution == Execution::Inline { 1 } else { config.threads };
     let workers = Arc::new(Workers::new(lanes));
-    let sources = open_sources(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
-    let core = build_core(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    let mut sources = open_sources(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    let timed: Vec<bool> = sources.iter().map(|s| s.stage.is_bounded() && !s.stage.pauses).collect();
+    let order = order(&spec.plan, &timed);
+    for (source, after) in sources.iter_mut().zip(order.after) {
+        source.after = after;
+    }
+    let mut core = build_core(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    core.merge(order.merges);
+    if let Some(checkpoint) = &checkpoint {
+        let ended: Vec<bool> = sources.iter().map(|s| s.ended).collect();
+        core.restore_lanes(&spec.plan, checkpoint, &ended)?;
+    }
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
     let keeping = state.map(|dir| Keeping {
         dir: dir.clone(),
@@ -174,7 +185,9 @@ fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
     if checkpoint.plan == spec.fingerprint() {
         return Ok(());
     }
-    let prints: Vec<_> = spec.plan.nodes.iter().map(|n| (n.id.as_str(), fingerprint(n))).collect();
+    let lanes = spec.plan.nodes.iter().map(|n| (lane_id(&n.id), lane_fingerprint(n)));
+    let prints: Vec<_> =
+        spec.plan.nodes.iter().map(|n| (n.id.clone(), fingerprint(n))).chain(lanes).collect();
     let mut fates = Vec::new();
     for operator in checkpoint.operators.iter().filter(|o| o.stateful) {
         let now = prints.iter().find(|(id, _)| *id == operator.id);
@@ -243,7 +256,6 @@ fn open_sources(
     budget: &Arc<ErrorBudget>,
     workers: &Arc<Workers>,
 ) -> Result<Vec<OpenSource>, JobError> {
-    let after = predecessors(&spec.plan);
     let mut stages = Vec::new();
     for (i, (part, planned)) in spec.sources.iter().zip(&spec.plan.sources).enumerate() {
         let failed = |e| JobError::io(format!("source {}", part.name), e);
@@ -284,8 +296,7 @@ fn open_sources(
             stage.leaves_one_out = is(Bug::OffByOnePosition) && checkpoint.is_some_and(|c| c.epoch > 0);
         }
         stage.pauses = part.source.end_is_pause();
-        let after = after.get(i).cloned().unwrap_or_default();
-        stages.push(OpenSource { stage, after, ended: known.is_some_and(|s| s.ended) });
+        stages.push(OpenSource { stage, after: Vec::new(), ended: known.is_some_and(|s| s.ended) });
     }
     Ok(stages)
 }

@@ -2,7 +2,7 @@
 
 use super::core::Target;
 use super::spec::sinks_of;
-use crate::plan::{InputRef, JobPlan};
+use crate::plan::{InputRef, JobPlan, OperatorSpec};
 
 /// Everything that an input feeds.
 pub(super) fn targets_of(plan: &JobPlan, of: InputRef) -> Vec<Target> {
@@ -42,16 +42,143 @@ pub(super) fn has_diamond(plan: &JobPlan, source: usize) -> bool {
     nodes.iter().chain(&sinks).any(|&n| n > 1)
 }
 
-/// For each source, the earlier ones that feed a common sink: bounded sources are read in this order, one after the other, so
-/// that the merged output does not depend on speed.
-pub(super) fn predecessors(plan: &JobPlan) -> Vec<Vec<usize>> {
-    let reach: Vec<Vec<usize>> = (0..plan.sources.len()).map(|s| ways(plan, s).1).collect();
-    let share = |a: &[usize], b: &[usize]| a.iter().zip(b).any(|(x, y)| *x > 0 && *y > 0);
-    (0..reach.len())
+/// In which order the bounded sources of a job are read.
+pub(super) struct Order {
+    /// For each source, those that are read to their end before it.
+    pub(super) after: Vec<Vec<usize>>,
+    /// Sources whose rows are merged by their watermarks.
+    pub(super) merges: Vec<Vec<Way>>,
+}
+
+/// A source whose rows are merged with those of others, and the node whose output waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) source: usize,
+    pub(super) node: usize,
+}
+
+/// Bounded sources that feed a common sink are merged by the watermark just before each row if both have one (`timed`: those that
+/// are bounded and do not pause), also by way of a third; all others are read in the order of the plan, one after the other, a merge
+/// where its first source stands. So the merged output does not depend on speed.
+pub(super) fn order(plan: &JobPlan, timed: &[bool]) -> Order {
+    let count = plan.sources.len();
+    let reach: Vec<Vec<usize>> = (0..count).map(|s| ways(plan, s).1).collect();
+    let share = |a: usize, b: usize| match (reach.get(a), reach.get(b)) {
+        (Some(a), Some(b)) => a.iter().zip(b).any(|(x, y)| *x > 0 && *y > 0),
+        _ => false,
+    };
+    let nodes: Vec<Option<usize>> = (0..count)
+        .map(|s| timed.get(s).is_some_and(|t| *t).then(|| waiting_node(plan, s)).flatten())
+        .collect();
+    // The first source of the merge that each belongs to; its own number if to none.
+    let mut group: Vec<usize> = (0..count).collect();
+    for s in 0..count {
+        for p in 0..s {
+            let meet = nodes.get(s).is_some_and(Option::is_some) && nodes.get(p).is_some_and(Option::is_some);
+            if let (true, Some(&a), Some(&b)) = (meet && share(s, p), group.get(s), group.get(p)) {
+                group.iter_mut().filter(|g| **g == a.max(b)).for_each(|g| *g = a.min(b));
+            }
+        }
+    }
+    let members = |g: usize| group.iter().enumerate().filter(move |(_, x)| **x == g).map(|(s, _)| s);
+    let after = (0..count)
         .map(|s| {
-            (0..s)
-                .filter(|&p| matches!((reach.get(s), reach.get(p)), (Some(a), Some(b)) if share(a, b)))
-                .collect()
+            let mine = group.get(s).copied().unwrap_or(s);
+            let before = |p: &usize| {
+                let other = group.get(*p).copied().unwrap_or(*p);
+                other < mine && members(other).any(|p| members(mine).any(|s| share(s, p)))
+            };
+            (0..count).filter(before).collect()
         })
-        .collect()
+        .collect();
+    let merges = (0..count)
+        .map(|g| {
+            let way = |s| Some(Way { source: s, node: nodes.get(s).copied().flatten()? });
+            members(g).filter_map(way).collect::<Vec<_>>()
+        })
+        .filter(|m| m.len() > 1)
+        .collect();
+    Order { after, merges }
+}
+
+/// The node behind which the rows of a source with WATERMARK wait: the last of those that only it feeds and that keep neither rows nor
+/// time, which so work on whole batches. `None` if its watermark does not follow from its rows, or not all of its rows get one.
+fn waiting_node(plan: &JobPlan, source: usize) -> Option<usize> {
+    let next = |of| match targets_of(plan, of).as_slice() {
+        [Target::Node { node, .. }] => {
+            plan.nodes.get(*node).filter(|n| n.inputs.len() == 1).map(|n| (*node, n))
+        }
+        _ => None,
+    };
+    let (mut at, first) = next(InputRef::Source(source))?;
+    if !matches!(&first.operator, OperatorSpec::Watermark(spec) if spec.follows_rows()) {
+        return None;
+    }
+    while let Some((node, spec)) = next(InputRef::Node(at))
+        && matches!(spec.operator, OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_))
+    {
+        at = node;
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::typing;
+    use crate::plan::{LatePolicy, NodeSpec, SinkSpec, SourceSpec, WatermarkSpec};
+    use crate::record::{DataType, Schema};
+
+    /// Sources that are timed or not, each into these sinks.
+    fn plan(sources: &[(bool, &[usize])], sinks: usize) -> (JobPlan, Vec<bool>) {
+        let schema = Schema::of([("ts", DataType::Timestamp)]);
+        let ts = || typing::column(&schema, 0).unwrap();
+        let watermark = WatermarkSpec {
+            time: ts(),
+            watermark: ts(),
+            max_future_skew: None,
+            idle_timeout: None,
+            lateness: 0,
+            late: LatePolicy::Drop,
+            schema: schema.clone(),
+        };
+        let mut plan = JobPlan::default();
+        let mut inputs = vec![Vec::new(); sinks];
+        for (s, (timed, into)) in sources.iter().enumerate() {
+            let relation = format!("s{s}");
+            plan.sources.push(SourceSpec { relation, schema: schema.clone(), system: vec![], values: None });
+            let mut of = InputRef::Source(s);
+            if *timed {
+                let operator = OperatorSpec::Watermark(watermark.clone());
+                plan.nodes.push(NodeSpec { id: format!("w{s}"), operator, inputs: vec![of] });
+                of = InputRef::Node(plan.nodes.len() - 1);
+            }
+            into.iter().for_each(|k| inputs[*k].push(of));
+        }
+        let sink = |inputs| SinkSpec { relation: String::new(), schema: schema.clone(), inputs };
+        plan.sinks = inputs.into_iter().map(sink).collect();
+        (plan, sources.iter().map(|(timed, _)| *timed).collect())
+    }
+
+    fn merges(order: &Order) -> Vec<Vec<usize>> {
+        order.merges.iter().map(|m| m.iter().map(|w| w.source).collect()).collect()
+    }
+
+    #[test]
+    fn a_merge_stands_where_its_first_source_does() {
+        let both: &[usize] = &[0];
+        let (all, timed) = plan(&[(false, both), (true, both), (false, both), (true, both)], 1);
+        let order = order(&all, &timed);
+        assert_eq!(merges(&order), [[1, 3]]);
+        // Nobody waits for one that waits for it.
+        assert_eq!(order.after, [vec![], vec![0], vec![0, 1, 3], vec![0]]);
+    }
+
+    #[test]
+    fn sources_are_merged_where_they_meet_also_by_way_of_a_third() {
+        let (all, timed) = plan(&[(true, &[0]), (true, &[2]), (true, &[1]), (true, &[0, 1])], 3);
+        let order = order(&all, &timed);
+        assert_eq!(merges(&order), [[0, 2, 3]]);
+        assert!(order.after.iter().all(Vec::is_empty), "{:?}", order.after);
+    }
 }

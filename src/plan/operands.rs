@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AggregateSpec, OverFunction, OverSpec, SortSpec, TopNSpec, WatermarkSpec, WindowTableSpec};
-use crate::expr::{AggregateCall, Expr};
+use crate::expr::{AggregateCall, Expr, Volatility};
 use crate::record::Schema;
 
 /// An operator that keeps state or knows time, in a logical plan.
@@ -104,6 +104,17 @@ impl Stateful {
 }
 
 impl WatermarkSpec {
+    /// Whether event time and watermark follow from the rows alone, not from the clock.
+    pub(crate) fn follows_rows(&self) -> bool {
+        let mut alone = true;
+        for expr in self.exprs() {
+            expr.walk(&mut |e| {
+                alone &=
+                    !matches!(e, Expr::Call { function, .. } if function.volatility != Volatility::Immutable);
+            });
+        }
+        alone
+    }
     pub(super) fn exprs(&self) -> Vec<&Expr> {
         vec![&self.time, &self.watermark]
     }

@@ -89,6 +89,7 @@ impl Batch {
     }
     /// Moves the live records of `other` behind its own, in order; `other` gets spare ones for them as far as there are any.
     pub fn append(&mut self, other: &mut Batch) {
+        self.join(other);
         let spare = self.records.get_mut(self.live..).unwrap_or_default();
         let moved = spare.len().min(other.live);
         for (to, from) in spare.iter_mut().zip(other.records_mut()) {
@@ -97,6 +98,32 @@ impl Batch {
         self.records.extend(other.records.drain(moved..other.live));
         self.live += std::mem::take(&mut other.live);
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+    /// Records of `other` come behind its own.
+    fn join(&mut self, other: &Batch) {
+        if self.live == 0 {
+            self.inherit(other);
+        } else if self.origin != other.origin {
+            self.origin = None;
+        }
+    }
+    /// Moves its live records `range` behind those of `to`, which gives spare ones for them, or new ones if it has too few. They
+    /// are no longer looked at.
+    pub(crate) fn lend(&mut self, range: std::ops::Range<usize>, to: &mut Batch) {
+        let count = range.len();
+        let bytes = self.bytes.checked_div(self.live).unwrap_or(0) * count;
+        to.join(self);
+        let Some(lent) = self.records.get_mut(range) else { return };
+        if let Some(first) = lent.first() {
+            while to.records.len() < to.live + count {
+                to.records.push(Arc::new(StreamRecord::new(first.schema().clone())));
+            }
+        }
+        for (from, to) in lent.iter_mut().zip(to.records.iter_mut().skip(to.live)) {
+            std::mem::swap(from, to);
+        }
+        to.live += count;
+        to.bytes += bytes;
     }
     /// The next record to be overwritten, of shape `schema` and already counted as live: a spare one if it is
     /// uniquely owned, else a fresh one. Its values are stale. The flag tells whether it was allocated.
@@ -149,6 +176,10 @@ impl Batch {
     /// The file or topic that all its records come from, if it is one and the reader names it.
     pub fn origin(&self) -> Option<&Arc<str>> {
         self.origin.as_ref()
+    }
+    /// Sets [`origin`](Self::origin).
+    pub fn set_origin(&mut self, origin: Option<Arc<str>>) {
+        self.origin = origin;
     }
     /// Copies what is not records (payload size apart) from another batch.
     pub fn inherit(&mut self, other: &Batch) {

@@ -94,6 +94,8 @@ pub struct StreamRecord {
     offset: i64,
     partition: i32,
     kind: RowKind,
+    /// Which source of its job it came from, from 1, where batches mix rows of several; 0: not said.
+    from: u16,
     envelope: Option<Box<Envelope>>,
 }
 
@@ -120,6 +122,7 @@ impl Clone for StreamRecord {
             offset: self.offset,
             partition: self.partition,
             kind: self.kind,
+            from: self.from,
             envelope: self.envelope.clone(),
         }
     }
@@ -139,6 +142,7 @@ impl StreamRecord {
             offset: NO_OFFSET,
             partition: 0,
             kind: RowKind::Insert,
+            from: 0,
             envelope: None,
         }
     }
@@ -214,6 +218,7 @@ impl StreamRecord {
         self.offset = NO_OFFSET;
         self.partition = 0;
         self.kind = RowKind::Insert;
+        self.from = 0;
         if let Some(e) = &mut self.envelope {
             e.clear();
         }
@@ -232,6 +237,7 @@ impl StreamRecord {
         self.offset = other.offset;
         self.partition = other.partition;
         self.kind = other.kind;
+        self.from = other.from;
         match (&mut self.envelope, &other.envelope) {
             (Some(mine), Some(theirs)) => mine.assign(theirs),
             (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
@@ -292,6 +298,14 @@ impl StreamRecord {
     /// Sets [`kind`](Self::kind).
     pub fn set_kind(&mut self, kind: RowKind) {
         self.kind = kind;
+    }
+    /// Which source of its job it came from, where its batch does not tell.
+    pub(crate) fn source(&self) -> Option<usize> {
+        (self.from as usize).checked_sub(1)
+    }
+    /// Sets [`source`](Self::source).
+    pub(crate) fn set_source(&mut self, source: usize) {
+        self.from = u16::try_from(source + 1).unwrap_or(0);
     }
     /// Topic or file, if the source says.
     pub fn topic(&self) -> Option<&Arc<str>> {

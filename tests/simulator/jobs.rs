@@ -29,9 +29,11 @@ pub enum Kind {
     Union,
     Limit,
     Windows,
+    /// Windows over two sources, merged by their watermarks.
+    Merged,
 }
 
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     Kind::Pass,
     Kind::Divide,
     Kind::Groups,
@@ -40,6 +42,7 @@ pub const KINDS: [Kind; 8] = [
     Kind::Union,
     Kind::Limit,
     Kind::Windows,
+    Kind::Merged,
 ];
 
 impl Kind {
@@ -58,12 +61,12 @@ impl Kind {
                 "INSERT INTO out SELECT id FROM src UNION ALL SELECT id FROM more WHERE id % 4 <> 1"
             }
             Kind::Limit => "INSERT INTO out SELECT id FROM src LIMIT 60",
-            Kind::Windows => "",
+            Kind::Windows | Kind::Merged => "",
         }
     }
 
     pub fn sources(self) -> &'static [&'static str] {
-        if self == Kind::Union { &["src", "more"] } else { &["src"] }
+        if matches!(self, Kind::Union | Kind::Merged) { &["src", "more"] } else { &["src"] }
     }
 
     /// Whether its sink refuses records by their first column.
@@ -72,8 +75,8 @@ impl Kind {
     }
 
     pub fn plan(self) -> JobPlan {
-        if self == Kind::Windows {
-            return windows();
+        if matches!(self, Kind::Windows | Kind::Merged) {
+            return windows(self.sources());
         }
         let world = World::new(Rng(0));
         let engine = Engine::new();
@@ -119,16 +122,16 @@ impl Kind {
                 rows.extend(sound(1).filter(|r| r.id % 4 != 1).map(|r| vec![r.id]));
             }
             Kind::Limit => rows.extend(sound(0).take(60).map(|r| vec![r.id])),
-            Kind::Windows => {
+            Kind::Windows | Kind::Merged => {
                 let mut watermark = i64::MIN;
                 let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
-                for r in sound(0) {
+                for (before, r) in merged(inputs) {
+                    watermark = watermark.max(before);
                     let start = r.ts.div_euclid(10 * SECOND) * 10 * SECOND;
                     match start + 10 * SECOND <= watermark {
                         true => letters.push(format!("late {}", r.id)),
                         false => *counts.entry((r.key, start)).or_default() += 1,
                     }
-                    watermark = watermark.max(r.ts - 2 * SECOND);
                 }
                 let row = |((k, start), n): (&(i64, i64), &i64)| vec![*k, *start, start + 10 * SECOND, *n];
                 rows.extend(counts.iter().map(row));
@@ -143,6 +146,21 @@ impl Kind {
         letters.sort();
         (rows, letters)
     }
+}
+
+/// All sound rows by the watermark of their source just before each, ties in the order of the sources.
+fn merged(inputs: &[Vec<Row>]) -> Vec<(i64, Row)> {
+    let mut all = Vec::new();
+    for rows in inputs {
+        let mut watermark = i64::MIN;
+        for r in rows.iter().filter(|r| !r.broken) {
+            all.push((watermark, *r));
+            watermark = watermark.max(r.ts - 2 * SECOND);
+        }
+    }
+    // Stable: rows of a source and sources stay in order.
+    all.sort_by_key(|(before, _)| *before);
+    all
 }
 
 /// An output row as text.
@@ -200,8 +218,9 @@ pub fn rows(rng: &mut Rng, first: i64) -> Vec<Row> {
         .collect()
 }
 
-/// `SELECT key, window_start, window_end, count(*) … GROUP BY key, TUMBLE(10 s)` with `WATERMARK FOR ts AS ts - 2 s`.
-fn windows() -> JobPlan {
+/// `SELECT key, window_start, window_end, count(*) … GROUP BY key, TUMBLE(10 s)` with `WATERMARK FOR ts AS ts - 2 s`, over one source or
+/// a UNION ALL of several.
+fn windows(sources: &[&str]) -> JobPlan {
     let input = row_schema();
     let ts = || typing::column(&input, 2).unwrap();
     let delay = typing::literal(FieldValue::Interval(Interval { months: 0, days: 0, micros: 2 * SECOND }));
@@ -238,18 +257,29 @@ fn windows() -> JobPlan {
         retracts: false,
         schema: schema.clone(),
     };
-    let node = |id: &str, operator, input| NodeSpec { id: id.into(), operator, inputs: vec![input] };
+    let node = |id: String, operator, inputs| NodeSpec { id, operator, inputs };
+    let source = |name: &&str| SourceSpec {
+        relation: (*name).into(),
+        schema: input.clone(),
+        system: vec![],
+        values: None,
+    };
+    let mut nodes: Vec<NodeSpec> = (0..sources.len())
+        .map(|s| {
+            let operator = OperatorSpec::Watermark(watermark.clone());
+            node(format!("{s}.watermark"), operator, vec![InputRef::Source(s)])
+        })
+        .collect();
+    if sources.len() > 1 {
+        let inputs = (0..sources.len()).map(InputRef::Node).collect();
+        nodes.push(node("union".into(), OperatorSpec::Union { schema: input.clone() }, inputs));
+    }
+    let last = InputRef::Node(nodes.len() - 1);
+    nodes.push(node("1.aggregate".into(), OperatorSpec::Aggregate(Box::new(counts)), vec![last]));
+    let last = InputRef::Node(nodes.len() - 1);
     JobPlan {
-        sources: vec![SourceSpec {
-            relation: "src".into(),
-            schema: input.clone(),
-            system: vec![],
-            values: None,
-        }],
-        nodes: vec![
-            node("0.watermark", OperatorSpec::Watermark(watermark), InputRef::Source(0)),
-            node("1.aggregate", OperatorSpec::Aggregate(Box::new(counts)), InputRef::Node(0)),
-        ],
-        sinks: vec![SinkSpec { relation: "out".into(), schema, inputs: vec![InputRef::Node(1)] }],
+        sources: sources.iter().map(source).collect(),
+        nodes,
+        sinks: vec![SinkSpec { relation: "out".into(), schema, inputs: vec![last] }],
     }
 }

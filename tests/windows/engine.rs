@@ -61,20 +61,21 @@ pub fn register(engine: &Engine, name: &str, query: &Query, rows: &[Row], bound:
     engine.register_timed_source(name, source, "ts", &watermark, &time).map_err(|e| e.to_string())
 }
 
+/// Settings of a way to run.
+pub fn set(engine: &Engine, way: Way) -> Result<(), String> {
+    let (threads, batch_rows) = (way.threads.to_string(), way.batch_rows.to_string());
+    let execution = if way.execution == "step" { "inline" } else { way.execution };
+    let settings =
+        [("execution", execution), ("threads", threads.as_str()), ("batch_rows", batch_rows.as_str())];
+    settings.iter().try_for_each(|(name, value)| engine.set(name, value).map_err(|e| e.to_string()))
+}
+
 /// Runs the text's one SELECT to its end.
 pub fn run_sql(engine: &Engine, sql: &str, settings: &[(&str, &str)], way: Way) -> Result<Ran, String> {
     let (letters, dead) = MemorySink::new();
     engine.register_sink("letters", letters).map_err(|e| e.to_string())?;
-    let (threads, batch_rows) = (way.threads.to_string(), way.batch_rows.to_string());
-    let execution = if way.execution == "step" { "inline" } else { way.execution };
-    let of_way = [
-        ("execution", execution),
-        ("threads", threads.as_str()),
-        ("batch_rows", batch_rows.as_str()),
-        ("on_error", "dlq"),
-        ("dlq", "letters"),
-    ];
-    for (name, value) in of_way.iter().chain(settings) {
+    set(engine, way)?;
+    for (name, value) in [("on_error", "dlq"), ("dlq", "letters")].iter().chain(settings) {
         engine.set(name, value).map_err(|e| e.to_string())?;
     }
     let prepared = engine.sql(sql).map_err(|e| e.to_string())?;

@@ -80,7 +80,7 @@ fn distinct_rows() {
 #[test]
 fn windows_go_on_from_a_checkpoint() {
     for_seeds("restore", 25, |seed| {
-        restore::restored(seed, |random, shape| {
+        restore::restored(seed, 1, |random, shape| {
             let length = random.of(&[2, 5, 10, 30]) * shape.unit;
             match random.below(4) {
                 0 => Kind::Tumble { size: length },
@@ -93,11 +93,31 @@ fn windows_go_on_from_a_checkpoint() {
 }
 
 #[test]
-fn windows_over_two_streams() {
-    for_seeds("united", 60, |seed| {
-        united::united(seed, |random, shape| {
+fn windows_over_several_streams_go_on_from_a_checkpoint() {
+    for_seeds("restore united", 25, |seed| {
+        restore::restored(seed, 2, |random, shape| {
             let length = random.of(&[2, 5, 10, 30]) * shape.unit;
             random.of(&[Kind::Tumble { size: length }, Kind::Hop { slide: length, size: length * 2 }])
         })
     });
+}
+
+#[test]
+fn windows_over_several_streams() {
+    for_seeds("united", 100, |seed| {
+        united::united(seed, |random, shape| {
+            let length = random.of(&[2, 5, 10, 30]) * shape.unit;
+            random.of(&[
+                Kind::All,
+                Kind::Tumble { size: length },
+                Kind::Hop { slide: length, size: length * 2 },
+                Kind::Cumulate { step: length, size: length * 3 },
+            ])
+        })
+    });
+}
+
+#[test]
+fn rows_of_several_streams() {
+    for_seeds("passed", 100, united::passed);
 }

@@ -13,7 +13,8 @@ pub(in crate::job) fn fingerprint(node: &NodeSpec) -> u32 {
 impl Core {
     /// The operators at a barrier.
     pub(in crate::job) fn snapshot(&self) -> Result<Vec<OperatorState>, JobError> {
-        self.nodes.iter().map(NodeSlot::snapshot).collect()
+        let nodes = self.nodes.iter().map(NodeSlot::snapshot);
+        nodes.chain(self.lanes().map(|lane| Ok(self.lane_snapshot(lane)))).collect()
     }
 
     /// Rows that operators have emitted from what they hold.

@@ -334,6 +334,11 @@ impl Driver {
             self.take_events()?;
         }
         self.ledger().check().map_err(JobError::Ledger)?;
+        if whole {
+            let waiting = self.core.lock().rows_waiting();
+            expect_equal("the merge of sources", "rows that wait at the end = 0", waiting, 0)
+                .map_err(JobError::Ledger)?;
+        }
         if let Some(limit) = self.budget.verdict() {
             return Err(JobError::Budget { limit, last: "see the dead letters or the log".into() });
         }

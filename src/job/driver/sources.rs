@@ -139,6 +139,7 @@ impl Driver {
         core.lock_acquisitions += 1;
         core.end(i, now)?;
         self.timer = core.next_timer();
+        self.wanted.clone_from(&core.wanted);
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = std::mem::take(&mut core.letters);
         drop(core);
@@ -158,6 +159,7 @@ impl Driver {
         let letters = if core.letters.is_empty() { Vec::new() } else { std::mem::take(&mut core.letters) };
         let done = core.inlets.get(i).is_some_and(|s| s.done);
         self.timer = core.next_timer();
+        self.wanted.clone_from(&core.wanted);
         drop(core);
         self.laps.busy(&self.shared.process);
         if done {
@@ -178,6 +180,7 @@ impl Driver {
         core.lock_acquisitions += 1;
         core.fire_timers(now)?;
         self.timer = core.next_timer();
+        self.wanted.clone_from(&core.wanted);
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = std::mem::take(&mut core.letters);
         drop(core);
