@@ -281,6 +281,7 @@ impl Driver {
     /// The caller did something else since the last round.
     pub(super) fn resume(&mut self) {
         self.laps.idle();
+        self.laps.elsewhere();
     }
 
     /// The time, as of the last boundary between two stages.

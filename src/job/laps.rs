@@ -1,11 +1,19 @@
 //! A thread's account of its time: one look at the clock per boundary ends one span and begins the next, so nothing is
 //! counted twice or left out.
+//!
+//! A reader may wait for its input inside of a call, and looks busy. So the thread's CPU time is looked at too, which is a system call:
+//! at the end of each long span of work, and else about once a millisecond.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::observe::{Counter, ThreadTimes};
+use crate::observe::{Counter, SourceCounters, ThreadTimes};
 use crate::record::Clock;
+
+/// The CPU time is looked at after a span of this length …
+const LONG: Duration = Duration::from_micros(200);
+/// … and when short ones make up this much.
+const OFTEN: Duration = Duration::from_millis(1);
 
 /// The clock of one thread and where its spans are booked.
 #[derive(Debug)]
@@ -14,6 +22,9 @@ pub(super) struct Laps {
     began: Instant,
     last: Instant,
     account: Arc<ThreadTimes>,
+    /// CPU time of the thread at the last look, and spans of work since.
+    cpu: Option<Duration>,
+    unseen: Duration,
 }
 
 impl Laps {
@@ -21,12 +32,14 @@ impl Laps {
     pub(super) fn start(clock: Clock, account: Arc<ThreadTimes>) -> Self {
         let now = clock.instant();
         *account.since.lock() = Some(now);
-        Self { clock, began: now, last: now, account }
+        let cpu = Some(clock.thread_cpu());
+        Self { clock, began: now, last: now, account, cpu, unseen: Duration::ZERO }
     }
     /// Begins again, as the thread that will be measured starts only now.
     pub(super) fn restart(&mut self) {
         self.began = self.clock.instant();
         self.last = self.began;
+        self.look();
         *self.account.since.lock() = Some(self.began);
     }
     /// The last boundary: the time now, as exactly as it is known without a look at the clock.
@@ -47,6 +60,43 @@ impl Laps {
         let spent = self.lap();
         self.account.busy.add_time(spent);
         stage.add_time(spent);
+        self.unseen += spent;
+        if spent >= LONG {
+            // What is missing here was not missing in a reader's call.
+            self.look();
+        }
+    }
+    /// It was a call of a reader: work, but for what the thread waited inside of it.
+    #[inline]
+    pub(super) fn read(&mut self, source: &SourceCounters) {
+        let spent = self.lap();
+        self.unseen += spent;
+        let waited = match spent >= LONG || self.unseen >= OFTEN {
+            true => self.look().min(spent),
+            false => Duration::ZERO,
+        };
+        let worked = spent - waited;
+        self.account.busy.add_time(worked);
+        source.times.busy.add_time(worked);
+        if !waited.is_zero() {
+            self.account.waiting.add_time(waited);
+            source.times.waiting.add_time(waited);
+            source.waited_inside.add_time(waited);
+        }
+    }
+    /// How much of the spans of work since the last look the thread did not work. A little is an error of measurement, or another
+    /// process had the core.
+    #[cold]
+    fn look(&mut self) -> Duration {
+        let cpu = self.clock.thread_cpu();
+        let spent = std::mem::take(&mut self.unseen);
+        let Some(before) = self.cpu.replace(cpu) else { return Duration::ZERO };
+        let missing = spent.saturating_sub(cpu.saturating_sub(before));
+        if missing * 10 < spent { Duration::ZERO } else { missing }
+    }
+    /// The next span may begin on another thread.
+    pub(super) fn elsewhere(&mut self) {
+        (self.cpu, self.unseen) = (None, Duration::ZERO);
     }
     /// It was work of no stage: a hand-over.
     #[inline]
@@ -54,21 +104,29 @@ impl Laps {
         let spent = self.lap();
         self.account.busy.add_time(spent);
     }
+    /// The same after a span without work: what the thread did in it after all is not held against the work before and after.
+    fn rest(&mut self) -> Duration {
+        let spent = self.lap();
+        if spent >= LONG {
+            self.look();
+        }
+        spent
+    }
     /// It was waiting for input; returns how long.
     pub(super) fn waited(&mut self) -> Duration {
-        let spent = self.lap();
+        let spent = self.rest();
         self.account.waiting.add_time(spent);
         spent
     }
     /// It was waiting for what is downstream; returns how long.
     pub(super) fn blocked(&mut self) -> Duration {
-        let spent = self.lap();
+        let spent = self.rest();
         self.account.blocked.add_time(spent);
         spent
     }
     /// There was nothing to do; returns how long.
     pub(super) fn idle(&mut self) -> Duration {
-        let spent = self.lap();
+        let spent = self.rest();
         self.account.idle.add_time(spent);
         spent
     }

@@ -13,8 +13,8 @@ const HANDOVER_PER_RECORD: f64 = 4e-9;
 /// … and a wake-up per batch. Batches that follow each other closely share wake-ups (`edge.rs`).
 const HANDOVER_PER_BATCH: f64 = 4e-6;
 const HANDOVER_PER_TINY_BATCH: f64 = 5e-7;
-/// A split must promise at least this much to be tried: a source that only waits for its input looks busy, and threads would then
-/// cost latency for nothing …
+/// A split must promise at least this much to be tried: where a source waits inside of its calls, that may be for input which would
+/// come no faster …
 const WORTH_A_TRY: f64 = 1.15;
 /// … and bring at least this much to be kept.
 const WORTH_KEEPING: f64 = 1.02;
@@ -32,8 +32,10 @@ const PROVED: u32 = 100;
 /// What the stages cost since the last look, in seconds of their own work.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Costs {
-    /// Per source, with what helpers did for it; time that a blocking reader makes the others wait counts as work.
+    /// Per source, with what helpers did for it and what its reader waited inside of its calls, which makes the others wait.
     pub(super) sources: Vec<f64>,
+    /// What of it the readers waited.
+    pub(super) waits: Vec<f64>,
     /// What of it helpers did while everything was inline: they decode ahead and need no thread of the source's.
     pub(super) helped: f64,
     /// The processor.
@@ -129,6 +131,13 @@ fn best(costs: &Costs, threads: usize) -> (Placement, f64) {
     (chosen, time)
 }
 
+/// A source with a thread of its own that waits most of its time inside of its calls, with the share of it.
+fn blocking(costs: &Costs, placement: &Placement) -> Option<(usize, f64)> {
+    let shares = costs.waits.iter().zip(&costs.sources).map(|(wait, all)| wait / all.max(1e-9));
+    let away = shares.zip(&placement.sources).enumerate().filter(|(_, (_, away))| **away);
+    away.map(|(s, (share, _))| (s, share)).find(|(_, share)| *share > 0.5)
+}
+
 /// Watches a job and decides.
 #[derive(Debug)]
 pub(super) struct Autopilot {
@@ -218,7 +227,13 @@ impl Autopilot {
         if next.is_inline() || inline < time * WORTH_A_TRY || now < self.not_before {
             return None;
         }
-        let reason = format!("{} promises {:.2} times the inline speed", next.describe(), inline / time);
+        let mut reason = format!("{} promises {:.2} times the inline speed", next.describe(), inline / time);
+        if let Some((s, share)) = blocking(costs, &next) {
+            reason = format!(
+                "source {s} waits {:.0} % of its time, when others can work: {reason}",
+                share * 100.0
+            );
+        }
         self.split(next, reason)
     }
 
@@ -232,7 +247,8 @@ impl Autopilot {
         self.settled = self.settled.saturating_add(1);
         let starved = costs.starved > 0.1 * wall;
         let inline = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
-        let work = inline / costs.records as f64;
+        // Waiting is no work, but on one thread it would hold up the others.
+        let work = (inline - costs.waits.iter().sum::<f64>()).max(0.0) / costs.records as f64;
         if work * 1.05 < speed && inline < predict(costs, &self.current) * WORTH_KEEPING {
             let reason = format!(
                 "the stages' work fell to {:.0} ns a record: hand-overs cost more than they bring",
@@ -257,8 +273,17 @@ impl Autopilot {
         if self.slow < PATIENCE {
             return None;
         }
+        let brought = measured / self.best_split;
+        if let Some((s, share)) = blocking(costs, &self.current) {
+            // Inline may look slower still if its input comes still later: that would say nothing for threads.
+            let percent = share * 100.0;
+            let reason = format!(
+                "source {s} waits {percent:.0} % of its time for its input: threads brought {brought:.2} times the inline speed"
+            );
+            return self.take_back(now, reason);
+        }
         self.rival = Some((self.current.clone(), self.best_split));
-        let reason = format!("threads brought {:.2} times the inline speed", measured / self.best_split);
+        let reason = format!("threads brought {brought:.2} times the inline speed");
         self.take_back(now, reason)
     }
 
@@ -278,6 +303,7 @@ mod tests {
     fn costs(source: f64, process: f64, sink: f64) -> Costs {
         Costs {
             sources: vec![source],
+            waits: vec![0.0],
             helped: 0.0,
             process,
             sinks: vec![sink],
@@ -342,6 +368,7 @@ mod tests {
     fn a_source_that_blocks_gets_a_thread() {
         let blocking = Costs {
             sources: vec![1.5e-2, 1e-4],
+            waits: vec![1.4e-2, 0.0],
             helped: 0.0,
             process: 1e-2,
             sinks: vec![1e-3],
@@ -349,8 +376,9 @@ mod tests {
             batches: 10,
             starved: 0.0,
         };
-        let (placement, _) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
+        let (placement, reason) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
         assert_eq!(placement.sources, [true, false]);
+        assert!(reason.contains("source 0 waits 93 %"), "{reason}");
     }
 
     #[test]
@@ -378,6 +406,27 @@ mod tests {
         let cheap = Costs { records: 330_000, batches: 16_000, ..costs(2e-3, 3e-3, 3e-3) };
         let (placement, reason) = flight.window(MS * 20, cheap).unwrap();
         assert!(placement.is_inline() && reason.contains("hand-overs"), "{reason}");
+    }
+
+    #[test]
+    fn it_goes_back_when_a_source_only_waits() {
+        // Nothing is left to do while it waits.
+        let mut flight = Flight::split();
+        let alone = Costs { waits: vec![1.85e-2], ..costs(1.9e-2, 1e-4, 1e-4) };
+        let (placement, reason) = flight.window(MS * 20, alone).unwrap();
+        assert!(placement.is_inline() && reason.contains("work fell to 35 ns"), "{reason}");
+        // There is, but its input comes no faster for it.
+        let mut flight = Flight::new(1, 1, 2);
+        let waiting = || Costs { waits: vec![9e-3], ..costs(1e-2, 4e-3, 6e-3) };
+        let (_, reason) = flight.window(MS * 20, waiting()).unwrap();
+        assert!(reason.contains("source 0 waits 90 %"), "{reason}");
+        for _ in 0..3 {
+            assert_eq!(flight.window(MS * 20, waiting()), None);
+        }
+        let (placement, reason) = flight.window(MS * 20, waiting()).unwrap();
+        assert!(placement.is_inline() && reason.contains("for its input: threads brought 1.00"), "{reason}");
+        // The next window inline being slower says nothing for threads.
+        assert_eq!(flight.window(MS * 40, waiting()), None);
     }
 
     #[test]

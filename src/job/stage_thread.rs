@@ -172,7 +172,7 @@ fn read_loop(
         }
         match polled {
             Polled::Batch(mut batch) => {
-                laps.busy(&times.busy);
+                laps.read(&counters);
                 batch.set_born(batch.born().or(Some(laps.now())));
                 counters.forwarded.add(batch.len() as u64);
                 match tx.send(Message::Parcel(Parcel::Own(batch)), go_on) {
@@ -203,7 +203,7 @@ fn read_loop(
                 }
             }
             Polled::End => {
-                laps.busy(&times.busy);
+                laps.read(&counters);
                 let _ = tx.send(Message::End { position: stage.position() }, go_on);
                 return Ok(stage);
             }

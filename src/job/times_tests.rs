@@ -13,11 +13,12 @@ const MS: Duration = Duration::from_millis(1);
 const BATCHES: u32 = 50;
 const ROWS: usize = 10;
 
-/// Takes `work` for a batch, and `pause` for the one time when it has nothing yet.
+/// Takes `work` for a batch, after it has waited `blocks` for its input, and `pause` for the one time when it has nothing yet.
 #[derive(Clone)]
 struct Door {
     stopwatch: Clock,
     work: Duration,
+    blocks: Duration,
     pause: Duration,
     batches: u32,
     calls: u32,
@@ -57,6 +58,7 @@ impl DataReader for Door {
         if self.calls > self.batches + 1 {
             return Ok(Read::End);
         }
+        self.stopwatch.wait(self.blocks);
         self.stopwatch.advance(self.work);
         for n in 0..ROWS {
             out.record().set(0, n as i64);
@@ -82,18 +84,26 @@ impl DataWriter for Door {
 }
 
 fn run(execution: Execution, read: Duration, pause: Duration, write: Duration) -> JobStats {
-    run_batches(BATCHES, execution, read, pause, write)
+    run_batches(BATCHES, execution, [read, Duration::ZERO], pause, write)
 }
 
+/// `read`: what a batch takes the source, and what it waits for it.
 fn run_batches(
     batches: u32,
     execution: Execution,
-    read: Duration,
+    read: [Duration; 2],
     pause: Duration,
     write: Duration,
 ) -> JobStats {
     let stopwatch = Clock::virtual_at(1_000_000);
-    let door = |work, pause| Door { stopwatch: stopwatch.clone(), work, pause, batches, calls: 0 };
+    let door = |[work, blocks]: [Duration; 2], pause| Door {
+        stopwatch: stopwatch.clone(),
+        work,
+        blocks,
+        pause,
+        batches,
+        calls: 0,
+    };
     let config = JobConfig {
         name: "times".into(),
         execution,
@@ -110,7 +120,10 @@ fn run_batches(
         config,
         plan: JobPlan { sources: vec![source], nodes: vec![], sinks: vec![sink] },
         sources: vec![SourcePart { name: "in".into(), source: Arc::new(door(read, pause)), on_error: None }],
-        sinks: vec![SinkPart { name: "out".into(), sink: Arc::new(door(write, Duration::ZERO)) }],
+        sinks: vec![SinkPart {
+            name: "out".into(),
+            sink: Arc::new(door([write, Duration::ZERO], Duration::ZERO)),
+        }],
         dead_letters: None,
     };
     let stats = start(spec).unwrap().wait().unwrap();
@@ -170,7 +183,8 @@ fn auto_keeps_one_account_per_thread_while_stages_move() {
 
 #[test]
 fn auto_leaves_cheap_stages_where_they_are() {
-    let stats = run_batches(5_000, Execution::Auto, MS * 9 / 1000, Duration::ZERO, MS / 1000);
+    let stats =
+        run_batches(5_000, Execution::Auto, [MS * 9 / 1000, Duration::ZERO], Duration::ZERO, MS / 1000);
     assert!(stats.decisions.is_empty() && stats.execution == "inline", "{:?}", stats.decisions);
     assert_eq!(stats.threads.len(), 1);
 }
@@ -178,7 +192,7 @@ fn auto_leaves_cheap_stages_where_they_are() {
 #[test]
 fn auto_splits_balanced_stages_and_takes_back_what_brings_nothing_each_with_its_reason() {
     // All threads move the same stopwatch: on it two threads need as long as one.
-    let stats = run_batches(2_000, Execution::Auto, MS * 4, Duration::ZERO, MS * 4);
+    let stats = run_batches(2_000, Execution::Auto, [MS * 4, Duration::ZERO], Duration::ZERO, MS * 4);
     let told: Vec<_> = stats.decisions.iter().map(|d| (d.placement.as_str(), d.reason.as_str())).collect();
     let [(first, promise), (second, result), ..] = told.as_slice() else { panic!("{told:?}") };
     assert!(first.starts_with("threads: source 0") && promise.contains("promises"), "{told:?}");
@@ -186,8 +200,21 @@ fn auto_splits_balanced_stages_and_takes_back_what_brings_nothing_each_with_its_
 }
 
 #[test]
-fn auto_gives_a_source_that_blocks_a_thread() {
-    let stats = run_batches(100, Execution::Auto, MS * 20, Duration::ZERO, MS * 5);
-    let first = stats.decisions.first().map(|d| d.placement.as_str());
-    assert_eq!(first, Some("threads: source 0"), "{:?}", stats.decisions);
+fn what_a_reader_waits_inside_of_its_calls_is_no_work() {
+    let stats = run_batches(BATCHES, Execution::Inline, [MS * 3, MS * 7], MS * 40, MS * 5);
+    let n = f64::from(BATCHES);
+    let source = &stats.sources[0].time;
+    assert!(near(source.busy_s, n * 0.003) && near(source.waiting_s, n * 0.007 + 0.040), "{source:?}");
+    let [only] = stats.threads.as_slice() else { panic!("{:?}", stats.threads) };
+    assert!(near(only.busy_s, n * 0.008) && near(only.waiting_s, n * 0.007 + 0.040), "{only:?}");
+}
+
+#[test]
+fn auto_gives_a_source_that_blocks_a_thread_and_takes_it_back_when_that_brings_nothing() {
+    // On the one stopwatch waiting and work do not overlap: as with a source whose input comes when it comes.
+    let stats = run_batches(2_000, Execution::Auto, [MS, MS * 19], Duration::ZERO, MS * 5);
+    let told: Vec<_> = stats.decisions.iter().map(|d| (d.placement.as_str(), d.reason.as_str())).collect();
+    let [(first, why), (second, result), ..] = told.as_slice() else { panic!("{told:?}") };
+    assert!(*first == "threads: source 0" && why.contains("source 0 waits 95 %"), "{told:?}");
+    assert!(*second == "inline" && result.contains("threads brought"), "{told:?}");
 }

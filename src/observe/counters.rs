@@ -66,6 +66,8 @@ pub struct ThreadTimes {
 /// What a source stage counts, each at its own site.
 #[derive(Debug, Default)]
 pub struct SourceCounters {
+    /// Nanoseconds of `times.waiting` that the reader waited inside of its calls.
+    pub waited_inside: Counter,
     /// Records that the reader gave.
     pub decoded: Counter,
     /// Records handed on to the processor.

@@ -15,21 +15,28 @@ impl Driver {
             return Ok(());
         }
         let helped = |s: &Inflow| s.helped.load(Ordering::Relaxed) as f64 / 1e9;
-        let busy = |s: &Inflow| s.counters.times.busy.get() as f64 / 1e9 + helped(s);
+        let inside = |s: &Inflow| s.counters.waited_inside.get() as f64 / 1e9;
+        let busy = |s: &Inflow| s.counters.times.busy.get() as f64 / 1e9 + inside(s) + helped(s);
         let total = Costs {
             sources: self.inflows.iter().map(busy).collect(),
+            waits: self.inflows.iter().map(inside).collect(),
             helped: self.inflows.iter().map(helped).sum(),
             process: self.shared.process.get() as f64 / 1e9,
             sinks: self.outflows.iter().map(|s| s.counters.times.busy.get() as f64 / 1e9).collect(),
             records: self.records,
             batches: self.batches,
-            starved: self.inflows.iter().map(|s| s.counters.times.waiting.get() as f64 / 1e9).sum(),
+            starved: self
+                .inflows
+                .iter()
+                .map(|s| s.counters.times.waiting.get() as f64 / 1e9 - inside(s))
+                .sum(),
         };
         let since = |a: &[f64], b: &[f64]| -> Vec<f64> {
             a.iter().enumerate().map(|(i, x)| x - b.get(i).copied().unwrap_or(0.0)).collect()
         };
         let costs = Costs {
             sources: since(&total.sources, &self.base.sources),
+            waits: since(&total.waits, &self.base.waits),
             helped: total.helped - self.base.helped,
             process: total.process - self.base.process,
             sinks: since(&total.sinks, &self.base.sinks),

@@ -12,7 +12,7 @@ impl Driver {
                 let letters: Vec<_> = stage.letters.drain(..).collect();
                 match polled {
                     Polled::Batch(mut batch) => {
-                        self.laps.busy(&counters.times.busy);
+                        self.laps.read(counters);
                         batch.set_born(batch.born().or(Some(self.laps.now())));
                         counters.forwarded.add(batch.len() as u64);
                         self.post(letters)?;
@@ -26,7 +26,7 @@ impl Driver {
                         Ok(if worked { Taken::Something } else { Taken::Nothing(until) })
                     }
                     Polled::End => {
-                        self.laps.busy(&counters.times.busy);
+                        self.laps.read(counters);
                         let position = stage.position();
                         self.post(letters)?;
                         self.source_ended(i, position)?;
