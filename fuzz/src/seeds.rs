@@ -7,7 +7,7 @@ use std::path::Path;
 use millstream::FieldValue;
 use millstream::record::{CompactString, Position};
 use millstream::state::{
-    Checkpoint, GroupTable, InputState, OperatorState, SourceState, StateWriter, Widths, write_groups,
+    Checkpoint, GroupTable, InputState, OperatorState, SourceState, StateWriter, TableState, Widths, write_groups,
 };
 
 /// Lines of a sample that go into one seed: more makes mutations slow.
@@ -87,17 +87,21 @@ fn states() -> Vec<Vec<u8>> {
             inputs: vec![InputState { watermark: 5, ended: false, idle: true }],
             watermark: 4,
             state: vec![5; 9],
+            tables: vec![TableState { id: 1, whole: true, pieces: vec![vec![0, 1, 9, 1, 0]] }],
         }],
         ..Checkpoint::default()
     };
     let file = checkpoint.encode();
-    // Behind magic number and version: length, checksum and content of the header; then those of the one section.
+    // Behind magic number and version: length, checksum and content of the header; then those of the other sections.
     let content = |from: usize| {
         let length = u64::from_le_bytes(file[from..from + 8].try_into().expect("8 bytes")) as usize;
         (&file[from + 12..from + 12 + length], from + 12 + length)
     };
     let (header, next) = content(12);
-    let framed = [&[1], header, &[0xFF, 0xFF], content(next).0].concat();
+    let (operator, next) = content(next);
+    let (piece, next) = content(next);
+    let cut: &[u8] = &[0xFF, 0xFF];
+    let framed = [&[1], header, cut, operator, cut, piece, cut, content(next).0].concat();
     let keys: [FieldValue; 3] = [1i64.into(), "a string".into(), CompactString::new("é").as_str().into()];
     let mut table = GroupTable::new(Widths { key: 1, cells: 1, shown: 1 });
     let mut values = StateWriter::new();
@@ -106,7 +110,7 @@ fn states() -> Vec<Vec<u8>> {
         values.value(key);
     }
     let mut groups = StateWriter::new();
-    write_groups(&mut groups, [&table], Clone::clone);
+    write_groups(&mut groups, &mut table, |cell: &Vec<FieldValue>, to: &mut StateWriter| to.shorts(cell));
     let groups = [&[4, 0b01_01_01], groups.into_bytes().as_slice()].concat();
     vec![[&[0], file.as_slice()].concat(), framed, [&[2], values.into_bytes().as_slice()].concat(), groups]
 }

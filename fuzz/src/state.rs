@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream::record::Field;
 use millstream::state::{Checkpoint, GroupTable, StateReader, StateWriter, Widths, read_groups, write_groups};
-use millstream::{DataType, Schema};
+use millstream::{DataType, FieldValue, Schema};
 
 /// Byte 0: what the other bytes are.
 pub fn state(data: &[u8]) {
@@ -27,7 +27,7 @@ fn file(bytes: &[u8]) {
 
 /// A file with sound checksums: the bytes are cut into header and sections at `0xFF 0xFF`.
 fn framed(bytes: &[u8]) -> Vec<u8> {
-    let mut file = b"MSCKPT\r\n\x02\0\0\0".to_vec();
+    let mut file = b"MSCKPT\r\n\x03\0\0\0".to_vec();
     let mut rest = bytes;
     loop {
         let cut = rest.windows(2).position(|w| w == [0xFF, 0xFF]);
@@ -79,11 +79,21 @@ fn groups(bytes: &[u8]) {
         shown: usize::from(shape >> 4 & 3),
     };
     let load = |bytes: &[u8], shards: usize| {
-        let mut tables: Vec<GroupTable<_>> = (0..shards).map(|_| GroupTable::new(widths)).collect();
-        let read = read_groups(&mut StateReader::new(bytes), &mut tables, |_, values| Ok(values.to_vec()));
-        read.map(|()| written(|w| write_groups(w, &tables, Clone::clone)))
+        let mut tables: Vec<GroupTable<Vec<FieldValue>>> = (0..shards).map(|_| GroupTable::new(widths)).collect();
+        let cell = |_: usize, from: &mut StateReader<'_>| {
+            let mut values = Vec::new();
+            from.shorts(&mut values).map(|()| values)
+        };
+        read_groups(&mut StateReader::new(bytes), &mut tables, cell).map(|()| tables)
     };
-    if let Ok(once) = load(bytes, 1) {
-        assert_eq!(load(&once, 3).as_ref(), Ok(&once), "the number of shards does not matter");
+    let write = |table: &mut GroupTable<_>| {
+        written(|w| write_groups(w, table, |cell: &Vec<FieldValue>, to: &mut StateWriter| to.shorts(cell)))
+    };
+    if let Ok(mut one) = load(bytes, 1) {
+        let once = write(&mut one[0]);
+        let mut again = load(&once, 1).expect("what was written is read");
+        assert_eq!(write(&mut again[0]), once);
+        let groups: usize = load(&once, 3).expect("by any number of shards").iter().map(GroupTable::len).sum();
+        assert_eq!(groups, one[0].len());
     }
 }

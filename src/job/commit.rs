@@ -1,7 +1,7 @@
 //! Epochs: barriers, what has been acknowledged, and the commit itself.
 //!
 //! A pure state machine; the driver feeds it and carries out what it says. Order, always: outputs durable → state durable →
-//! source commit. A position is committed only after every sink has made durable what came before it.
+//! source commit. One epoch is under way at a time. A position is committed only after every sink has made durable what came before it.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ enum Phase {
         positions: Vec<Position>,
         sinks: Vec<Option<Position>>,
     },
+    /// Waiting for the snapshot.
+    Saving,
     /// Committed; waiting for sinks to publish it.
     Publishing {
         waiting: Vec<bool>,
@@ -28,7 +30,7 @@ enum Phase {
 }
 
 /// A finished epoch.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Epoch {
     pub(super) number: u64,
     pub(super) sources: Vec<Position>,
@@ -51,6 +53,8 @@ pub(super) struct Commits {
     last: Mark,
     epoch: u64,
     phase: Phase,
+    /// The time for the next epoch has passed.
+    overdue: bool,
     sinks: usize,
 }
 
@@ -58,16 +62,18 @@ impl Commits {
     /// Goes on after `epoch`.
     pub(super) fn new(interval: CommitInterval, epoch: u64, sinks: usize, now: Duration) -> Self {
         let last = Mark { time: now, ..Mark::default() };
-        Self { interval, last, epoch, phase: Phase::Idle, sinks }
+        Self { interval, last, epoch, phase: Phase::Idle, overdue: false, sinks }
     }
     /// Whether it is time for a new epoch.
     pub(super) fn is_due(&self, now: Mark) -> bool {
-        self.phase == Phase::Idle
-            && match self.interval {
-                CommitInterval::Time(time) => now.time.saturating_sub(self.last.time) >= time,
-                CommitInterval::Rows(rows) => now.rows.saturating_sub(self.last.rows) >= rows,
-                CommitInterval::Bytes(bytes) => now.bytes.saturating_sub(self.last.bytes) >= bytes,
-            }
+        self.phase == Phase::Idle && self.has_passed(now)
+    }
+    fn has_passed(&self, now: Mark) -> bool {
+        match self.interval {
+            CommitInterval::Time(time) => now.time.saturating_sub(self.last.time) >= time,
+            CommitInterval::Rows(rows) => now.rows.saturating_sub(self.last.rows) >= rows,
+            CommitInterval::Bytes(bytes) => now.bytes.saturating_sub(self.last.bytes) >= bytes,
+        }
     }
     /// The current or last epoch.
     pub(super) fn epoch(&self) -> u64 {
@@ -80,6 +86,7 @@ impl Commits {
     pub(super) fn begin(&mut self, sources: Vec<Option<Position>>, now: Mark) -> u64 {
         self.epoch += 1;
         self.last = now;
+        self.overdue = false;
         self.phase = Phase::Aligning { positions: sources };
         self.epoch
     }
@@ -129,13 +136,25 @@ impl Commits {
             *slot = Some(position);
         }
     }
-    /// Once: everything is durable, so the state may be written.
+    /// Once: the output is durable, so the snapshot may become so.
     pub(super) fn take_complete(&mut self) -> Option<Epoch> {
         let Phase::Syncing { positions, sinks } = &mut self.phase else { return None };
         let sinks = sinks.iter().cloned().collect::<Option<Vec<_>>>()?;
         let sources = std::mem::take(positions);
-        self.phase = Phase::Idle;
+        self.phase = Phase::Saving;
         Some(Epoch { number: self.epoch, sources, sinks })
+    }
+    /// The snapshot is durable.
+    pub(super) fn saved(&mut self) {
+        if self.phase == Phase::Saving {
+            self.phase = Phase::Idle;
+        }
+    }
+    /// Once an epoch: it is under way still, and it would be time for the next.
+    pub(super) fn take_overdue(&mut self, now: Mark) -> bool {
+        let overdue = self.phase != Phase::Idle && !self.overdue && self.has_passed(now);
+        self.overdue |= overdue;
+        overdue
     }
     /// The epoch is committed, and those sinks are to publish it.
     pub(super) fn publish(&mut self, waiting: Vec<bool>) {
@@ -195,7 +214,10 @@ mod tests {
             c.take_complete(),
             Some(Epoch { number: 5, sources: vec![at(1), at(2)], sinks: vec![at(10), at(20)] })
         );
-        assert!(c.is_idle());
+        assert!(!c.is_idle() && !c.is_due(ms(10_000)), "its snapshot is not durable yet");
+        assert!(!c.take_overdue(ms(1999)) && c.take_overdue(ms(2000)) && !c.take_overdue(ms(9000)));
+        c.saved();
+        assert!(c.is_idle() && c.is_due(ms(10_000)));
     }
 
     #[test]
@@ -218,6 +240,7 @@ mod tests {
             c.begin(Vec::new(), at(100, 1000, 5000));
             assert_eq!(c.take_aligned(), Some(1));
             assert!(c.take_complete().is_some());
+            c.saved();
             c.is_due(now)
         };
         let time = CommitInterval::Time(Duration::from_millis(50));

@@ -149,6 +149,8 @@ pub struct JobConfig {
     pub medium: Arc<dyn Medium>,
     /// What lies between two commits.
     pub commit_interval: CommitInterval,
+    /// Bytes of a snapshot that the processor takes down between two batches.
+    pub snapshot_slice: usize,
     /// What a stop leaves in the state.
     pub at_end: AtEnd,
     /// Whether the state of another plan may be used.
@@ -200,6 +202,7 @@ impl Default for JobConfig {
             state: None,
             medium: Arc::new(Disk),
             commit_interval: CommitInterval::Time(Duration::from_secs(1)),
+            snapshot_slice: 256 << 10,
             at_end: AtEnd::Keep,
             plan_change: PlanChange::Refuse,
             max_restarts: 0,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 use parking_lot::Mutex;
 
-use super::commit::{Commits, Mark};
+use super::commit::{Commits, Epoch, Mark};
 use super::core::Core;
 use super::edge::{Closed, TICK};
 use super::laps::Laps;
@@ -19,6 +19,7 @@ use super::placement::{Autopilot, Costs, Placement};
 use super::policy::ErrorBudget;
 use super::shared::{Shared, Stop};
 use super::sink_stage::SinkStage;
+use super::snapshots::Snapshots;
 use super::source_stage::{Polled, SourceStage, counting_copies};
 use super::stage_thread::{Control, SinkEvent, SinkThread, SourceThread, spawn_sink, spawn_source};
 use super::{AtEnd, DeadLetter, JobConfig, JobError, dead_letter_schema};
@@ -26,7 +27,7 @@ use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
 use crate::record::{Batch, Clock, Pools, Position, Schema};
-use crate::state::{Checkpoint, Commit, Manifest, OperatorState, SourceState, StateDir};
+use crate::state::{Checkpoint, Commit, Manifest, SourceState};
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,17 +83,16 @@ pub(super) struct Outflow {
 
 /// State of a job with a state directory.
 pub(super) struct Keeping {
-    pub(super) dir: Arc<StateDir>,
+    pub(super) snapshots: Snapshots,
     /// Of a transactional job: a record in it is what commits an epoch.
     pub(super) manifest: Option<Manifest>,
     pub(super) commits: Commits,
     pub(super) plan: u32,
-    /// States of the operators at the barrier of the epoch under way.
-    pub(super) operators: Vec<OperatorState>,
-    /// When its barriers were asked for, and how long it has kept the processor from its work.
+    /// When the barriers of the epoch under way were asked for.
     pub(super) began: Option<Instant>,
-    pub(super) stalled: Duration,
-    /// Which sources had ended for good then.
+    /// The epoch whose output is durable and whose snapshot is not yet.
+    pub(super) saving: Option<Saving>,
+    /// Which sources had ended for good at its barrier.
     pub(super) ended: Vec<bool>,
     /// Where the sinks stood at the last commit.
     #[cfg(seeded_bugs)]
@@ -101,6 +101,13 @@ pub(super) struct Keeping {
     pub(super) letters_asked: bool,
     /// What had happened when the last epoch began.
     pub(super) seen: Progress,
+}
+
+/// An epoch that waits for its snapshot.
+pub(super) struct Saving {
+    epoch: Epoch,
+    /// The snapshot has been given its end.
+    ended: bool,
 }
 
 /// Says whether there is anything to commit: as long as it does not change, another checkpoint would say the same.
@@ -346,7 +353,7 @@ impl Driver {
                 return Ok(Round::Idle(Some(until)));
             }
         }
-        self.commit_if_due()?;
+        worked |= self.commit_if_due()?;
         if self.inflows.iter().all(|s| s.ended.is_some()) && self.commits_idle() {
             self.finish()?;
             return Ok(Round::Done);
@@ -448,4 +455,5 @@ mod epochs;
 mod loss_tests;
 mod placing;
 mod sinks;
+mod snapshot;
 mod sources;

@@ -304,6 +304,9 @@ fn run(spec: &JobSpec, driver: &mut Driver) -> Result<(), JobError> {
         Execution::Threads => driver.split_all()?,
         Execution::Auto => driver.use_autopilot(),
     }
+    if spec.config.execution != Execution::Inline {
+        driver.split_snapshots()?;
+    }
     let clock = spec.config.clock.clone();
     let mut nap = Duration::from_micros(20);
     driver.begin();

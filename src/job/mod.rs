@@ -26,6 +26,7 @@ mod placement;
 mod policy;
 mod shared;
 mod sink_stage;
+mod snapshots;
 mod source_stage;
 mod spec;
 mod stage_thread;

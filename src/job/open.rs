@@ -1,7 +1,6 @@
 //! Opens everything that a job needs, from the start or from its last commit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::commit::Commits;
 use super::core::ahead::{lane_fingerprint, lane_id};
@@ -12,6 +11,7 @@ use super::not_null;
 use super::policy::ErrorBudget;
 use super::shared::Shared;
 use super::sink_stage::SinkStage;
+use super::snapshots::Snapshots;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
 use super::topology::{has_diamond, order, targets_of};
@@ -87,7 +87,7 @@ pub(super) fn open(
     }
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
     let keeping = state.map(|dir| Keeping {
-        dir: dir.clone(),
+        snapshots: Snapshots::new(dir.clone()),
         manifest,
         commits: Commits::new(
             config.commit_interval,
@@ -96,10 +96,9 @@ pub(super) fn open(
             config.clock.monotonic(),
         ),
         plan: spec.fingerprint(),
-        operators: Vec::new(),
         ended: Vec::new(),
         began: None,
-        stalled: Duration::ZERO,
+        saving: None,
         #[cfg(seeded_bugs)]
         before: checkpoint
             .as_ref()

@@ -71,7 +71,7 @@ pub(super) struct StageThread<S> {
 }
 
 impl<S> StageThread<S> {
-    fn spawn(
+    pub(super) fn spawn(
         name: String,
         body: impl FnOnce() -> Result<S, JobError> + Send + 'static,
     ) -> Result<Self, JobError>

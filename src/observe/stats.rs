@@ -94,8 +94,11 @@ pub struct CommitStats {
     pub max_s: f64,
     /// From the barriers' start until all had arrived, of the longest one.
     pub max_align_s: f64,
-    /// How long the processor did nothing else, taking the state down and writing the checkpoint, of the longest one.
+    /// How long the processor did nothing else at a stretch: freezing the state, taking down a slice of it, writing where it does so
+    /// itself, committing; the longest such time.
     pub max_stall_s: f64,
+    /// Epochs after which the next one came late, as they were not committed when its time had come.
+    pub delayed: u64,
 }
 
 /// One decision of `execution = 'auto'`.

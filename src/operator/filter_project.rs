@@ -470,7 +470,7 @@ impl Operator for FilterProjectOp {
         out.emit(made);
     }
 
-    fn snapshot(&self, _: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, _: &mut StateWriter) -> Result<(), StateError> {
         Ok(())
     }
 

@@ -41,7 +41,7 @@ impl Operator for LimitOp {
         out.emit(batch);
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         to.u64(self.skip);
         to.u64(u64::from(self.left.is_some()));
         to.u64(self.left.unwrap_or(0));

@@ -170,11 +170,18 @@ pub trait Operator: Send {
         0
     }
 
-    /// Writes all state. Called at a barrier.
+    /// Writes all state. Called at a barrier. Tables of groups are only frozen where the writer allows that
+    /// ([`write_groups`](crate::state::write_groups)).
     ///
     /// # Errors
     /// The commit fails and the job with it.
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError>;
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError>;
+
+    /// Takes down what of its frozen tables is still due, about `budget` bytes, which it lowers by what it took. Called
+    /// between batches until all has been taken down.
+    fn take_down(&mut self, budget: &mut usize) {
+        let _ = budget;
+    }
 
     /// Reads what [`snapshot`](Self::snapshot) wrote, perhaps in another process and with another thread count.
     ///

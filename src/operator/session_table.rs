@@ -225,7 +225,7 @@ impl Operator for SessionTableOp {
         self.bytes + self.sessions.len() * (size_of::<Open>() + 64)
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         to.u64(self.arrivals);
         to.i64(self.fired);
         let entries: Vec<_> = self.sessions.entries().into_iter().filter(|(_, c)| !c.is_empty()).collect();

@@ -59,7 +59,7 @@ impl Operator for SortOp {
         self.bytes
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         to.u64(self.rows.len() as u64);
         for (rank, row) in &self.rows {
             rank.snapshot(to);

@@ -298,7 +298,7 @@ impl Operator for TopNOp {
         self.bytes + self.partitions.len() * 128
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         to.u64(self.arrivals);
         to.i64(self.fired);
         let entries = self.partitions.entries();

@@ -131,7 +131,7 @@ fn steps() -> impl Strategy<Value = Vec<(Row, Option<usize>)>> {
     )
 }
 
-fn through_snapshot(op: &TopNOp, spec: &TopNSpec) -> TopNOp {
+fn through_snapshot(op: &mut TopNOp, spec: &TopNSpec) -> TopNOp {
     let mut state = StateWriter::new();
     op.snapshot(&mut state).unwrap();
     let bytes = state.into_bytes();
@@ -155,7 +155,7 @@ proptest! {
         let (mut op, mut bench) = (TopNOp::new(&spec), Bench::new());
         for (i, chunk) in rows.chunks(size).enumerate() {
             if i == cut {
-                op = through_snapshot(&op, &spec);
+                op = through_snapshot(&mut op, &spec);
             }
             let records = chunk.iter().map(|r| record(*r, 0, RowKind::Insert, i64::MIN)).collect();
             bench.process(&mut op, Batch::new(records));
@@ -201,7 +201,7 @@ proptest! {
         let mut per_record = 0;
         for (i, chunk) in records.chunks(size).enumerate() {
             if i == cut {
-                op = through_snapshot(&op, &spec);
+                op = through_snapshot(&mut op, &spec);
             }
             bench.process(&mut op, Batch::new(chunk.to_vec()));
             per_record += 1;

@@ -101,7 +101,7 @@ impl Operator for UnionOp {
         }
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         for input in &self.inputs {
             to.u64(input.watermark as u64);
             to.u8(u8::from(input.left_out));

@@ -162,7 +162,7 @@ impl Operator for UnnestOp {
         self.run(batch, out);
     }
 
-    fn snapshot(&self, _: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, _: &mut StateWriter) -> Result<(), StateError> {
         Ok(())
     }
 

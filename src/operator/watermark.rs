@@ -305,7 +305,7 @@ impl Operator for WatermarkOp {
         self.hand_on(out);
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         to.u64(self.current as u64);
         to.u64(self.partitions.len() as u64);
         for p in &self.partitions {

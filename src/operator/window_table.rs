@@ -122,7 +122,7 @@ impl Operator for WindowTableOp {
         out.pools.give(batch);
     }
 
-    fn snapshot(&self, _: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, _: &mut StateWriter) -> Result<(), StateError> {
         Ok(())
     }
 

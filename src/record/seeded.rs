@@ -1,4 +1,4 @@
-//! Ten bugs on purpose, for the test that shows that the tests find them. Not in any build but one with `--cfg seeded_bugs`.
+//! Eleven bugs on purpose, for the test that shows that the tests find them. Not in any build but one with `--cfg seeded_bugs`.
 
 use std::cell::Cell;
 
@@ -7,6 +7,8 @@ use std::cell::Cell;
 pub enum Bug {
     /// A checkpoint with the new positions is written before the sinks are asked to make their output durable.
     CommitBeforeFlush,
+    /// An epoch is committed while its snapshot is still being written.
+    CommitBeforeDurable,
     /// Sources are told of a commit before the checkpoint is written.
     SnapshotAfterCommit,
     /// A checkpoint's name is not made durable.
@@ -28,8 +30,9 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 10] = [
+pub const ALL: [Bug; 11] = [
     Bug::CommitBeforeFlush,
+    Bug::CommitBeforeDurable,
     Bug::SnapshotAfterCommit,
     Bug::NoDirectorySync,
     Bug::DropOnFullQueue,

@@ -1,21 +1,35 @@
 //! A checkpoint file: everything that a commit holds.
 //!
 //! ```text
-//! file    = magic version section(header) section(operator)* length crc end
-//! section = length:u64 crc:u32 content          both over the content
+//! file    = magic version section(header) section(operator)* section(piece)* section(ending) length crc end
+//! section = length:u64 crc:u32 content          both over the content, whose first byte is its kind
 //! length  = u64, of the whole file              crc = u32, of everything before it
+//! piece   = operator table entry*               groups of a table; see `keyed/snapshot.rs`
 //! ```
 //! Numbers are little-endian. The loader believes no length before it has compared it with what is there, and no content before
-//! its checksum fits.
+//! its checksum fits. The ending has what is known last, so that a file can be written while work goes on: where sources and sinks
+//! stand.
+//!
+//! A table that is not *whole* has only what changed since the epoch `before`: the rest is in that epoch's file. A file is told from
+//! others of its epoch by its `id`.
 
-use std::io::{self, Write};
+mod write;
 
-use super::{StateError, StateReader, StateWriter};
+use super::{StateError, StateReader};
 use crate::record::Position;
+pub use write::CheckpointWriter;
 
 const MAGIC: &[u8; 8] = b"MSCKPT\r\n";
 const END: &[u8; 8] = b"MSCKEND\n";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// Kinds of sections.
+mod kind {
+    pub(super) const HEADER: u8 = 0;
+    pub(super) const OPERATOR: u8 = 1;
+    pub(super) const PIECE: u8 = 2;
+    pub(super) const ENDING: u8 = 3;
+}
 
 /// Where a source stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +68,28 @@ pub struct OperatorState {
     pub watermark: i64,
     /// What its `snapshot` wrote.
     pub state: Vec<u8>,
+    /// Its tables of groups.
+    pub tables: Vec<TableState>,
+}
+
+/// A table of groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableState {
+    /// Its number: what changed in a table stands under the number of the table.
+    pub id: u64,
+    /// Whether it is all there, else only what changed.
+    pub whole: bool,
+    /// Its groups, encoded.
+    pub pieces: Vec<Vec<u8>>,
+}
+
+/// An epoch's file, as another one refers to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    /// The epoch.
+    pub epoch: u64,
+    /// Tells files of one epoch from each other; never 0.
+    pub id: u64,
 }
 
 /// Everything that a commit holds.
@@ -67,6 +103,10 @@ pub struct Checkpoint {
     pub engine: String,
     /// Epoch, from 1.
     pub epoch: u64,
+    /// Tells it from another of that epoch; 0 until it is written.
+    pub id: u64,
+    /// The epoch that has what did not change, if a table is not whole.
+    pub before: Option<FileId>,
     /// The job has ended: running it again does nothing.
     pub finished: bool,
     /// The sources.
@@ -89,67 +129,6 @@ impl Checkpoint {
     /// An operator that does this.
     pub fn operator(&self, id: &str, spec: u32) -> Option<&OperatorState> {
         self.operators.iter().find(|o| o.id == id && o.spec == spec)
-    }
-
-    /// Writes the file; gives its length.
-    ///
-    /// # Errors
-    /// Those of `to`.
-    pub fn write(&self, to: &mut dyn Write) -> io::Result<u64> {
-        let mut out = Summed { to, crc: crc32fast::Hasher::new(), len: 0 };
-        out.put(MAGIC)?;
-        out.put(&VERSION.to_le_bytes())?;
-        out.section(&[&self.header()])?;
-        for operator in &self.operators {
-            let mut head = StateWriter::new();
-            head.bytes(operator.id.as_bytes());
-            head.u64(u64::from(operator.spec));
-            head.u8(u8::from(operator.stateful));
-            head.u64(operator.inputs.len() as u64);
-            for input in &operator.inputs {
-                head.i64(input.watermark);
-                head.u8(u8::from(input.ended) | u8::from(input.idle) << 1);
-            }
-            head.i64(operator.watermark);
-            head.u64(operator.state.len() as u64);
-            out.section(&[&head.into_bytes(), &operator.state])?;
-        }
-        let total = out.len + 8 + 4 + END.len() as u64;
-        out.put(&total.to_le_bytes())?;
-        let crc = out.crc.clone().finalize();
-        out.put(&crc.to_le_bytes())?;
-        out.put(END)?;
-        Ok(out.len)
-    }
-
-    /// The file's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        // A vector takes everything.
-        let _ = self.write(&mut bytes);
-        bytes
-    }
-
-    fn header(&self) -> Vec<u8> {
-        let mut header = StateWriter::new();
-        header.bytes(self.job.as_bytes());
-        header.u64(u64::from(self.plan));
-        header.bytes(self.engine.as_bytes());
-        header.u64(self.epoch);
-        header.u8(u8::from(self.finished));
-        header.u64(self.sources.len() as u64);
-        for source in &self.sources {
-            header.bytes(source.name.as_bytes());
-            header.position(&source.position);
-            header.u8(u8::from(source.ended));
-        }
-        header.u64(self.sinks.len() as u64);
-        for (name, position) in &self.sinks {
-            header.bytes(name.as_bytes());
-            header.position(position);
-        }
-        header.u64(self.operators.len() as u64);
-        header.into_bytes()
     }
 
     /// Reads a file's bytes.
@@ -175,44 +154,25 @@ impl Checkpoint {
         if !sum_fits(summed, *crc) {
             return Err(damaged("its checksum is wrong"));
         }
-        let header = take_section(&mut body).ok_or_else(|| damaged("the header's checksum is wrong"))?;
+        let header = take_section(&mut body, kind::HEADER)?;
         let (mut checkpoint, operators) = read_header(header)?;
         for _ in 0..operators {
-            let section = take_section(&mut body).ok_or_else(|| damaged("a section's checksum is wrong"))?;
+            let section = take_section(&mut body, kind::OPERATOR)?;
             checkpoint.operators.push(read_operator(section)?);
         }
-        if !body.is_empty() {
-            return Err(damaged("there is more in it than its header says"));
+        while body.get(12) == Some(&kind::PIECE) {
+            read_piece(take_section(&mut body, kind::PIECE)?, &mut checkpoint.operators)?;
         }
-        Ok(checkpoint)
+        read_ending(take_section(&mut body, kind::ENDING)?, &mut checkpoint)?;
+        match body.is_empty() {
+            true => Ok(checkpoint),
+            false => Err(damaged("there is more in it than its header says")),
+        }
     }
 }
 
 fn damaged(what: &str) -> StateError {
     StateError(format!("the checkpoint is damaged: {what}"))
-}
-
-/// Writes through, and sums up what was written.
-struct Summed<'a> {
-    to: &'a mut dyn Write,
-    crc: crc32fast::Hasher,
-    len: u64,
-}
-
-impl Summed<'_> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.crc.update(bytes);
-        self.len += bytes.len() as u64;
-        self.to.write_all(bytes)
-    }
-    fn section(&mut self, parts: &[&[u8]]) -> io::Result<()> {
-        let mut crc = crc32fast::Hasher::new();
-        parts.iter().for_each(|p| crc.update(p));
-        let len: usize = parts.iter().map(|p| p.len()).sum();
-        self.put(&(len as u64).to_le_bytes())?;
-        self.put(&crc.finalize().to_le_bytes())?;
-        parts.iter().try_for_each(|p| self.put(p))
-    }
 }
 
 pub(super) fn sum_fits(content: &[u8], crc: [u8; 4]) -> bool {
@@ -223,7 +183,16 @@ pub(super) fn sum_fits(content: &[u8], crc: [u8; 4]) -> bool {
     crc32fast::hash(content) == u32::from_le_bytes(crc)
 }
 
-fn take_section<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// The content of the next section, without its kind.
+fn take_section<'a>(body: &mut &'a [u8], kind: u8) -> Result<&'a [u8], StateError> {
+    let section = next_section(body).ok_or_else(|| damaged("a section's checksum is wrong"))?;
+    match section.split_first() {
+        Some((found, content)) if *found == kind => Ok(content),
+        _ => Err(damaged("a section is of another kind than it should be")),
+    }
+}
+
+fn next_section<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, rest) = body.split_first_chunk::<8>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
@@ -240,16 +209,10 @@ fn read_header(header: &[u8]) -> Result<(Checkpoint, usize), StateError> {
         plan: r.u64()? as u32,
         engine: text(r.bytes()?),
         epoch: r.u64()?,
-        finished: r.u8()? != 0,
         ..Checkpoint::default()
     };
-    for _ in 0..r.u64()? {
-        let (name, position, ended) = (text(r.bytes()?), r.position()?, r.u8()? != 0);
-        checkpoint.sources.push(SourceState { name, position, ended });
-    }
-    for _ in 0..r.u64()? {
-        checkpoint.sinks.push((text(r.bytes()?), r.position()?));
-    }
+    let before = FileId { epoch: r.u64()?, id: r.u64()? };
+    checkpoint.before = (before != FileId::default()).then_some(before);
     let operators = r.u64()?;
     match usize::try_from(operators) {
         Ok(operators) if r.is_empty() => Ok((checkpoint, operators)),
@@ -271,9 +234,41 @@ fn read_operator(section: &[u8]) -> Result<OperatorState, StateError> {
     }
     operator.watermark = r.i64()?;
     operator.state = r.bytes()?.to_vec();
+    for _ in 0..r.u64()? {
+        let (id, whole) = (r.u64()?, r.u8()? != 0);
+        operator.tables.push(TableState { id, whole, pieces: Vec::new() });
+    }
     match r.is_empty() {
         true => Ok(operator),
         false => Err(damaged("an operator has more state than it should have")),
+    }
+}
+
+fn read_piece(section: &[u8], operators: &mut [OperatorState]) -> Result<(), StateError> {
+    let mut r = StateReader::new(section);
+    let (operator, id) = (r.u64()?, r.u64()?);
+    let operator = usize::try_from(operator).ok().and_then(|o| operators.get_mut(o));
+    // Pieces of one table mostly follow each other, and tables come in their order.
+    let table = operator.and_then(|o| o.tables.iter_mut().find(|t| t.id == id));
+    let table = table.ok_or_else(|| damaged("it has a piece of a table that it does not name"))?;
+    table.pieces.push(r.rest().to_vec());
+    Ok(())
+}
+
+fn read_ending(section: &[u8], checkpoint: &mut Checkpoint) -> Result<(), StateError> {
+    let mut r = StateReader::new(section);
+    checkpoint.id = r.u64()?;
+    checkpoint.finished = r.u8()? != 0;
+    for _ in 0..r.u64()? {
+        let (name, position, ended) = (text(r.bytes()?), r.position()?, r.u8()? != 0);
+        checkpoint.sources.push(SourceState { name, position, ended });
+    }
+    for _ in 0..r.u64()? {
+        checkpoint.sinks.push((text(r.bytes()?), r.position()?));
+    }
+    match r.is_empty() && checkpoint.id != 0 {
+        true => Ok(()),
+        false => Err(damaged("its ending is not what it should be")),
     }
 }
 
@@ -293,6 +288,8 @@ mod tests {
             plan: 7,
             engine: "0.1.0".into(),
             epoch: 12,
+            id: 77,
+            before: Some(FileId { epoch: 11, id: 76 }),
             finished: false,
             sources: vec![
                 source("in", Position::new([1, 2, 3], "byte 3"), false),
@@ -311,6 +308,10 @@ mod tests {
                     ],
                     watermark: -6,
                     state: vec![5; 40],
+                    tables: vec![
+                        TableState { id: 3, whole: true, pieces: vec![vec![1, 2], vec![3]] },
+                        TableState { id: 1, whole: false, pieces: vec![] },
+                    ],
                 },
             ],
         }
@@ -334,24 +335,37 @@ mod tests {
     fn a_content_that_lies_about_its_lengths_is_an_error_and_allocates_nothing() {
         // Sums fit, as in a file that somebody made.
         let number = u64::MAX.to_le_bytes();
-        let good = sample().header();
-        for at in 0..good.len().saturating_sub(8) {
-            let mut header = good.clone();
-            header[at..at + 8].copy_from_slice(&number);
-            // Some numbers are free; none may panic or hang.
-            let _ = read_header(&header);
-            let _ = read_operator(&header);
+        let file = sample().encode();
+        let mut body = &file[12..];
+        while let Some(good) = next_section(&mut body) {
+            for at in 0..good.len().saturating_sub(8) {
+                let mut section = good[1..].to_vec();
+                section[at..(at + 8).min(good.len() - 1)]
+                    .copy_from_slice(&number[..8.min(good.len() - 1 - at)]);
+                // Some numbers are free; none may panic or hang.
+                let _ = read_header(&section);
+                let _ = read_operator(&section);
+                let _ = read_piece(&section, &mut sample().operators);
+                let _ = read_ending(&section, &mut sample());
+            }
         }
     }
 
     #[test]
     fn the_format_that_is_out_there_is_still_read() {
-        let fixture = include_bytes!("../../tests/fixtures/checkpoint-v2.ckpt");
+        let fixture = include_bytes!("../../tests/fixtures/checkpoint-v3.ckpt");
         assert_eq!(Checkpoint::decode(fixture), Ok(sample()));
         assert_eq!(
             sample().encode(),
             fixture,
             "a changed format needs a new version and a fixture of its own"
         );
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_refused_by_its_number() {
+        let fixture = include_bytes!("../../tests/fixtures/checkpoint-v2.ckpt");
+        let error = Checkpoint::decode(fixture).unwrap_err().to_string();
+        assert!(error.contains("format version 2; this program reads version 3"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::{Frozen, TableState};
 use crate::record::Position;
 
 /// Why a snapshot could not be written or read.
@@ -19,13 +20,35 @@ impl std::error::Error for StateError {}
 /// Appends values to a snapshot section.
 #[derive(Debug, Default)]
 pub struct StateWriter {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+    /// Where tables of groups are put; without it they go into the section.
+    pub(super) frozen: Option<(Frozen, u32)>,
+    /// The tables that were put there.
+    pub(super) tables: Vec<TableState>,
 }
 
 impl StateWriter {
     /// An empty section.
     pub fn new() -> Self {
         Self::default()
+    }
+    /// A section of the operator with that number, whose tables of groups are taken down bit by bit, into `frozen`.
+    pub fn freezing(frozen: &Frozen, operator: u32) -> Self {
+        Self { frozen: Some((frozen.clone(), operator)), ..Self::default() }
+    }
+    /// A number in as few bytes as it takes, at most 10.
+    #[inline]
+    pub fn varint(&mut self, mut v: u64) {
+        while v >= 0x80 {
+            self.bytes.push(v as u8 | 0x80);
+            v >>= 7;
+        }
+        self.bytes.push(v as u8);
+    }
+    /// A signed number in as few bytes as it takes.
+    #[inline]
+    pub fn zigzag(&mut self, v: i64) {
+        self.varint((v << 1 ^ v >> 63) as u64);
     }
     /// A number, 8 bytes.
     pub fn u64(&mut self, v: u64) {
@@ -53,18 +76,60 @@ impl StateWriter {
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
+    /// The finished section, and the tables that are taken down apart from it.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<TableState>) {
+        (self.bytes, self.tables)
+    }
 }
 
 /// Reads values back in the order in which they were written.
 #[derive(Debug)]
 pub struct StateReader<'a> {
     rest: &'a [u8],
+    pub(super) tables: &'a [TableState],
 }
 
 impl<'a> StateReader<'a> {
     /// Reads a section.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, tables: &[] }
+    }
+    /// Reads a section whose tables of groups lie apart.
+    pub fn with_tables(bytes: &'a [u8], tables: &'a [TableState]) -> Self {
+        Self { rest: bytes, tables }
+    }
+    /// A number from [`StateWriter::varint`].
+    ///
+    /// # Errors
+    /// If the section ends before, or it is none.
+    #[inline]
+    pub fn varint(&mut self) -> Result<u64, StateError> {
+        let mut v = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            v |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(v);
+            }
+        }
+        Err(StateError("a number in the state is too long".into()))
+    }
+    /// A number from [`StateWriter::zigzag`].
+    ///
+    /// # Errors
+    /// As [`varint`](Self::varint).
+    #[inline]
+    pub fn zigzag(&mut self) -> Result<i64, StateError> {
+        let v = self.varint()?;
+        Ok((v >> 1) as i64 ^ -((v & 1) as i64))
+    }
+    /// So many bytes, if there are.
+    pub(super) fn take(&mut self, n: u64) -> Result<&'a [u8], StateError> {
+        let n = usize::try_from(n).ok().filter(|&n| n <= self.rest.len());
+        let n = n.ok_or_else(|| StateError("a length in the state exceeds its size".into()))?;
+        let (head, rest) = self.rest.split_at(n);
+        self.rest = rest;
+        Ok(head)
     }
     /// A number.
     ///
@@ -94,7 +159,11 @@ impl<'a> StateReader<'a> {
         self.rest = rest;
         Ok(*head)
     }
-    /// Bytes not read yet.
+    /// The bytes not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+    /// Number of bytes not read yet.
     pub(super) fn left(&self) -> usize {
         self.rest.len()
     }
@@ -104,11 +173,7 @@ impl<'a> StateReader<'a> {
     /// If the length exceeds what is left.
     pub fn bytes(&mut self) -> Result<&'a [u8], StateError> {
         let n = self.u64()?;
-        let n = usize::try_from(n).ok().filter(|&n| n <= self.rest.len());
-        let n = n.ok_or_else(|| StateError("a length in the state exceeds its size".into()))?;
-        let (head, rest) = self.rest.split_at(n);
-        self.rest = rest;
-        Ok(head)
+        self.take(n)
     }
     /// A position.
     ///
@@ -127,6 +192,20 @@ impl<'a> StateReader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_numbers_come_back_and_take_few_bytes() {
+        for (v, length) in [(0, 1), (-1, 1), (63, 1), (-64, 1), (64, 2), (i64::MAX, 10), (i64::MIN, 10)] {
+            let mut w = StateWriter::new();
+            w.zigzag(v);
+            let bytes = w.into_bytes();
+            assert_eq!(bytes.len(), length, "{v}");
+            let mut r = StateReader::new(&bytes);
+            assert_eq!((r.zigzag(), r.is_empty()), (Ok(v), true));
+            assert!(StateReader::new(&bytes[..length - 1]).zigzag().is_err());
+        }
+        assert!(StateReader::new(&[0xFF; 20]).varint().is_err());
+    }
 
     #[test]
     fn round_trip_and_every_cut_is_an_error() {

@@ -4,11 +4,11 @@
 //! complete.
 
 use std::any::Any;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Checkpoint, Manifest, Medium, StateError};
+use super::{Checkpoint, CheckpointWriter, FileId, Manifest, Medium, MediumFile, Piece, StateError};
 
 /// Checkpoints that stay.
 const KEEP: usize = 3;
@@ -49,7 +49,14 @@ impl StateDir {
         };
         medium.create_dir(&path).map_err(|e| failed("create the state directory", e))?;
         match medium.lock(&path.join("LOCK")).map_err(|e| failed("lock", e))? {
-            Some(lock) => Ok(Self { path, medium, _lock: lock }),
+            Some(lock) => {
+                let files = medium.list(&path).map_err(|e| failed("list", e))?;
+                for stray in files.iter().filter(|f| f.extension().is_some_and(|e| e == "tmp")) {
+                    // What a crash left of a checkpoint; one that stays is written anew.
+                    let _ = medium.remove(stray);
+                }
+                Ok(Self { path, medium, _lock: lock })
+            }
             None => Err(StateDirError::Locked(format!(
                 "another instance of job {job} is using {}",
                 path.display()
@@ -111,35 +118,96 @@ impl StateDir {
         Manifest::open(self.medium.clone(), &self.path)
     }
 
-    /// Writes a checkpoint durably and deletes old ones. Gives its length.
+    /// Writes a checkpoint durably and deletes old ones.
     ///
     /// # Errors
     /// If any step fails; the checkpoint then does not count.
-    pub fn save(&self, checkpoint: &Checkpoint) -> Result<u64, StateError> {
-        let failed = |what: &str, e: std::io::Error| {
-            StateError(format!("can't {what} a checkpoint in {}: {e}", self.path.display()))
-        };
-        let name = file_name(checkpoint.epoch);
-        let temporary = self.path.join(format!("{name}.tmp"));
-        let file = self.medium.create(&temporary).map_err(|e| failed("create", e))?;
-        let mut file = std::io::BufWriter::with_capacity(1 << 16, file);
-        let len = checkpoint.write(&mut file).map_err(|e| failed("write", e))?;
-        file.flush().map_err(|e| failed("write", e))?;
-        file.get_mut().sync().map_err(|e| failed("sync", e))?;
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<Saved, StateError> {
+        let mut snapshot = self.begin(checkpoint)?;
+        for (operator, state) in (0..).zip(&checkpoint.operators) {
+            for table in &state.tables {
+                for bytes in &table.pieces {
+                    let piece = Piece { operator, table: table.id, bytes: bytes.clone() };
+                    snapshot.put(&piece)?;
+                }
+            }
+        }
+        self.finish(snapshot, checkpoint)
+    }
+
+    /// Begins the file of a checkpoint: with what is known at its barrier.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn begin(&self, checkpoint: &Checkpoint) -> Result<Snapshot, StateError> {
+        let temporary = self.path.join(format!("{}.tmp", file_name(checkpoint.epoch)));
+        let file = self.medium.create(&temporary).map_err(|e| self.failed("create", &e))?;
+        let file = BufWriter::with_capacity(1 << 16, file);
+        let file = CheckpointWriter::begin(file, checkpoint).map_err(|e| self.failed("write", &e))?;
+        Ok(Snapshot { file, temporary })
+    }
+
+    /// Ends the file, makes it durable, gives it its name, and deletes old ones. From then on the checkpoint counts.
+    ///
+    /// # Errors
+    /// If any step fails; the checkpoint then does not count.
+    pub fn finish(&self, snapshot: Snapshot, checkpoint: &Checkpoint) -> Result<Saved, StateError> {
+        let Snapshot { file, temporary } = snapshot;
+        let (mut file, bytes, id) = file.end(checkpoint).map_err(|e| self.failed("write", &e))?;
+        file.flush().map_err(|e| self.failed("write", &e))?;
+        file.get_mut().sync().map_err(|e| self.failed("sync", &e))?;
         drop(file);
-        self.medium.rename(&temporary, &self.path.join(name)).map_err(|e| failed("rename", e))?;
+        let saved = Saved { file: FileId { epoch: checkpoint.epoch, id }, bytes };
+        let path = self.path.join(file_name(checkpoint.epoch));
+        self.medium.rename(&temporary, &path).map_err(|e| self.failed("rename", &e))?;
         #[cfg(seeded_bugs)]
         if crate::record::seeded::is(crate::record::seeded::Bug::NoDirectorySync) {
-            return Ok(len);
+            return Ok(saved);
         }
-        self.medium.sync_dir(&self.path).map_err(|e| failed("sync the directory of", e))?;
+        self.medium.sync_dir(&self.path).map_err(|e| self.failed("sync the directory of", &e))?;
         let files = checkpoint_files(&*self.medium, &self.path)?;
         for (_, old) in files.iter().rev().skip(KEEP) {
             // A file that stays behind is deleted after the next commit.
             let _ = self.medium.remove(old);
         }
-        Ok(len)
+        Ok(saved)
     }
+
+    fn failed(&self, what: &str, e: &io::Error) -> StateError {
+        StateError(format!("can't {what} a checkpoint in {}: {e}", self.path.display()))
+    }
+}
+
+/// The file of a checkpoint that is being written. Dropped before it is finished it leaves a file that counts for nothing.
+pub struct Snapshot {
+    file: CheckpointWriter<BufWriter<Box<dyn MediumFile>>>,
+    temporary: PathBuf,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("temporary", &self.temporary).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Writes groups of a table.
+    ///
+    /// # Errors
+    /// If that fails; the checkpoint then can't be finished.
+    pub fn put(&mut self, piece: &Piece) -> Result<(), StateError> {
+        let failed = |e| StateError(format!("can't write {}: {e}", self.temporary.display()));
+        self.file.piece(piece).map_err(failed)
+    }
+}
+
+/// A checkpoint that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its file.
+    pub file: FileId,
+    /// Its length.
+    pub bytes: u64,
 }
 
 fn file_name(epoch: u64) -> String {
@@ -192,7 +260,7 @@ mod tests {
         let sample = |epoch| Checkpoint { job: "a/b".into(), epoch, ..Checkpoint::default() };
         let dir = open().unwrap();
         assert_eq!(dir.load().unwrap(), None);
-        assert!((1..=5).all(|e| dir.save(&sample(e)).unwrap() > 50));
+        assert!((1..=5).all(|e| dir.save(&sample(e)).unwrap().bytes > 50));
         let files = checkpoint_files(&Disk, dir.path()).unwrap();
         assert_eq!(files.iter().map(|f| f.0).collect::<Vec<_>>(), [3, 4, 5]);
         assert_eq!(dir.load().unwrap().unwrap().epoch, 5);

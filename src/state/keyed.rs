@@ -4,12 +4,21 @@
 //! stride, so a lookup allocates nothing and a table that is cleared keeps its memory. Lookups borrow their key; hashes
 //! are stored, so that growing and moving need no expressions. Key groups make snapshots independent of the number of
 //! shards: the hash of a key gives one of [`KEY_GROUPS`], and a shard is a range of them.
+//!
+//! A table knows which of its groups changed since the last barrier, and can be taken down while it goes on changing
+//! (`frozen`, `snapshot`): whatever changes a group calls [`GroupTable::touch`] first.
+
+mod frozen;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::hint::black_box;
 
 use super::index::SlotIndex;
-use super::{StateError, StateReader, StateWriter};
-use crate::record::{FieldValue, group_hash};
+use crate::record::FieldValue;
+use frozen::Changes;
+pub use snapshot::{read_groups, write_groups};
 
 /// Number of key groups.
 pub const KEY_GROUPS: usize = 128;
@@ -40,6 +49,8 @@ pub struct GroupHead {
     /// Whether its shown values are what the outside knows of it.
     pub shown: bool,
     live: bool,
+    /// When it changed last, as [`Changes`] counts barriers.
+    changed: u8,
 }
 
 /// How many values and cells each group has.
@@ -65,6 +76,7 @@ pub struct GroupTable<C> {
     free: Vec<u32>,
     /// Heap of the keys, in bytes.
     heap: usize,
+    changes: Changes<C>,
 }
 
 /// Slots from which on a table no longer lies in the nearest caches, so that it pays to ask for many groups at once.
@@ -82,6 +94,7 @@ impl<C> GroupTable<C> {
             shown: Vec::new(),
             free: Vec::new(),
             heap: 0,
+            changes: Changes::default(),
         }
     }
 
@@ -129,11 +142,14 @@ impl<C> GroupTable<C> {
         key: impl IntoIterator<Item = FieldValue>,
         cells: impl IntoIterator<Item = C>,
     ) -> usize {
-        let head = GroupHead { hash, first, live: true, ..GroupHead::default() };
+        // What the slot was may have to be taken down.
+        let reused = self.free.pop().inspect(|slot| self.touch(*slot as usize));
+        let changed = self.changes.now;
+        let head = GroupHead { hash, first, live: true, changed, ..GroupHead::default() };
         let Widths { key: k, cells: c, shown: s } = self.widths;
         let mut heap = 0;
         let key = key.into_iter().inspect(|v| heap += v.heap_bytes());
-        let slot = match self.free.pop() {
+        let slot = match reused {
             Some(slot) => {
                 let at = slot as usize;
                 for (to, from) in self.keys.iter_mut().skip(at * k).take(k).zip(key) {
@@ -152,7 +168,9 @@ impl<C> GroupTable<C> {
                 self.cells.extend(cells.into_iter().take(c));
                 self.shown.resize(self.shown.len() + s, FieldValue::Null);
                 self.heads.push(head);
-                self.heads.len() as u32 - 1
+                let slot = self.heads.len() as u32 - 1;
+                self.changes.note(slot);
+                slot
             }
         };
         self.heap += heap;
@@ -162,7 +180,11 @@ impl<C> GroupTable<C> {
 
     /// Forgets a group. Its cells stay in place until the slot is used again.
     pub fn remove(&mut self, slot: usize) {
-        let Some(head) = self.heads.get_mut(slot).filter(|h| h.live) else { return };
+        if !self.heads.get(slot).is_some_and(|h| h.live) {
+            return;
+        }
+        self.touch(slot);
+        let Some(head) = self.heads.get_mut(slot) else { return };
         head.live = false;
         head.shown = false;
         let hash = head.hash;
@@ -176,6 +198,7 @@ impl<C> GroupTable<C> {
 
     /// Forgets all groups and keeps the memory.
     pub fn clear(&mut self) {
+        self.forget_changes();
         self.index.clear();
         self.heads.clear();
         self.keys.clear();
@@ -216,6 +239,7 @@ impl<C> GroupTable<C> {
     /// A group's cells, to be changed.
     #[inline]
     pub fn cells_mut(&mut self, slot: usize) -> &mut [C] {
+        self.touch(slot);
         let w = self.widths.cells;
         self.cells.get_mut(slot * w..slot * w + w).unwrap_or_default()
     }
@@ -227,6 +251,7 @@ impl<C> GroupTable<C> {
     /// What is known of a group, to be changed; the hash must stay.
     #[inline]
     pub fn head_mut(&mut self, slot: usize) -> Option<&mut GroupHead> {
+        self.touch(slot);
         self.heads.get_mut(slot)
     }
     /// The values last shown.
@@ -238,6 +263,7 @@ impl<C> GroupTable<C> {
     /// The values last shown, to be changed.
     #[inline]
     pub fn shown_mut(&mut self, slot: usize) -> &mut [FieldValue] {
+        self.touch(slot);
         let w = self.widths.shown;
         self.shown.get_mut(slot * w..slot * w + w).unwrap_or_default()
     }
@@ -248,137 +274,6 @@ impl<C> GroupTable<C> {
             + (self.keys.capacity() + self.shown.capacity()) * size_of::<FieldValue>()
             + self.cells.capacity() * size_of::<C>()
             + self.heap
-    }
-}
-
-/// Writes the groups of several tables (the shards of one) by key group, then in order of arrival: the bytes do not depend on how
-/// many there are.
-pub fn write_groups<'a, C: 'a>(
-    to: &mut StateWriter,
-    tables: impl IntoIterator<Item = &'a GroupTable<C>>,
-    values_of: impl Fn(&C) -> Vec<FieldValue>,
-) {
-    let mut groups: Vec<(usize, u64, usize, &GroupTable<C>)> = tables
-        .into_iter()
-        .flat_map(|t| {
-            t.live().map(move |slot| {
-                let head = t.head(slot);
-                (key_group(head.hash), head.first, slot, t)
-            })
-        })
-        .collect();
-    groups.sort_by_key(|(group, first, ..)| (*group, *first));
-    to.u64(groups.len() as u64);
-    for (_, first, slot, table) in groups {
-        let head = table.head(slot);
-        to.u64(first);
-        to.u64(head.rows as u64);
-        to.u8(u8::from(head.shown));
-        to.values(table.key(slot));
-        to.values(table.shown(slot));
-        for cell in table.cells(slot) {
-            to.values(&values_of(cell));
-        }
-    }
-}
-
-/// Reads what [`write_groups`] wrote, each group into the table that `place` gives for its hash.
-///
-/// # Errors
-/// If the state is damaged or of another shape.
-pub fn read_groups<C>(
-    from: &mut StateReader<'_>,
-    tables: &mut [GroupTable<C>],
-    mut cell_of: impl FnMut(usize, &[FieldValue]) -> Result<C, StateError>,
-) -> Result<(), StateError> {
-    let count = from.u64()?;
-    let shards = tables.len();
-    for _ in 0..count {
-        let (first, rows, shown) = (from.u64()?, from.u64()? as i64, from.u8()? != 0);
-        let (key, values) = (from.values()?, from.values()?);
-        let hash = group_hash(&key);
-        let Some(table) = tables.get_mut(shard_of(hash, shards)) else { continue };
-        if key.len() != table.widths.key || values.len() != table.widths.shown {
-            return Err(StateError("a group in the state has another shape than the plan's".into()));
-        }
-        let mut cells = Vec::with_capacity(table.widths.cells);
-        for at in 0..table.widths.cells {
-            cells.push(cell_of(at, &from.values()?)?);
-        }
-        let slot = table.insert(hash, first, key, cells);
-        if let Some(head) = table.head_mut(slot) {
-            (head.rows, head.shown) = (rows, shown);
-        }
-        for (to, from) in table.shown_mut(slot).iter_mut().zip(values) {
-            *to = from;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::same_group;
-
-    fn widths() -> Widths {
-        Widths { key: 1, cells: 1, shown: 0 }
-    }
-
-    fn add(table: &mut GroupTable<i64>, key: &FieldValue, seq: u64) -> usize {
-        let hash = group_hash([key]);
-        match table.find(hash, |k| same_group(&k[0], key)) {
-            Some(slot) => {
-                table.cells_mut(slot)[0] += 1;
-                slot
-            }
-            None => table.insert(hash, seq, [key.clone()], [1]),
-        }
-    }
-
-    #[test]
-    fn groups_are_found_by_value_and_slots_are_used_again() {
-        let mut table = GroupTable::new(widths());
-        for n in 0..1000i64 {
-            add(&mut table, &(n % 100).into(), n as u64);
-        }
-        assert_eq!((table.len(), table.slots()), (100, 100));
-        assert!(table.live().all(|s| table.cells(s) == [10]));
-        let null = add(&mut table, &FieldValue::Null, 1000);
-        assert_eq!(add(&mut table, &FieldValue::Null, 1001), null);
-        table.remove(null);
-        assert_eq!(table.len(), 100);
-        assert_eq!(add(&mut table, &"long enough to be on the heap for sure".into(), 1002), null);
-        assert_eq!(table.cells(null), [1]);
-        table.clear();
-        assert!(table.is_empty() && table.live().next().is_none());
-    }
-
-    #[test]
-    fn a_snapshot_is_the_same_for_any_number_of_shards() {
-        let fill = |shards: usize| {
-            let mut tables: Vec<GroupTable<i64>> = (0..shards).map(|_| GroupTable::new(widths())).collect();
-            for n in 0..500i64 {
-                let key = FieldValue::Integer(n * 7 % 93);
-                add(&mut tables[shard_of(group_hash([&key]), shards)], &key, n as u64);
-            }
-            let mut to = StateWriter::new();
-            write_groups(&mut to, &tables, |c| vec![(*c).into()]);
-            to.into_bytes()
-        };
-        let bytes = fill(1);
-        for shards in [2, 3, 8] {
-            assert_eq!(fill(shards), bytes, "{shards} shards");
-        }
-        let mut tables: Vec<GroupTable<i64>> = (0..5).map(|_| GroupTable::new(widths())).collect();
-        let cell = |_: usize, v: &[FieldValue]| Ok(v[0].as_i64().unwrap());
-        read_groups(&mut StateReader::new(&bytes), &mut tables, cell).unwrap();
-        let mut to = StateWriter::new();
-        write_groups(&mut to, &tables, |c| vec![(*c).into()]);
-        assert_eq!(to.into_bytes(), bytes);
-        for cut in 0..bytes.len() {
-            let mut tables = [GroupTable::new(widths())];
-            assert!(read_groups(&mut StateReader::new(&bytes[..cut]), &mut tables, cell).is_err());
-        }
+            + self.changes.bytes()
     }
 }

@@ -3,15 +3,19 @@
 mod checkpoint;
 mod codec;
 mod dir;
+mod frozen;
 mod index;
 mod keyed;
 mod manifest;
 mod medium;
 mod values;
 
-pub use checkpoint::{Checkpoint, InputState, OperatorState, SourceState};
+pub use checkpoint::{
+    Checkpoint, CheckpointWriter, FileId, InputState, OperatorState, SourceState, TableState,
+};
 pub use codec::{StateError, StateReader, StateWriter};
-pub use dir::{StateDir, StateDirError, checkpoint_files, read_checkpoint};
+pub use dir::{Saved, Snapshot, StateDir, StateDirError, checkpoint_files, read_checkpoint};
+pub use frozen::{Frozen, Piece};
 pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
 pub use manifest::{Commit, Committed, Manifest, scan};
 pub use medium::{Disk, Medium, MediumFile};

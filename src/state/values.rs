@@ -65,6 +65,23 @@ impl StateWriter {
         }
     }
 
+    /// A value as it stands in tables of groups: integers in as few bytes as they take.
+    #[inline]
+    pub fn short(&mut self, v: &FieldValue) {
+        match v {
+            FieldValue::Integer(i) => {
+                self.u8(16);
+                self.zigzag(*i);
+            }
+            other => self.value(other),
+        }
+    }
+    /// Several of them, with their number.
+    pub fn shorts(&mut self, values: &[FieldValue]) {
+        self.varint(values.len() as u64);
+        values.iter().for_each(|v| self.short(v));
+    }
+
     /// A record: values, times, kind and position; not key and headers.
     pub fn record(&mut self, r: &StreamRecord) {
         self.u8(match r.kind() {
@@ -123,6 +140,16 @@ impl StateReader<'_> {
         }
         Ok(values)
     }
+    /// What [`StateWriter::shorts`] wrote, behind what `to` has.
+    ///
+    /// # Errors
+    /// If the section ends before, or one is damaged.
+    pub fn shorts(&mut self, to: &mut Vec<FieldValue>) -> Result<(), StateError> {
+        for _ in 0..self.varint()? {
+            to.push(self.value()?);
+        }
+        Ok(())
+    }
     /// A value.
     ///
     /// # Errors
@@ -169,6 +196,7 @@ impl StateReader<'_> {
                 V::Struct(Arc::new(StructValue { names: names.into(), values }))
             }
             15 => V::Json(self.str()?.into()),
+            16 => V::Integer(self.zigzag()?),
             tag => return Err(StateError(format!("the state has a value of unknown kind {tag}"))),
         })
     }
@@ -251,6 +279,9 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert!(StateReader::new(&bytes[..cut]).value().is_err(), "{value:?} cut at {cut}");
             }
+            let mut w = StateWriter::new();
+            w.short(&value);
+            assert_eq!(StateReader::new(&w.into_bytes()).value().unwrap(), value);
         }
     }
 

@@ -2,7 +2,7 @@
 //! acknowledgements, rotten checkpoints. Whatever happens, the output is what it must be.
 //!
 //! `FAULT_SCALE` multiplies the number of seeds, `full` is the full run, `FAULT_SEED=n` runs one of them. Built with `--cfg
-//! seeded_bugs` (`.ci/seeded_bugs`), the engine has ten bugs that can be switched on one at a time: each must be found.
+//! seeded_bugs` (`.ci/seeded_bugs`), the engine has eleven bugs that can be switched on one at a time: each must be found.
 #![allow(unreachable_pub)]
 
 mod disk;

@@ -72,6 +72,8 @@ fn simulation(seed: u64) -> Simulation {
         _ => CommitInterval::Bytes(1 + rng.below(2000)),
     };
     let batch_rows = 1 + rng.below(20) as usize;
+    // A group or a few between two rounds, or all at once.
+    let snapshot_slice = [1, 16, 100, 1 << 18][rng.below(4) as usize];
     let world = World::new(rng);
     world.state().lets_go = !rots;
     let disk = FakeDisk::default();
@@ -85,6 +87,7 @@ fn simulation(seed: u64) -> Simulation {
         medium: Arc::new(disk.clone()),
         commit_interval: interval,
         batch_rows,
+        snapshot_slice,
         on_error: OnError::Dlq,
         mode: if transactional { Mode::Transactional } else { Mode::Simple },
         ..JobConfig::default()

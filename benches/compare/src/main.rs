@@ -3,6 +3,7 @@
 mod alloc;
 mod asynch;
 mod attribution;
+mod checkpoint;
 mod files;
 mod journey;
 mod latency;
@@ -135,6 +136,17 @@ enum Command {
         #[arg(long, value_enum)]
         series: Option<sql::Series>,
     },
+    /// Commits of a job with many groups: longest stall, memory, bytes of a snapshot, recovery.
+    Checkpoint {
+        #[command(flatten)]
+        common: Common,
+        /// Groups.
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        groups: u64,
+        /// Percent of them that are touched between two commits.
+        #[arg(long, default_value_t = 100.0)]
+        touched: f64,
+    },
     /// Puts the results of committed runs into the README, as tables and charts.
     Render {
         /// Where the runs are: journey.jsonl, sweep.jsonl, latency.jsonl and, if there are, files.jsonl and sql.jsonl.
@@ -176,6 +188,7 @@ fn main() -> ExitCode {
         Command::Files { common, peers, case } => files::run(&common, peers, case.as_deref()),
         Command::Latency { common, rate } => latency::run(&common, rate),
         Command::Sql { common, scenario, series } => sql::run(&common, sql::Only { scenario, series }),
+        Command::Checkpoint { common, groups, touched } => checkpoint::run(&common, groups, touched),
         Command::Render { results, readme } => render::run(&results, &readme),
         Command::Nexmark => {
             Err("nexmark is not supported yet: the engine has no event time, windows and joins".into())

@@ -167,8 +167,9 @@ fn show(out: &mut impl Write, job: &Path, c: &Checkpoint) -> std::io::Result<()>
         writeln!(out, "  sink {name}: {position}")?;
     }
     for o in &c.operators {
-        let kept =
-            if o.stateful { format!("{} bytes of state", o.state.len()) } else { "no state".to_owned() };
+        let tables: usize = o.tables.iter().flat_map(|t| &t.pieces).map(Vec::len).sum();
+        let bytes = o.state.len() + tables;
+        let kept = if o.stateful { format!("{bytes} bytes of state") } else { "no state".to_owned() };
         let watermark = if o.watermark == i64::MIN {
             String::new()
         } else {

@@ -381,27 +381,33 @@ impl Accumulator {
         })
     }
 
-    /// Everything, as values, for a snapshot: [`AggregateProgram::restore`](super::AggregateProgram::restore) reads them.
-    pub fn to_values(&self) -> Vec<FieldValue> {
+    /// Calls `f` with everything, as values, for a snapshot: [`AggregateProgram::restore`](super::AggregateProgram::restore) reads
+    /// them. Allocates only for what lies beyond the accumulator.
+    #[inline]
+    pub fn with_values<T>(&self, f: impl FnOnce(&[FieldValue]) -> T) -> T {
         use FieldValue as V;
         match &self.0 {
-            Inner::Rows(n) | Inner::Values(n) | Inner::Trues(n) => vec![V::Integer(*n)],
+            Inner::Rows(n) | Inner::Values(n) | Inner::Trues(n) => f(&[V::Integer(*n)]),
             Inner::Sum { sum, n, .. } | Inner::DecimalSum { sum, n, .. } => {
                 let [high, low] = sum.to_values();
-                vec![V::Integer(*n), high, low]
+                f(&[V::Integer(*n), high, low])
             }
             Inner::FloatSum { sum, n, special, .. } => {
-                vec![V::Integer(*n), V::Float(*sum), V::Boolean(*special)]
+                f(&[V::Integer(*n), V::Float(*sum), V::Boolean(*special)])
             }
-            Inner::IntExtreme { least, seen, .. } => vec![V::Boolean(*seen), V::Integer(*least)],
-            Inner::FloatExtreme { best, seen, .. } => vec![V::Boolean(*seen), V::Float(*best)],
-            Inner::Extreme { best, .. } => vec![best.clone()],
-            Inner::End { value, seen, .. } => vec![V::Boolean(*seen), value.clone()],
-            Inner::Logic { trues, falses, .. } => vec![V::Integer(*trues), V::Integer(*falses)],
-            Inner::Bits { bits, n, .. } => vec![V::Integer(*n), V::Integer(*bits)],
-            Inner::Moments { moments, .. } => moments.to_values(),
-            Inner::Boxed(state) => state.to_values(),
+            Inner::IntExtreme { least, seen, .. } => f(&[V::Boolean(*seen), V::Integer(*least)]),
+            Inner::FloatExtreme { best, seen, .. } => f(&[V::Boolean(*seen), V::Float(*best)]),
+            Inner::Extreme { best, .. } => f(std::slice::from_ref(best)),
+            Inner::End { value, seen, .. } => f(&[V::Boolean(*seen), value.clone()]),
+            Inner::Logic { trues, falses, .. } => f(&[V::Integer(*trues), V::Integer(*falses)]),
+            Inner::Bits { bits, n, .. } => f(&[V::Integer(*n), V::Integer(*bits)]),
+            Inner::Moments { moments, .. } => f(&moments.to_values()),
+            Inner::Boxed(state) => f(&state.to_values()),
         }
+    }
+    /// The values.
+    pub fn to_values(&self) -> Vec<FieldValue> {
+        self.with_values(<[FieldValue]>::to_vec)
     }
 
     /// The empty state of a call becomes what [`to_values`](Self::to_values) described.

@@ -33,6 +33,7 @@ impl Core {
             inputs: Vec::new(),
             watermark: lane.watermark,
             state: state.into_bytes(),
+            tables: Vec::new(),
         }
     }
 

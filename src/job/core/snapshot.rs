@@ -3,7 +3,7 @@
 use super::{Core, NodeSlot};
 use crate::job::JobError;
 use crate::plan::NodeSpec;
-use crate::state::{InputState, OperatorState, StateContract, StateReader, StateWriter};
+use crate::state::{Frozen, InputState, OperatorState, StateContract, StateReader, StateWriter};
 
 /// A fingerprint of what a node does: only an operator that does the same can use its state.
 pub(in crate::job) fn fingerprint(node: &NodeSpec) -> u32 {
@@ -11,10 +11,21 @@ pub(in crate::job) fn fingerprint(node: &NodeSpec) -> u32 {
 }
 
 impl Core {
-    /// The operators at a barrier.
-    pub(in crate::job) fn snapshot(&self) -> Result<Vec<OperatorState>, JobError> {
-        let nodes = self.nodes.iter().map(NodeSlot::snapshot);
-        nodes.chain(self.lanes().map(|lane| Ok(self.lane_snapshot(lane)))).collect()
+    /// The operators at a barrier; their tables of groups are frozen.
+    pub(in crate::job) fn snapshot(&mut self, frozen: &Frozen) -> Result<Vec<OperatorState>, JobError> {
+        let nodes: Vec<_> =
+            (0..).zip(&mut self.nodes).map(|(number, node)| node.snapshot(frozen, number)).collect();
+        nodes.into_iter().chain(self.lanes().map(|lane| Ok(self.lane_snapshot(lane)))).collect()
+    }
+
+    /// Takes down about `budget` bytes of what is frozen.
+    pub(in crate::job) fn take_down(&mut self, mut budget: usize) {
+        for node in &mut self.nodes {
+            node.operator.take_down(&mut budget);
+            if budget == 0 {
+                return;
+            }
+        }
     }
 
     /// Rows that operators have emitted from what they hold.
@@ -29,8 +40,8 @@ impl Core {
 }
 
 impl NodeSlot {
-    fn snapshot(&self) -> Result<OperatorState, JobError> {
-        let mut state = StateWriter::new();
+    fn snapshot(&mut self, frozen: &Frozen, number: u32) -> Result<OperatorState, JobError> {
+        let mut state = StateWriter::freezing(frozen, number);
         self.operator
             .snapshot(&mut state)
             .map_err(|e| JobError::State(format!("operator {}: {e}", self.name)))?;
@@ -40,20 +51,22 @@ impl NodeSlot {
             ended: *ended,
             idle: *idle,
         };
+        let (state, tables) = state.into_parts();
         Ok(OperatorState {
             id: self.name.clone(),
             spec: self.spec,
             stateful: self.operator.state_contract().is_stateful(),
             inputs: self.watermarks.iter().zip(&self.ended).zip(&self.idle).map(input).collect(),
             watermark: self.watermark,
-            state: state.into_bytes(),
+            state,
+            tables,
         })
     }
 
     /// Goes on from a checkpoint.
     pub(in crate::job) fn restore(&mut self, from: &OperatorState) -> Result<(), JobError> {
         let failed = |why: String| JobError::State(format!("operator {}: {why}", self.name));
-        let mut state = StateReader::new(&from.state);
+        let mut state = StateReader::with_tables(&from.state, &from.tables);
         self.operator.restore(&mut state).map_err(|e| failed(e.to_string()))?;
         if !state.is_empty() || from.inputs.len() != self.ended.len() {
             return Err(failed("its state has another shape than it should".into()));

@@ -1,6 +1,7 @@
 //! The driver and its commits: barriers, durable sinks, the checkpoint, the end of the job, the ledger.
 
 use super::*;
+use crate::state::Saved;
 
 #[cfg(seeded_bugs)]
 #[path = "seeded_epochs.rs"]
@@ -11,10 +12,13 @@ impl Driver {
         self.keeping.as_ref().is_none_or(|k| k.commits.is_idle())
     }
 
-    /// Begins, continues or completes an epoch.
-    pub(super) fn commit_if_due(&mut self) -> Result<(), JobError> {
-        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+    /// Begins, continues or completes an epoch; gives whether there is more to be done at once.
+    pub(super) fn commit_if_due(&mut self) -> Result<bool, JobError> {
+        let Some(keeping) = &mut self.keeping else { return Ok(false) };
         let now = Mark { time: self.config.clock.monotonic(), rows: self.records, bytes: self.bytes };
+        if keeping.commits.take_overdue(now) {
+            self.shared.live.lock().commit.delayed += 1;
+        }
         if keeping.commits.is_due(now) {
             let progress = self.progress();
             if let Some(keeping) = &mut self.keeping
@@ -28,22 +32,20 @@ impl Driver {
         if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
             self.check_ledger_under_way()?;
             self.note_aligned();
-            self.take_snapshot()?;
             #[cfg(seeded_bugs)]
             self.commit_before_flush(epoch)?;
+            self.take_snapshot(epoch)?;
             self.sync_sinks(epoch)?;
         }
         self.take_events()?;
         self.sync_letter_box()?;
-        let Some(keeping) = &mut self.keeping else { return Ok(()) };
-        if let Some(epoch) = keeping.commits.take_complete() {
-            self.save(epoch.number, &epoch.sources, &epoch.sinks, false)?;
-        }
-        self.note_published()
+        let worked = self.commit_when_durable()?;
+        self.note_published()?;
+        Ok(worked)
     }
 
     /// Tells staged sinks to show what is committed.
-    fn publish(&mut self, epoch: u64) -> Result<(), JobError> {
+    pub(super) fn publish(&mut self, epoch: u64) -> Result<(), JobError> {
         if self.keeping.as_ref().is_none_or(|k| k.manifest.is_none()) {
             return Ok(());
         }
@@ -139,23 +141,6 @@ impl Driver {
         view.commit.max_align_s = view.commit.max_align_s.max(took);
     }
 
-    /// Takes down what the operators hold and which sources have ended. All barriers are there, and nothing behind them has
-    /// been processed.
-    pub(super) fn take_snapshot(&mut self) -> Result<(), JobError> {
-        let start = self.shared.stopwatch.instant();
-        let mut core = self.core.lock();
-        core.lock_acquisitions += 1;
-        let operators = core.snapshot()?;
-        drop(core);
-        let ended = self.inflows.iter().map(|s| s.ended.is_some() && !s.paused).collect();
-        let taken = self.shared.stopwatch.instant().saturating_duration_since(start);
-        if let Some(keeping) = &mut self.keeping {
-            keeping.stalled = taken;
-            (keeping.operators, keeping.ended, keeping.letters_asked) = (operators, ended, false);
-        }
-        Ok(())
-    }
-
     /// Whether what operators hold back stays in the state when a source is stopped before its end.
     pub(super) fn keeps_at_end(&self) -> bool {
         let drains = self.config.at_end == AtEnd::Drain || self.shared.stop_requested() == Some(Stop::Drain);
@@ -218,84 +203,57 @@ impl Driver {
             });
         }
         let sources: Vec<Position> = self.inflows.iter().map(|s| s.start.clone()).collect();
-        self.take_snapshot()?;
-        self.write_checkpoint(0, &sources, &sinks, false)?;
+        let saved = self.save_at_once(0, &sources, &sinks, false)?;
+        let epoch = Epoch { number: 0, sources, sinks };
+        self.write_commit(saved, &epoch, false)?;
         self.publish(0)?;
         self.note_published()
     }
 
-    pub(super) fn write_checkpoint(
+    /// The commit point of an epoch whose snapshot is durable.
+    pub(super) fn write_commit(
         &mut self,
-        epoch: u64,
-        sources: &[Position],
-        sinks: &[Position],
+        saved: Saved,
+        epoch: &Epoch,
         finished: bool,
     ) -> Result<(), JobError> {
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
-        let source = |((inflow, position), ended): ((&Inflow, &Position), &bool)| SourceState {
-            name: inflow.name.clone(),
-            position: position.clone(),
-            ended: *ended,
-        };
-        let checkpoint = Checkpoint {
-            job: self.config.name.clone(),
-            plan: keeping.plan,
-            engine: env!("CARGO_PKG_VERSION").into(),
-            epoch,
-            finished,
-            sources: self.inflows.iter().zip(sources).zip(&keeping.ended).map(source).collect(),
-            sinks: self.outflows.iter().map(|s| s.name.clone()).zip(sinks.iter().cloned()).collect(),
-            operators: std::mem::take(&mut keeping.operators),
-        };
+        let now = self.shared.stopwatch.instant();
+        let began = keeping.began.take().unwrap_or(now);
         #[cfg(seeded_bugs)]
         {
-            keeping.before = sinks.to_vec();
+            keeping.before = epoch.sinks.clone();
         }
-        let failed = |e: crate::state::StateError| JobError::State(e.to_string());
-        let start = self.shared.stopwatch.instant();
-        let bytes = keeping.dir.save(&checkpoint).map_err(failed)?;
-        let now = self.shared.stopwatch.instant();
-        let began = keeping.began.take().unwrap_or(start);
-        let stalled = keeping.stalled + now.saturating_duration_since(start);
         {
             let mut view = self.shared.live.lock();
             view.committed_at = Some(now);
             let commit = &mut view.commit;
-            (commit.epoch, commit.bytes) = (epoch, bytes);
+            (commit.epoch, commit.bytes) = (epoch.number, saved.bytes);
             commit.last_s = now.saturating_duration_since(began).as_secs_f64();
             commit.max_s = commit.max_s.max(commit.last_s);
-            commit.max_stall_s = commit.max_stall_s.max(stalled.as_secs_f64());
         }
         let Some(manifest) = &mut keeping.manifest else { return Ok(()) };
         let commit = Commit {
-            epoch,
+            epoch: epoch.number,
             finished,
-            sources: checkpoint.sources.into_iter().map(|s| (s.name, s.position)).collect(),
-            sinks: checkpoint.sinks,
+            sources: self.inflows.iter().map(|s| s.name.clone()).zip(epoch.sources.iter().cloned()).collect(),
+            sinks: self.outflows.iter().map(|s| s.name.clone()).zip(epoch.sinks.iter().cloned()).collect(),
         };
-        manifest.commit(commit).map_err(failed)
+        manifest.commit(commit).map_err(|e| JobError::State(e.to_string()))?;
+        self.note_stall(now);
+        Ok(())
     }
 
     /// The commit point, then the sources' own commits.
-    pub(super) fn save(
-        &mut self,
-        epoch: u64,
-        sources: &[Position],
-        sinks: &[Position],
-        finished: bool,
-    ) -> Result<(), JobError> {
-        #[cfg(seeded_bugs)]
-        if crate::record::seeded::is(crate::record::seeded::Bug::SnapshotAfterCommit) {
-            self.tell_sources(sources);
-        }
-        self.write_checkpoint(epoch, sources, sinks, finished)?;
+    pub(super) fn save(&mut self, saved: Saved, epoch: &Epoch, finished: bool) -> Result<(), JobError> {
+        self.write_commit(saved, epoch, finished)?;
         self.shared.commits.add(1);
-        self.shared.live.lock().positions = sources.iter().map(ToString::to_string).collect();
-        self.tell_sources(sources);
-        self.publish(epoch)
+        self.shared.live.lock().positions = epoch.sources.iter().map(ToString::to_string).collect();
+        self.tell_sources(&epoch.sources);
+        self.publish(epoch.number)
     }
 
-    fn tell_sources(&mut self, positions: &[Position]) {
+    pub(super) fn tell_sources(&mut self, positions: &[Position]) {
         for (inflow, position) in self.inflows.iter_mut().zip(positions) {
             match &mut inflow.place {
                 SourcePlace::Here(stage) => stage.commit(position),
@@ -345,8 +303,8 @@ impl Driver {
         if self.keeping.is_some() {
             let sources: Vec<Position> =
                 self.inflows.iter().map(|s| s.ended.clone().unwrap_or_default()).collect();
-            self.take_snapshot()?;
-            self.save(epoch, &sources, &positions, finished)?;
+            let saved = self.save_at_once(epoch, &sources, &positions, finished)?;
+            self.save(saved, &Epoch { number: epoch, sources, sinks: positions }, finished)?;
             self.note_published()?;
         }
         self.tell_of_an_early_end(finished);

@@ -12,6 +12,7 @@ use crate::operator::{
 };
 use crate::plan::{InputRef, JobPlan, LatePolicy, LimitSpec, NodeSpec, OperatorSpec, SinkSpec, SourceSpec};
 use crate::record::{DataType, ErrorCode, RecordError, StreamRecord};
+use crate::state::StateDir;
 
 /// Where an operator loses the last record of each batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +71,7 @@ impl Operator for Leaky {
         }
         out.emit(batch);
     }
-    fn snapshot(&self, _: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, _: &mut StateWriter) -> Result<(), StateError> {
         Ok(())
     }
     fn restore(&mut self, _: &mut StateReader<'_>) -> Result<(), StateError> {

@@ -133,6 +133,9 @@ impl Driver {
                 left.push((thread.name, Box::new(move || thread.handle.is_finished())));
             }
         }
+        if let Some(thread) = self.keeping.take().and_then(|k| k.snapshots.into_thread()) {
+            left.push((thread.name, Box::new(move || thread.handle.is_finished())));
+        }
         self.laps.handed_over();
         loop {
             left.retain(|(_, finished)| !finished());

@@ -491,9 +491,18 @@ impl Operator for AggregateOp {
         }
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         self.write(to);
         Ok(())
+    }
+
+    fn take_down(&mut self, budget: &mut usize) {
+        match &mut self.state {
+            State::Groups(shards) => shards.iter_mut().for_each(|s| s.groups.take_down(budget)),
+            State::Panes(_, shards) => shards.iter_mut().for_each(|s| s.take_down(budget)),
+            // Sessions are written as a whole.
+            State::Sessions(..) => {}
+        }
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {

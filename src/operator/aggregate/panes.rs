@@ -113,6 +113,13 @@ impl Panes {
         Some(windows.expiry(first.end).min(due.unwrap_or(i64::MAX)))
     }
 
+    /// Takes down what is due of frozen tables.
+    pub(super) fn take_down(&mut self, budget: &mut usize) {
+        for pane in self.slab.iter_mut().flatten() {
+            pane.groups.take_down(budget);
+        }
+    }
+
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.slab.iter().flatten().map(|p| p.groups.bytes()).sum::<usize>()

@@ -1,4 +1,4 @@
-//! The state of an aggregation in a snapshot: cut by key group, so that any number of shards reads it.
+//! The state of an aggregation in a snapshot: every group has its key, so that any number of shards reads it.
 
 use super::panes::Panes;
 use super::sessions::{read_sessions, write_sessions};
@@ -7,9 +7,36 @@ use super::windows::Span;
 use super::{AggregateOp, State};
 use crate::expr::Accumulator;
 use crate::record::FieldValue;
-use crate::state::{GroupTable, StateError, StateReader, StateWriter, read_groups, write_groups};
+use crate::state::{StateError, StateReader, StateWriter, read_groups, write_groups};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+fn write_cell(cell: &Accumulator, to: &mut StateWriter) {
+    cell.with_values(|values| to.shorts(values));
+}
+
+/// Writes the tables of all shards, those that there are.
+fn write_shards<'t>(to: &mut StateWriter, tables: impl Iterator<Item = &'t mut Groups>) {
+    for table in tables {
+        to.u8(1);
+        write_groups(to, table, write_cell);
+    }
+    to.u8(0);
+}
+
+/// Reads them into any number of shards.
+fn read_shards(from: &mut StateReader<'_>, shape: &Shape, shards: usize) -> Result<Vec<Groups>, StateError> {
+    let mut tables: Vec<Groups> = (0..shards).map(|_| shape.groups()).collect();
+    let mut values = Vec::new();
+    while from.u8()? != 0 {
+        read_groups(from, &mut tables, |at, from| {
+            values.clear();
+            from.shorts(&mut values)?;
+            cell(shape, at, &values)
+        })?;
+    }
+    Ok(tables)
+}
 
 /// The cell of call number `at` from its values.
 pub(super) fn cell(shape: &Shape, at: usize, values: &[FieldValue]) -> Result<Accumulator, StateError> {
@@ -29,16 +56,15 @@ pub(super) fn read_span(from: &mut StateReader<'_>) -> Result<Span, StateError> 
 }
 
 /// Writes the windows of all shards.
-pub(super) fn write_panes(to: &mut StateWriter, shards: &[&Panes]) {
+pub(super) fn write_panes(to: &mut StateWriter, shards: &mut [&mut Panes]) {
     let mut spans: Vec<Span> = shards.iter().flat_map(|p| p.spans()).collect();
     spans.sort_unstable();
     spans.dedup();
     to.u64(spans.len() as u64);
     for span in spans {
         write_span(to, span);
-        let panes = || shards.iter().filter_map(|p| p.get(span));
-        to.u8(u8::from(panes().any(|p| p.fired)));
-        write_groups(to, panes().map(|p| &p.groups), Accumulator::to_values);
+        to.u8(u8::from(shards.iter().filter_map(|p| p.get(span)).any(|p| p.fired)));
+        write_shards(to, shards.iter_mut().filter_map(|p| p.get_mut(span)).map(|p| &mut p.groups));
     }
 }
 
@@ -51,8 +77,7 @@ pub(super) fn read_panes(
     for _ in 0..from.u64()? {
         let span = read_span(from)?;
         let fired = from.u8()? != 0;
-        let mut tables: Vec<Groups> = shards.iter().map(|_| shape.groups()).collect();
-        read_groups(from, &mut tables, |at, values| cell(shape, at, values))?;
+        let tables = read_shards(from, shape, shards.len())?;
         for (panes, groups) in shards.iter_mut().zip(tables) {
             panes.open(shape, span, fired);
             if let Some(pane) = panes.get_mut(span) {
@@ -64,15 +89,13 @@ pub(super) fn read_panes(
 }
 
 impl AggregateOp {
-    pub(super) fn write(&self, to: &mut StateWriter) {
+    pub(super) fn write(&mut self, to: &mut StateWriter) {
         to.u8(VERSION);
         to.u64(self.seq);
         to.i64(self.fired);
-        match &self.state {
-            State::Groups(shards) => {
-                write_groups(to, shards.iter().map(|s| &s.groups), Accumulator::to_values);
-            }
-            State::Panes(_, shards) => write_panes(to, &shards.iter().collect::<Vec<_>>()),
+        match &mut self.state {
+            State::Groups(shards) => write_shards(to, shards.iter_mut().map(|s| &mut s.groups)),
+            State::Panes(_, shards) => write_panes(to, &mut shards.iter_mut().collect::<Vec<_>>()),
             State::Sessions(_, _, shards) => write_sessions(to, shards),
         }
     }
@@ -89,9 +112,7 @@ impl AggregateOp {
         let shape = &self.shape;
         match &mut self.state {
             State::Groups(shards) => {
-                let mut tables: Vec<Groups> =
-                    shards.iter().map(|_| GroupTable::new(shape.widths())).collect();
-                read_groups(from, &mut tables, |at, values| cell(shape, at, values))?;
+                let tables = read_shards(from, shape, shards.len())?;
                 for (shard, groups) in shards.iter_mut().zip(tables) {
                     shard.groups = groups;
                 }

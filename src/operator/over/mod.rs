@@ -334,7 +334,7 @@ impl Operator for OverOp {
         self.bytes + self.lines.len() * 256
     }
 
-    fn snapshot(&self, to: &mut StateWriter) -> Result<(), StateError> {
+    fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
         to.u64(self.arrivals);
         to.i64(self.fired);
         let lines = self.lines.entries();

@@ -156,7 +156,7 @@ fn reference(rows: &[Row], spec: &OverSpec) -> Vec<(usize, Vec<FieldValue>)> {
     out
 }
 
-fn through_snapshot(op: &OverOp, spec: &OverSpec) -> OverOp {
+fn through_snapshot(op: &mut OverOp, spec: &OverSpec) -> OverOp {
     let mut state = StateWriter::new();
     op.snapshot(&mut state).unwrap();
     let bytes = state.into_bytes();
@@ -208,7 +208,7 @@ proptest! {
         let (mut op, mut bench) = (OverOp::new(&spec).unwrap(), Bench::new());
         for (i, chunk) in rows.chunks(size).enumerate() {
             if i == cut {
-                op = through_snapshot(&op, &spec);
+                op = through_snapshot(&mut op, &spec);
             }
             bench.process(&mut op, Batch::new(chunk.iter().map(|r| record(*r, i64::MIN)).collect()));
         }
@@ -250,7 +250,7 @@ proptest! {
         }
         for (i, chunk) in records.chunks(size).enumerate() {
             if i == cut {
-                op = through_snapshot(&op, &spec);
+                op = through_snapshot(&mut op, &spec);
             }
             bench.process(&mut op, Batch::new(chunk.iter().map(|r| r.0.clone()).collect()));
             bench.watermark(&mut op, InputId(0), chunk.last().unwrap().1);

@@ -1,0 +1,239 @@
+//! Snapshots on their way to the disk: written by the processor itself, or by the thread `ms-snapshot`.
+//!
+//! | thread | receives from | sends to | ends when |
+//! |---|---|---|---|
+//! | `ms-snapshot` | processor: begin, pieces, ending | processor: what is durable | the processor lets go of it, cancelled, an error |
+//!
+//! One snapshot is under way at a time. What the processor has taken down waits in the channel, which holds no more than the
+//! encoded state.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+
+use super::JobError;
+use super::edge::TICK;
+use super::laps::Laps;
+use super::shared::Shared;
+use super::stage_thread::StageThread;
+use crate::observe::ThreadTimes;
+use crate::state::{Checkpoint, Frozen, Piece, Saved, Snapshot, StateDir, StateError};
+
+const THREAD: &str = "ms-snapshot";
+/// With so many bytes waiting for the disk, only groups that are about to change are taken down.
+const AHEAD: usize = 8 << 20;
+
+enum Task {
+    Begin(Box<Checkpoint>),
+    Piece(Piece),
+    End(Box<Checkpoint>),
+}
+
+enum Place {
+    Here(Option<Snapshot>),
+    Away(Writer),
+    /// Its thread has failed.
+    Nowhere,
+}
+
+struct Writer {
+    tasks: Sender<Task>,
+    results: Receiver<Saved>,
+    /// Bytes of pieces in the channel.
+    waiting: Arc<AtomicUsize>,
+    thread: StageThread<()>,
+}
+
+/// The snapshots of a job.
+pub(super) struct Snapshots {
+    dir: Arc<StateDir>,
+    place: Place,
+    /// What is being taken down.
+    frozen: Option<Frozen>,
+    /// Number of the next table of groups.
+    next: u64,
+    saved: Option<Saved>,
+}
+
+fn failed(e: StateError) -> JobError {
+    JobError::State(e.to_string())
+}
+
+impl Snapshots {
+    pub(super) fn new(dir: Arc<StateDir>) -> Self {
+        Self { dir, place: Place::Here(None), frozen: None, next: 1, saved: None }
+    }
+
+    /// Lets a thread of its own write them from now on.
+    pub(super) fn split(&mut self, shared: &Arc<Shared>) -> Result<(), JobError> {
+        if matches!(self.place, Place::Here(None)) {
+            self.place = Place::Away(spawn(self.dir.clone(), shared)?);
+        }
+        Ok(())
+    }
+
+    /// Where the operators put what they hold.
+    pub(super) fn freeze(&mut self) -> Frozen {
+        Frozen::new(self.next, true)
+    }
+
+    /// Begins to write a snapshot: what is known at the barrier; `frozen` is taken down bit by bit.
+    pub(super) fn begin(&mut self, checkpoint: Checkpoint, frozen: Frozen) -> Result<(), JobError> {
+        self.next = frozen.next();
+        self.frozen = Some(frozen);
+        self.saved = None;
+        if let Place::Here(file) = &mut self.place {
+            *file = Some(self.dir.begin(&checkpoint).map_err(failed)?);
+            return Ok(());
+        }
+        self.send(Task::Begin(Box::new(checkpoint)))
+    }
+
+    /// Whether there is something to be taken down.
+    pub(super) fn is_taking(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Whether so much waits for the disk that nothing more need be taken down.
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(&self.place, Place::Away(w) if w.waiting.load(Ordering::Relaxed) > AHEAD)
+    }
+
+    /// Writes what was taken down.
+    pub(super) fn write(&mut self) -> Result<(), JobError> {
+        let Some(frozen) = &self.frozen else { return Ok(()) };
+        let complete = frozen.is_complete();
+        for piece in frozen.take() {
+            match &mut self.place {
+                Place::Here(Some(file)) => file.put(&piece).map_err(failed)?,
+                Place::Away(writer) => {
+                    writer.waiting.fetch_add(piece.bytes.len(), Ordering::Relaxed);
+                    self.send(Task::Piece(piece))?;
+                }
+                Place::Here(None) | Place::Nowhere => {}
+            }
+        }
+        if complete {
+            self.frozen = None;
+        }
+        Ok(())
+    }
+
+    /// Everything has been taken down, and every sink has made durable what comes before the barrier: the file may be ended.
+    pub(super) fn end(&mut self, ending: Checkpoint) -> Result<(), JobError> {
+        if let Place::Here(file) = &mut self.place {
+            if let Some(file) = file.take() {
+                self.saved = Some(self.dir.finish(file, &ending).map_err(failed)?);
+            }
+            return Ok(());
+        }
+        self.send(Task::End(Box::new(ending)))
+    }
+
+    /// Once: the snapshot is durable.
+    pub(super) fn take_saved(&mut self) -> Result<Option<Saved>, JobError> {
+        if let Place::Away(writer) = &self.place {
+            match writer.results.try_recv() {
+                Ok(saved) => return Ok(Some(saved)),
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => return Err(self.cause()),
+            }
+        }
+        Ok(self.saved.take())
+    }
+
+    /// Waits until the snapshot is durable.
+    pub(super) fn wait_saved(&mut self, shared: &Shared) -> Result<Saved, JobError> {
+        loop {
+            if let Place::Away(writer) = &self.place {
+                match writer.results.recv_timeout(TICK) {
+                    Ok(saved) => return Ok(saved),
+                    Err(RecvTimeoutError::Timeout) if shared.is_cancelled() => return Err(JobError::Aborted),
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return Err(self.cause()),
+                }
+            }
+            return self.saved.take().ok_or(JobError::Aborted);
+        }
+    }
+
+    /// The thread, which ends when it has nothing more to expect.
+    pub(super) fn into_thread(mut self) -> Option<StageThread<()>> {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
+            Place::Away(writer) => Some(writer.thread),
+            Place::Here(_) | Place::Nowhere => None,
+        }
+    }
+
+    fn send(&mut self, task: Task) -> Result<(), JobError> {
+        match &self.place {
+            Place::Away(writer) if writer.tasks.send(task).is_ok() => Ok(()),
+            _ => Err(self.cause()),
+        }
+    }
+
+    /// Why the thread has ended.
+    fn cause(&mut self) -> JobError {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
+            Place::Away(writer) => writer.thread.join().err().unwrap_or(JobError::Aborted),
+            Place::Here(_) | Place::Nowhere => JobError::Aborted,
+        }
+    }
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        if let Some(frozen) = &self.frozen {
+            frozen.abandon();
+        }
+    }
+}
+
+fn spawn(dir: Arc<StateDir>, shared: &Arc<Shared>) -> Result<Writer, JobError> {
+    let (tasks, to_do) = unbounded();
+    let (done, results) = unbounded();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let (shared, bytes) = (shared.clone(), waiting.clone());
+    let account = shared.account(THREAD);
+    let thread = StageThread::spawn(THREAD.into(), move || {
+        let work = write_loop(&dir, &to_do, &done, &bytes, &shared, account);
+        work.map_err(|e| JobError::State(format!("thread {THREAD}: {e}")))
+    })?;
+    Ok(Writer { tasks, results, waiting, thread })
+}
+
+fn write_loop(
+    dir: &StateDir,
+    tasks: &Receiver<Task>,
+    done: &Sender<Saved>,
+    waiting: &AtomicUsize,
+    shared: &Shared,
+    account: Arc<ThreadTimes>,
+) -> Result<(), StateError> {
+    let mut laps = Laps::start(shared.stopwatch.clone(), account);
+    let mut file: Option<Snapshot> = None;
+    for task in tasks {
+        laps.idle();
+        if shared.is_cancelled() {
+            break;
+        }
+        match task {
+            Task::Begin(checkpoint) => file = Some(dir.begin(&checkpoint)?),
+            Task::Piece(piece) => {
+                if let Some(file) = &mut file {
+                    file.put(&piece)?;
+                }
+                waiting.fetch_sub(piece.bytes.len(), Ordering::Relaxed);
+            }
+            Task::End(ending) => {
+                if let Some(file) = file.take() {
+                    let _ = done.send(dir.finish(file, &ending)?);
+                }
+            }
+        }
+        laps.handed_over();
+    }
+    laps.idle();
+    Ok(())
+}

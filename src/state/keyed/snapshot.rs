@@ -1,0 +1,141 @@
+//! Tables of groups in snapshots.
+//!
+//! ```text
+//! table = 0 count entry*        in the section itself
+//!       | 1 number              apart, in pieces: entry*
+//! entry = slot length content   length 0: there is no group any more
+//! ```
+//! Each entry has its key: whoever reads puts it into the shard that holds its key group.
+
+use super::frozen::Encode;
+use super::{GroupTable, shard_of};
+use crate::record::{FieldValue, group_hash};
+use crate::state::{StateError, StateReader, StateWriter, TableState};
+
+const WITHIN: u8 = 0;
+const APART: u8 = 1;
+
+impl<C> GroupTable<C> {
+    /// Length and content of the entry of a group.
+    pub(super) fn write_entry(&self, slot: usize, encode: Encode<C>, to: &mut StateWriter) {
+        let start = to.bytes.len();
+        to.u8(0);
+        let head = self.head(slot);
+        to.varint(head.first);
+        to.zigzag(head.rows);
+        to.u8(u8::from(head.shown));
+        self.key(slot).iter().for_each(|v| to.short(v));
+        if head.shown {
+            self.shown(slot).iter().for_each(|v| to.short(v));
+        }
+        self.cells(slot).iter().for_each(|c| encode(c, to));
+        let length = to.bytes.len() - start - 1;
+        if length < 0x80 {
+            if let Some(byte) = to.bytes.get_mut(start) {
+                *byte = length as u8;
+            }
+        } else {
+            let mut front = StateWriter::new();
+            front.varint(length as u64);
+            to.bytes.splice(start..start + 1, front.bytes);
+        }
+    }
+}
+
+/// Writes a table: into the section, or, where the writer lets tables be taken down bit by bit, it is only frozen.
+pub fn write_groups<C>(to: &mut StateWriter, table: &mut GroupTable<C>, encode: fn(&C, &mut StateWriter)) {
+    if let Some((frozen, operator)) = to.frozen.clone() {
+        let (id, whole) = table.freeze(&frozen, operator, encode);
+        to.u8(APART);
+        to.varint(id);
+        to.tables.push(TableState { id, whole, pieces: Vec::new() });
+        return;
+    }
+    to.u8(WITHIN);
+    to.varint(table.len() as u64);
+    for slot in table.live() {
+        to.varint(slot as u64);
+        table.write_entry(slot, encode, to);
+    }
+}
+
+/// Reads what [`write_groups`] wrote, each group into the shard of its key. `cell_of` makes the cell with that number of what is next.
+///
+/// # Errors
+/// If the state is damaged or of another shape.
+pub fn read_groups<C>(
+    from: &mut StateReader<'_>,
+    shards: &mut [GroupTable<C>],
+    mut cell_of: impl FnMut(usize, &mut StateReader<'_>) -> Result<C, StateError>,
+) -> Result<(), StateError> {
+    let mut loader = Loader { shards, cell_of: &mut cell_of, key: Vec::new(), cells: Vec::new() };
+    match from.u8()? {
+        WITHIN => {
+            for _ in 0..from.varint()? {
+                let entry = read_entry(from)?;
+                loader.add(entry.ok_or_else(|| StateError("a group in the state is empty".into()))?)?;
+            }
+        }
+        APART => {
+            let id = from.varint()?;
+            let table = from.tables.iter().find(|t| t.id == id);
+            let table = table.ok_or_else(|| StateError(format!("table {id} of the state is not there")))?;
+            for piece in &table.pieces {
+                let mut entries = StateReader::new(piece);
+                while !entries.is_empty() {
+                    if let Some(entry) = read_entry(&mut entries)? {
+                        loader.add(entry)?;
+                    }
+                }
+            }
+        }
+        other => return Err(StateError(format!("the state has a table of unknown kind {other}"))),
+    }
+    Ok(())
+}
+
+fn read_entry<'a>(from: &mut StateReader<'a>) -> Result<Option<&'a [u8]>, StateError> {
+    from.varint()?;
+    let length = from.varint()?;
+    let content = from.take(length)?;
+    Ok((length > 0).then_some(content))
+}
+
+struct Loader<'l, C, F> {
+    shards: &'l mut [GroupTable<C>],
+    cell_of: &'l mut F,
+    key: Vec<FieldValue>,
+    cells: Vec<C>,
+}
+
+impl<C, F: FnMut(usize, &mut StateReader<'_>) -> Result<C, StateError>> Loader<'_, C, F> {
+    fn add(&mut self, content: &[u8]) -> Result<(), StateError> {
+        let mut from = StateReader::new(content);
+        let Some(widths) = self.shards.first().map(|t| t.widths) else { return Ok(()) };
+        let (first, rows, shown) = (from.varint()?, from.zigzag()?, from.u8()? != 0);
+        for _ in 0..widths.key {
+            self.key.push(from.value()?);
+        }
+        let mut values = Vec::new();
+        for _ in 0..if shown { widths.shown } else { 0 } {
+            values.push(from.value()?);
+        }
+        for at in 0..widths.cells {
+            self.cells.push((self.cell_of)(at, &mut from)?);
+        }
+        if !from.is_empty() {
+            return Err(StateError("a group in the state has another shape than the plan's".into()));
+        }
+        let hash = group_hash(&self.key);
+        let shard = shard_of(hash, self.shards.len());
+        let Some(table) = self.shards.get_mut(shard) else { return Ok(()) };
+        let slot = table.insert(hash, first, self.key.drain(..), self.cells.drain(..));
+        if let Some(head) = table.head_mut(slot) {
+            (head.rows, head.shown) = (rows, shown);
+        }
+        for (to, from) in table.shown_mut(slot).iter_mut().zip(values) {
+            *to = from;
+        }
+        Ok(())
+    }
+}
