@@ -73,8 +73,8 @@ pub trait Decoder: Send {
         None
     }
 
-    /// Where the record began that was consumed in part and is not reported yet (one longer than `max_record_bytes`):
-    /// a position to resume from must not lie behind it.
+    /// Where the record began that was consumed in part and is not reported yet (one longer than `max_record_bytes`, or a broken
+    /// element of an array, whose end is looked for): a position to resume from must not lie behind it.
     fn unfinished(&self) -> Option<Origin> {
         None
     }

@@ -50,7 +50,18 @@ enum Search {
 pub(super) struct Elements {
     max: usize,
     state: State,
-    lost: Option<(Skipped, Search)>,
+    lost: Option<Lost>,
+    /// Where the `]` stands, once it was read.
+    closed: Option<Origin>,
+}
+
+/// An element, or what stands in its place, that is being stepped over.
+#[derive(Clone, Debug)]
+struct Lost {
+    skipped: Skipped,
+    search: Search,
+    /// From where another reader would lose the same: with what stands before it on its line, which says how the next one is found.
+    from: Origin,
 }
 
 /// What [`Elements::window`] came to.
@@ -62,12 +73,17 @@ struct Progress {
 
 impl Elements {
     pub(super) fn new(max_record_bytes: usize) -> Self {
-        Self { max: max_record_bytes, state: State::Start, lost: None }
+        Self { max: max_record_bytes, state: State::Start, lost: None, closed: None }
     }
     /// `at_start`: at the start of a file, else behind or before any element.
     pub(super) fn reset(&mut self, at_start: bool) {
-        self.lost = None;
+        (self.lost, self.closed) = (None, None);
         self.state = if at_start { State::Start } else { State::Resumed };
+    }
+
+    /// A position to resume from, where a lost element is not reported yet, or where nothing but the `]` says that the array is over.
+    pub(super) fn unfinished(&self) -> Option<Origin> {
+        self.lost.as_ref().map(|l| l.from).or(self.closed)
     }
 
     pub(super) fn decode(
@@ -90,8 +106,10 @@ impl Elements {
                 if !found {
                     break;
                 }
-                if let Some((skipped, _)) = self.lost.take() {
-                    skipped.finish(out);
+                if let Some(lost) = self.lost.take() {
+                    lost.skipped.finish(out);
+                    // What followed the array is reported, and not to be read again.
+                    self.closed = None;
                 }
                 continue;
             }
@@ -103,7 +121,9 @@ impl Elements {
                 }
                 let here = Origin { offset: here.offset + blanks as u64, line: origin.line + done.lines };
                 let error = RecordError::new(ErrorCode::Malformed, "something follows the array").at_byte(0);
-                self.lost = Some((Skipped::new(here, self.max, error).exact(), Search::Never));
+                let skipped = Skipped::new(here, self.max, error).exact();
+                let from = self.closed.unwrap_or(here);
+                self.lost = Some(Lost { skipped, search: Search::Never, from });
                 continue;
             }
             if rest.is_empty() && input == Input::Partial {
@@ -161,14 +181,23 @@ impl Elements {
             let skipped = text.as_bytes().get(pos..at).unwrap_or(&[]);
             let at_line = lines + count_lines(skipped);
             let here = Origin { offset: origin.offset + at as u64, line: origin.line + at_line };
+            // The `[` is read again, and with it the start of the file.
+            let from = match self.state {
+                State::Start => Origin { offset: 0, line: 1 },
+                _ => Origin { offset: origin.offset + pos as u64, line: origin.line + lines },
+            };
             match head {
                 Head::Closed(end) => {
+                    self.closed = Some(Origin { offset: here.offset.saturating_sub(1), line: here.line });
                     (pos, lines) = (end, at_line);
                     self.state = State::Closed;
                 }
                 Head::Fault(fault) => {
                     (pos, lines) = (at, at_line);
                     self.between(fault, text.as_bytes().get(at).copied(), spoilt, here, out);
+                    if let (Some(lost), true) = (&mut self.lost, from.offset == 0) {
+                        lost.from = from;
+                    }
                 }
                 Head::Element(at) => match self.element(text, at, more, spoilt, here, out, reader) {
                     Ok(Some(end)) => {
@@ -181,7 +210,7 @@ impl Elements {
                         break;
                     }
                     Err(error) => {
-                        let passed = self.lose(error, lead(skipped), text, at, here);
+                        let passed = self.lose(error, lead(skipped), text, at, here, from);
                         lines = at_line + count_lines(text.as_bytes().get(at..passed).unwrap_or(&[]));
                         pos = passed;
                     }
@@ -246,7 +275,8 @@ impl Elements {
             }
             State::Start | State::Closed => {
                 self.state = State::Closed;
-                self.lost = Some((Skipped::new(here, self.max, error).exact(), Search::Never));
+                let skipped = Skipped::new(here, self.max, error).exact();
+                self.lost = Some(Lost { skipped, search: Search::Never, from: here });
             }
             // A comma is missing, or there is one too many: what follows is read as if nothing were.
             State::Anywhere | State::Resumed | State::Behind if matches!(next, Some(b'{' | b']')) => {
@@ -256,7 +286,8 @@ impl Elements {
             State::Anywhere | State::Resumed | State::Behind => {
                 self.state = State::Behind;
                 let search = Search::Brackets { depth: 0, quoted: false, escaped: false };
-                self.lost = Some((Skipped::new(here, self.max, error).exact(), search));
+                let skipped = Skipped::new(here, self.max, error).exact();
+                self.lost = Some(Lost { skipped, search, from: here });
             }
         }
     }
@@ -337,6 +368,7 @@ impl Elements {
     }
 
     /// The element at `at` is lost, since its end is unknown. Answers from where on the next one is looked for.
+    #[allow(clippy::too_many_arguments)]
     fn lose(
         &mut self,
         error: RecordError,
@@ -344,6 +376,7 @@ impl Elements {
         text: &str,
         at: usize,
         here: Origin,
+        from: Origin,
     ) -> usize {
         let long = error.code == ErrorCode::TooLarge;
         let keep = if long { KEPT_OF_LONG.min(self.max) } else { self.max };
@@ -357,13 +390,13 @@ impl Elements {
                 skipped.extend(text.as_bytes().get(at..stop).unwrap_or(&[]));
                 let line = [b"\n", &lead[..], b"{"].concat();
                 self.state = State::Anywhere;
-                self.lost = Some((skipped, Search::Line(line)));
+                self.lost = Some(Lost { skipped, search: Search::Line(line), from });
                 stop
             }
             _ => {
                 self.state = State::Behind;
                 let search = Search::Brackets { depth: 0, quoted: false, escaped: false };
-                self.lost = Some((skipped, search));
+                self.lost = Some(Lost { skipped, search, from });
                 at
             }
         }
@@ -371,7 +404,7 @@ impl Elements {
 
     /// Steps over what is lost: how much, and whether that was all of it.
     fn search(&mut self, rest: &[u8], input: Input) -> (usize, bool) {
-        let Some((skipped, search)) = &mut self.lost else { return (0, true) };
+        let Some(Lost { skipped, search, .. }) = &mut self.lost else { return (0, true) };
         let found = match search {
             Search::Never => None,
             Search::Line(pattern) => memmem::find(rest, pattern),

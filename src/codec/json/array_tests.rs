@@ -105,6 +105,70 @@ fn bad_bytes_and_long_elements_are_stepped_over() {
     }
 }
 
+/// Reads `input` up to `cut`, of which more may follow, and then goes on with another reader from where the first says.
+fn resumed(input: &[u8], cut: usize) -> Vec<Item> {
+    let mut out = BatchBuilder::new(schema());
+    let mut first = JsonDecoder::new(schema(), options());
+    let (mut at, mut line) = (0, 1);
+    loop {
+        let origin = Origin { offset: at as u64, line };
+        let done = first.decode(&input[at..cut], Input::Partial, origin, &mut out);
+        (at, line) = (at + done.consumed, line + done.lines);
+        if done.consumed == 0 {
+            break;
+        }
+    }
+    let from = first.unfinished().unwrap_or(Origin { offset: at as u64, line });
+    let mut items = super::tests::items(&mut out);
+    let mut second = JsonDecoder::new(schema(), options());
+    second.read_head(input);
+    second.reset(from.offset == 0);
+    let rest = &input[from.offset as usize..];
+    let (mut at, mut line) = (0, from.line);
+    loop {
+        let origin = Origin { offset: from.offset + at as u64, line };
+        let done = second.decode(&rest[at..], Input::Complete, origin, &mut out);
+        (at, line) = (at + done.consumed, line + done.lines);
+        if at == rest.len() || done.consumed == 0 {
+            break;
+        }
+    }
+    items.extend(super::tests::items(&mut out));
+    items
+}
+
+#[test]
+fn a_reader_that_resumes_loses_and_repeats_nothing_also_within_a_broken_element() {
+    let long = format!("[{{\"a\":1}},{{\"a\":2,\"s\":\"{}\"}},\n{{\"a\":3}}]", "x".repeat(300));
+    for input in [
+        r#"[{"a":1},{"a":tru},{"a":3}]"#,
+        r#"[{"a":tru},{"a":3}]"#,
+        "\u{feff}[{\"a\":},{\"a\":3}]",
+        "[\n  {\"a\":1},\n  {\"a\":2, \"x\": [,\n  \"y\":{\"a\":7}},\n  {\"a\":3}\n]",
+        "[\n{\"a\":\n1x},\n{\"a\":2}\n,\n  {\"a\":{,\n{\"a\":4}\n]",
+        r#"[{"a":1}, {"a":2} x, {"a":3}]"#,
+        r#"[{"a":1}] {"a":2}, 7"#,
+        "[]\n\nx\n",
+        "{\"a\":1}]",
+        "[{\"a\":1},{\"a\":2",
+        &long,
+    ] {
+        let whole = outline_of(&decode(input.as_bytes(), &[usize::MAX >> 1], 1000));
+        for cut in 0..=input.len() {
+            assert_eq!(outline_of(&resumed(input.as_bytes(), cut)), whole, "{input} cut at {cut}");
+        }
+    }
+}
+
+/// What there is and where it begins.
+fn outline_of(items: &[Item]) -> Vec<(i64, Option<i64>, u64)> {
+    let outline = |item: &Item| match item {
+        Item::Record { values, offset } => (*offset, values[0].as_i64(), 0),
+        Item::Reject { offset, raw_len, .. } => (*offset, None, *raw_len),
+    };
+    items.iter().map(outline).collect()
+}
+
 #[test]
 fn reading_goes_on_between_elements() {
     let input = b"[ {\"a\":1},\n {\"a\":2},\n {\"a\":3} ]\n";

@@ -136,7 +136,7 @@ impl Decoder for JsonDecoder {
     }
 
     fn unfinished(&self) -> Option<Origin> {
-        self.lines.unfinished()
+        self.lines.unfinished().or_else(|| self.elements.unfinished())
     }
 
     fn fork(&self) -> Option<Box<dyn Decoder>> {

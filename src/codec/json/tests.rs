@@ -26,6 +26,31 @@ pub(super) enum Item {
     },
 }
 
+/// Takes out what a builder holds, in order.
+pub(super) fn items(out: &mut BatchBuilder) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut rejects = out.take_rejects().into_iter().peekable();
+    let batch = out.take(Batch::default());
+    for at in 0..=batch.len() {
+        while let Some(r) = rejects.next_if(|r| r.at == at) {
+            items.push(Item::Reject {
+                offset: r.offset,
+                line: r.line,
+                raw: r.raw,
+                raw_len: r.raw_len,
+                code: r.error.code,
+                at: r.error.at,
+                message: r.error.to_string(),
+            });
+        }
+        if let Some(r) = batch.records().get(at) {
+            items.push(Item::Record { offset: r.offset().unwrap(), values: r.values().to_vec() });
+        }
+    }
+    assert!(rejects.next().is_none());
+    items
+}
+
 /// Decodes in the given pieces (sizes, cyclically; the buffer grows if a piece is not enough) and batches.
 pub(super) fn decode_split(
     decoder: &mut dyn Decoder,
@@ -38,7 +63,6 @@ pub(super) fn decode_split(
     out.set_limits(batch_rows, usize::MAX);
     let mut items = Vec::new();
     let (mut start, mut end, mut line, mut turn) = (0, 0, 1, 0);
-    let mut spare = Batch::default();
     loop {
         let complete = end == input.len();
         let mode = if complete { Input::Complete } else { Input::Partial };
@@ -49,27 +73,7 @@ pub(super) fn decode_split(
         start += done.consumed;
         line += done.lines;
         let progress = done.consumed > 0 || !out.is_empty();
-        let rejects = out.take_rejects();
-        let batch = out.take(std::mem::take(&mut spare));
-        let mut rejects = rejects.into_iter().peekable();
-        for at in 0..=batch.len() {
-            while let Some(r) = rejects.next_if(|r| r.at == at) {
-                items.push(Item::Reject {
-                    offset: r.offset,
-                    line: r.line,
-                    raw: r.raw,
-                    raw_len: r.raw_len,
-                    code: r.error.code,
-                    at: r.error.at,
-                    message: r.error.to_string(),
-                });
-            }
-            if let Some(r) = batch.records().get(at) {
-                items.push(Item::Record { offset: r.offset().unwrap(), values: r.values().to_vec() });
-            }
-        }
-        assert!(rejects.next().is_none());
-        spare = batch;
+        items.extend(super::tests::items(&mut out));
         if !progress {
             if complete {
                 assert_eq!(start, input.len());
