@@ -136,3 +136,22 @@ fn adaptive_batches_grow_while_they_are_fast_and_shrink_when_they_are_not() {
     assert_eq!(sizes, [100, 200, 250, 250, 125, 62, 62]);
     assert_eq!(b.poll(false), 124);
 }
+
+#[test]
+fn large_batches_pass_in_pieces_that_fit_a_cache_where_nothing_is_handed_over() {
+    let large = || JobConfig { batch_rows: 20_000, batch_bytes: 1 << 30, ..config(BatchStrategy::Fixed) };
+    let rows = || [(MS, 100_000, Read::More)];
+    let mut b = bench(large(), rows());
+    // The first shows how large a row is.
+    assert_eq!(b.poll(true), 20_000);
+    for _ in 0..3 {
+        let piece = b.poll(true);
+        assert!((1_000..5_000).contains(&piece), "{piece}");
+    }
+    b.stage.here = false;
+    assert_eq!(b.poll(true), 20_000);
+    // An operator emits once a batch.
+    let mut b = bench(large(), rows());
+    b.stage.whole = true;
+    assert_eq!((b.poll(true), b.poll(true)), (20_000, 20_000));
+}

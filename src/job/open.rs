@@ -295,6 +295,7 @@ fn open_sources(
             stage.leaves_one_out = is(Bug::OffByOnePosition) && checkpoint.is_some_and(|c| c.epoch > 0);
         }
         stage.pauses = part.source.end_is_pause();
+        stage.whole = spec.plan.nodes.iter().any(|n| n.operator.emits_once_a_batch());
         stages.push(OpenSource { stage, after: Vec::new(), ended: known.is_some_and(|s| s.ended) });
     }
     Ok(stages)

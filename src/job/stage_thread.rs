@@ -120,10 +120,11 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// Moves a source stage to a thread of its own.
 pub(super) fn spawn_source(
     index: usize,
-    stage: SourceStage,
+    mut stage: SourceStage,
     config: &JobConfig,
     shared: &Arc<Shared>,
 ) -> Result<SourceThread, JobError> {
+    stage.here = false;
     let (tx, rx) = edge(config.edge_batches(), config.channel_bytes);
     let (control, commands) = unbounded();
     let shared = shared.clone();

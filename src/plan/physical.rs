@@ -116,6 +116,15 @@ impl From<Stateful> for OperatorSpec {
 }
 
 impl OperatorSpec {
+    /// Whether what it emits depends on where batches end.
+    pub(crate) fn emits_once_a_batch(&self) -> bool {
+        match self {
+            OperatorSpec::Aggregate(spec) => spec.emit == Emit::Changes,
+            OperatorSpec::TopN(spec) => spec.emit == Emit::Changes,
+            _ => false,
+        }
+    }
+
     /// Its kind, as in node ids.
     pub fn kind(&self) -> &'static str {
         match self {

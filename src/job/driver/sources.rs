@@ -95,6 +95,7 @@ impl Driver {
         }
         if let SourcePlace::Away(thread) = std::mem::replace(&mut inflow.place, SourcePlace::Nowhere) {
             let mut stage = thread.thread.join()?;
+            stage.here = true;
             self.laps.waited();
             if inflow.stopping {
                 // It may have left before it heard of the stop.
