@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use millstream::catalog::Options;
 use millstream::expr::{EvalContext, FunctionRegistry, Program, SystemColumn, scalar};
-use millstream::operator::{InputId, Operator, OperatorCounters, Output, build};
+use millstream::operator::{InputId, Operator, OperatorCounters, Output, Shards, build};
 use millstream::plan::{InputRef, JobPlan, LogicalPlan, OutputTarget, lower, optimize};
 use millstream::record::{Batch, Field, Pool, Pools};
 use millstream::sql::{Binder, ResolveError, ResolvedRelation, Resolver, Statement, parse};
@@ -387,7 +387,7 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
         InputRef::Node(i) => nodes[i].clone(),
     };
     for node in &job.nodes {
-        let mut operator: Box<dyn Operator> = build(node).unwrap();
+        let mut operator: Box<dyn Operator> = build(node, Shards::ONE).unwrap();
         let (mut batches, mut rejects, mut counters) = (Vec::new(), Vec::new(), OperatorCounters::default());
         for (n, input) in node.inputs.iter().enumerate() {
             for chunk in read(&nodes, *input).chunks(size) {
@@ -405,6 +405,7 @@ fn execute(job: &JobPlan, rows: &[StreamRecord], size: usize) -> Outcome {
                     watermark: None,
                     idle: None,
                     fatal: None,
+                    decision: None,
                 };
                 if n % 2 == 0 {
                     operator.process(InputId(n), batch, &mut out);

@@ -68,6 +68,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "memory that one operator's state (groups, kept rows) may take: the job fails beyond it",
     ),
     OptionSpec::new(
+        "state_shards",
+        OptionKind::Int { min: 1, max: 128 },
+        "",
+        "parts of the groups of GROUP BY that threads work on side by side, whether it pays or not; default: threads, used when it pays",
+    ),
+    OptionSpec::new(
         "require_bounded_state",
         OptionKind::Bool,
         "false",

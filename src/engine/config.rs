@@ -52,6 +52,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("channel_bytes", Bytes(n)) => config.channel_bytes = size(n),
         ("pool_bytes", Bytes(n)) => config.pool_bytes = size(n),
         ("state_max_bytes", Bytes(n)) => config.state_max_bytes = size(n),
+        ("state_shards", Int(n)) => config.state_shards = Some(count(n)),
         ("require_bounded_state", Bool(b)) => config.require_bounded_state = b,
         ("empty_batches", Int(n)) => config.empty_batches = u32::try_from(n).unwrap_or(u32::MAX),
         ("empty_wait", Duration(d)) => config.empty_wait = d,
@@ -116,7 +117,7 @@ mod tests {
         let other = |name: &str| match name {
             "execution" => "threads",
             "threads" | "batch_rows" | "channel_batches" | "empty_batches" | "max_errors"
-            | "max_restarts" => "77",
+            | "max_restarts" | "state_shards" => "77",
             "batch_bytes" | "channel_bytes" | "pool_bytes" | "state_max_bytes" => "77KB",
             "batch_strategy" => "memory",
             "on_error" => "skip",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::operator::Shards;
 use crate::record::Clock;
 use crate::state::{Disk, Medium};
 
@@ -125,6 +126,8 @@ pub struct JobConfig {
     pub pool_bytes: usize,
     /// Bytes that the state of one operator may take.
     pub state_max_bytes: usize,
+    /// Parts of keyed state that threads work on side by side. `None`: as many as threads, where it pays.
+    pub state_shards: Option<usize>,
     /// Whether a plan whose state can grow for ever is refused.
     pub require_bounded_state: bool,
     /// Empty reads in a row after which a source of unknown boundedness is taken for ended.
@@ -170,6 +173,13 @@ pub struct JobConfig {
 }
 
 impl JobConfig {
+    /// How keyed state is divided.
+    pub(super) fn shards(&self) -> Shards {
+        let alone = self.execution == Execution::Inline;
+        let count = self.state_shards.unwrap_or(if alone { 1 } else { self.threads });
+        Shards { count, forced: self.state_shards.is_some() }
+    }
+
     /// Batches that an edge holds. Eight tiny ones would be gone before the thread behind them is awake.
     pub(super) fn edge_batches(&self) -> usize {
         self.channel_batches.unwrap_or_else(|| (8000 / self.batch_rows.max(1)).clamp(8, 1024))
@@ -190,6 +200,7 @@ impl Default for JobConfig {
             channel_bytes: 4 << 20,
             pool_bytes: 64 << 20,
             state_max_bytes: 1 << 30,
+            state_shards: None,
             require_bounded_state: false,
             empty_batches: 3,
             empty_wait: Duration::from_millis(100),

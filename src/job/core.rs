@@ -21,7 +21,7 @@ use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::trace::Tracer;
 use super::{DeadLetter, JobConfig, JobError, OnError};
 use crate::observe::{NodeEntry, NodeStats};
-use crate::operator::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
+use crate::operator::{Choice, InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::plan::InputRef;
 use crate::record::{Batch, ErrorCode, Pools, RecordError, StreamRecord};
 
@@ -125,6 +125,8 @@ pub(super) struct Core {
     pub(super) outbox: Vec<(usize, Parcel)>,
     /// Dead letters of operators; the driver empties it after each call.
     pub(super) letters: Vec<DeadLetter>,
+    /// What operators decided; the driver empties it after each batch.
+    pub(super) decisions: Vec<(String, Choice)>,
     /// Records routed to each sink.
     pub(super) routed: Vec<u64>,
     pub(super) batches: u64,
@@ -165,6 +167,7 @@ impl Core {
             nodes,
             outbox: Vec::new(),
             letters: Vec::new(),
+            decisions: Vec::new(),
             routed: vec![0; sinks],
             batches: 0,
             lock_acquisitions: 0,
@@ -390,11 +393,15 @@ impl Core {
             watermark: None,
             idle: None,
             fatal: None,
+            decision: None,
         };
         work(&mut *slot.operator, &mut out);
         let (watermark, idle) = (out.watermark, out.idle);
         slot.timer = slot.operator.next_timer();
         let fatal = out.fatal.take();
+        if let Some(decision) = out.decision.take() {
+            self.decisions.push((slot.name.clone(), decision));
+        }
         let held = slot.operator.state_bytes();
         let fatal = fatal.or_else(|| {
             (held > self.state_max_bytes).then(|| {

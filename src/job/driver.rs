@@ -26,6 +26,7 @@ use super::{AtEnd, DeadLetter, JobConfig, JobError, dead_letter_schema};
 use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
+use crate::operator::Choice;
 use crate::record::{Batch, Clock, Pools, Position, Schema};
 use crate::state::{Checkpoint, Commit, Manifest, SourceState};
 

@@ -320,7 +320,7 @@ fn build_core(
         .collect();
     let mut nodes = Vec::new();
     for (n, node) in plan.nodes.iter().enumerate() {
-        let operator = operator::build(node).map_err(JobError::Config)?;
+        let operator = operator::build(node, spec.config.shards()).map_err(JobError::Config)?;
         let home = (plan.sources.len() + n) as u16;
         let (spec, targets) = (fingerprint(node), targets_of(plan, InputRef::Node(n)));
         let mut slot = NodeSlot::new(node.id.clone(), spec, operator, targets, node.inputs.len(), home);

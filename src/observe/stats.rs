@@ -101,12 +101,12 @@ pub struct CommitStats {
     pub delayed: u64,
 }
 
-/// One decision of `execution = 'auto'`.
+/// One decision of `execution = 'auto'`, or of an operator that shares its work among threads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlacementDecision {
     /// Seconds since the job's start.
     pub at_s: f64,
-    /// What was decided: `"inline"` or the stages that got threads of their own.
+    /// What was decided: `"inline"`, the stages that got threads of their own, or how an operator works from now on.
     pub placement: String,
     /// Why.
     pub reason: String,

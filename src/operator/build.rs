@@ -1,7 +1,7 @@
 //! Physical node → running operator.
 
 use super::{
-    AggregateOp, FilterProjectOp, LimitOp, Operator, OverOp, SessionTableOp, SortOp, TopNOp, UnionOp,
+    AggregateOp, FilterProjectOp, LimitOp, Operator, OverOp, SessionTableOp, Shards, SortOp, TopNOp, UnionOp,
     UnnestOp, WatermarkOp, WindowTableOp,
 };
 use crate::plan::{NodeSpec, OperatorSpec, WindowKind};
@@ -10,7 +10,7 @@ use crate::plan::{NodeSpec, OperatorSpec, WindowKind};
 ///
 /// # Errors
 /// If the engine can't run that kind of node; the message names it.
-pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
+pub fn build(node: &NodeSpec, shards: Shards) -> Result<Box<dyn Operator>, String> {
     Ok(match &node.operator {
         OperatorSpec::FilterProject(spec) => Box::new(FilterProjectOp::new(spec)),
         OperatorSpec::Unnest(spec) => Box::new(UnnestOp::new(spec)),
@@ -24,7 +24,7 @@ pub fn build(node: &NodeSpec) -> Result<Box<dyn Operator>, String> {
         OperatorSpec::TopN(spec) => Box::new(TopNOp::new(spec)),
         OperatorSpec::Watermark(spec) => Box::new(WatermarkOp::new(spec)),
         OperatorSpec::Aggregate(spec) => {
-            Box::new(AggregateOp::new(spec).map_err(|e| format!("{}: {e}", node.id))?)
+            Box::new(AggregateOp::new(spec, shards).map_err(|e| format!("{}: {e}", node.id))?)
         }
         OperatorSpec::Over(spec) => Box::new(OverOp::new(spec).map_err(|e| format!("{}: {e}", node.id))?),
     })

@@ -10,6 +10,7 @@ mod kept;
 mod limit;
 mod over;
 mod session_table;
+mod sharing;
 mod sort;
 #[cfg(test)]
 mod test_kit;
@@ -74,6 +75,29 @@ pub struct Rejected {
     pub error: RecordError,
 }
 
+/// How an operator works from now on, with the reason: for the job's statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What it does.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Among how many threads operators may share their keyed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shards {
+    /// Shards of the state; 1 for a job on one thread.
+    pub count: usize,
+    /// Asked for by the user: each batch is shared where there are threads, whether it pays or not.
+    pub forced: bool,
+}
+
+impl Shards {
+    /// For whoever runs operators on one thread.
+    pub const ONE: Self = Self { count: 1, forced: false };
+}
+
 /// Where an operator puts what it makes. Lent by the processor for one call.
 #[derive(Debug)]
 pub struct Output<'a> {
@@ -100,6 +124,8 @@ pub struct Output<'a> {
     pub idle: Option<bool>,
     /// Set by an operator that can't go on, e.g. beyond `state_max_bytes`: the job fails with this sentence.
     pub fatal: Option<String>,
+    /// Set by an operator that works in another way from now on.
+    pub decision: Option<Choice>,
 }
 
 impl Output<'_> {

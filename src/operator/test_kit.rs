@@ -59,6 +59,7 @@ impl Bench {
             watermark: None,
             idle: None,
             fatal: None,
+            decision: None,
         };
         work(&mut out);
         self.done = out.done;

@@ -16,6 +16,7 @@ pub struct Way {
     pub execution: &'static str,
     pub threads: i64,
     pub batch_rows: i64,
+    pub shards: i64,
 }
 
 impl Way {
@@ -24,6 +25,7 @@ impl Way {
             execution: random.of(&["inline", "inline", "threads", "auto", "step"]),
             threads: random.of(&[1, 2, 4]),
             batch_rows: random.of(&[1, 7, 1_000]),
+            shards: random.of(&[1, 3, 8]),
         }
     }
 }
@@ -65,8 +67,13 @@ pub fn register(engine: &Engine, name: &str, query: &Query, rows: &[Row], bound:
 pub fn set(engine: &Engine, way: Way) -> Result<(), String> {
     let (threads, batch_rows) = (way.threads.to_string(), way.batch_rows.to_string());
     let execution = if way.execution == "step" { "inline" } else { way.execution };
-    let settings =
-        [("execution", execution), ("threads", threads.as_str()), ("batch_rows", batch_rows.as_str())];
+    let shards = way.shards.to_string();
+    let settings = [
+        ("execution", execution),
+        ("threads", threads.as_str()),
+        ("batch_rows", batch_rows.as_str()),
+        ("state_shards", shards.as_str()),
+    ];
     settings.iter().try_for_each(|(name, value)| engine.set(name, value).map_err(|e| e.to_string()))
 }
 

@@ -135,6 +135,9 @@ enum Command {
         /// Only this series.
         #[arg(long, value_enum)]
         series: Option<sql::Series>,
+        /// Only what a second thread brings to GROUP BY.
+        #[arg(long)]
+        second_thread: bool,
     },
     /// Commits of a job with many groups: longest stall, memory, bytes of a snapshot, recovery.
     Checkpoint {
@@ -187,7 +190,9 @@ fn main() -> ExitCode {
         }
         Command::Files { common, peers, case } => files::run(&common, peers, case.as_deref()),
         Command::Latency { common, rate } => latency::run(&common, rate),
-        Command::Sql { common, scenario, series } => sql::run(&common, sql::Only { scenario, series }),
+        Command::Sql { common, scenario, series, second_thread } => {
+            sql::run(&common, sql::Only { scenario, series, threads: second_thread })
+        }
         Command::Checkpoint { common, groups, touched } => checkpoint::run(&common, groups, touched),
         Command::Render { results, readme } => render::run(&results, &readme),
         Command::Nexmark => {

@@ -69,6 +69,16 @@ impl Driver {
         Ok(())
     }
 
+    /// Puts decisions of operators into the statistics.
+    pub(super) fn tell(&mut self, decisions: Vec<(String, Choice)>) {
+        for (operator, Choice { what, why }) in decisions {
+            log::debug!("job {}: operator {operator}: {what}: {why}", self.config.name);
+            let at_s = self.elapsed().as_secs_f64();
+            let placement = format!("operator {operator}: {what}");
+            self.shared.live.lock().decisions.push(PlacementDecision { at_s, placement, reason: why });
+        }
+    }
+
     /// Moves stages to threads and back; the threads left over may share the work of large batches.
     pub(super) fn place(&mut self, placement: &Placement) -> Result<(), JobError> {
         self.core.lock().workers.set_lanes((self.config.threads + 1).saturating_sub(placement.threads()));

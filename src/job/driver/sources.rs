@@ -161,8 +161,10 @@ impl Driver {
         let done = core.inlets.get(i).is_some_and(|s| s.done);
         self.timer = core.next_timer();
         self.wanted.clone_from(&core.wanted);
+        let decisions = std::mem::take(&mut core.decisions);
         drop(core);
         self.laps.busy(&self.shared.process);
+        self.tell(decisions);
         if done {
             self.stop_sources_that_are_done();
         }

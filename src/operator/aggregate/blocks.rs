@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::GroupShard;
 use super::shape::{Row, Scratch, Shape, adds};
 use crate::expr::Accumulator;
-use crate::operator::Rejected;
 use crate::operator::filter_project::panic_error;
+use crate::operator::{Output, Rejected};
 use crate::plan::Emit;
-use crate::record::StreamRecord;
+use crate::record::{RecordError, StreamRecord};
 use crate::state::shard_of;
 
 /// Records whose groups are fetched together.
@@ -25,17 +25,13 @@ pub(super) struct Block {
     hashes: Vec<u64>,
     /// Whether it could be evaluated.
     ready: Vec<bool>,
+    /// Where one could not, and why.
+    failed: Vec<(usize, RecordError)>,
 }
 
 impl Block {
-    /// Evaluates records; gives how many there are to be fed.
-    pub(super) fn evaluate(
-        &mut self,
-        shape: &Shape,
-        records: &[Arc<StreamRecord>],
-        now: i64,
-        rejects: &mut Vec<Rejected>,
-    ) -> usize {
+    /// Evaluates records.
+    pub(super) fn evaluate(&mut self, shape: &Shape, records: &[Arc<StreamRecord>], now: i64) {
         let sets = shape.sets();
         if self.scratches.len() < records.len() {
             self.scratches.resize_with(records.len(), || shape.scratch());
@@ -54,7 +50,7 @@ impl Block {
                     });
                     self.ready.push(ready);
                     if let Err(error) = result {
-                        rejects.push(Rejected { record: record.clone(), error: *error });
+                        self.failed.push((at, *error));
                     }
                     at += 1;
                 }
@@ -62,13 +58,20 @@ impl Block {
             if let Err(panic) = sweep {
                 self.hashes.resize((at + 1) * sets, 0);
                 self.ready.push(false);
-                if let Some(record) = records.get(at) {
-                    rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
-                }
+                self.failed.push((at, panic_error(&*panic)));
                 at += 1;
             }
         }
-        self.ready.iter().filter(|r| **r).count()
+    }
+
+    /// Hands over the records that could not be evaluated, and counts all.
+    pub(super) fn settle(&mut self, records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
+        out.counters.absorbed += (records.len() - self.failed.len()) as u64;
+        out.counters.rejected += self.failed.len() as u64;
+        for (at, error) in self.failed.drain(..) {
+            let Some(record) = records.get(at) else { continue };
+            out.rejects.push(Rejected { record: record.clone(), error });
+        }
     }
 }
 

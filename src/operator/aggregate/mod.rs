@@ -21,13 +21,20 @@ mod windows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::Instant;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use super::filter_project::panic_error;
-use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
+use super::sharing::{Sharing, Way};
+use super::{
+    InputId, Operator, Output, Rejected, Shards, StateContract, StateError, StateReader, StateWriter,
+};
 use crate::expr::EvalResult;
 use crate::plan::{AggregateSpec, Emit, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
-use crate::state::shard_of;
+use crate::state::{KEY_GROUPS, shard_of};
 use blocks::{BLOCK, Block, Part};
 use emit::Emitter;
 use panes::Panes;
@@ -57,6 +64,9 @@ pub struct AggregateOp {
     shape: Shape,
     scratch: Scratch,
     block: Block,
+    /// The parts of a batch whose work is shared.
+    side: Vec<Block>,
+    sharing: Sharing,
     state: State,
     /// Records taken in.
     seq: u64,
@@ -72,12 +82,8 @@ impl AggregateOp {
     ///
     /// # Errors
     /// If the plan asks for what is not supported; a sentence.
-    pub fn new(spec: &AggregateSpec) -> Result<Self, String> {
-        Self::with_shards(spec, 1)
-    }
-
-    /// The same with so many shards.
-    pub(super) fn with_shards(spec: &AggregateSpec, shards: usize) -> Result<Self, String> {
+    pub fn new(spec: &AggregateSpec, Shards { count: shards, forced }: Shards) -> Result<Self, String> {
+        let shards = shards.clamp(1, KEY_GROUPS);
         let windows = spec.window.as_ref().map(Windows::new);
         let shows = spec.emit != Emit::Final || windows.is_some_and(|w| w.corrects());
         let shape = Shape::new(spec, shows);
@@ -99,6 +105,8 @@ impl AggregateOp {
         Ok(Self {
             scratch: shape.scratch(),
             block: Block::default(),
+            side: Vec::new(),
+            sharing: Sharing::new(shards, forced),
             contract: contract(spec),
             shape,
             state,
@@ -156,13 +164,11 @@ impl AggregateOp {
         Ok(())
     }
 
-    /// Whether records are taken in blocks: into groups without windows of several shards, or so many that they lie beyond the
-    /// nearest caches. Few groups are fed faster one by one.
+    /// Whether records are taken in blocks: into so many groups without windows that they lie beyond the nearest caches. Few
+    /// groups are fed faster one by one.
     fn takes_blocks(&self) -> bool {
         match &self.state {
-            State::Groups(shards) if !self.shows_at_once() => {
-                shards.len() > 1 || shards.iter().any(|s| s.groups.is_large())
-            }
+            State::Groups(shards) => !self.shows_at_once() && shards.iter().any(|s| s.groups.is_large()),
             _ => false,
         }
     }
@@ -172,14 +178,83 @@ impl AggregateOp {
         let State::Groups(shards) = &mut self.state else { return };
         let of = shards.len();
         for records in records.chunks(BLOCK) {
-            let ready = self.block.evaluate(&self.shape, records, out.now, out.rejects);
-            out.counters.absorbed += ready as u64;
-            out.counters.rejected += (records.len() - ready) as u64;
+            self.block.evaluate(&self.shape, records, out.now);
+            self.block.settle(records, out);
             for (at, shard) in shards.iter_mut().enumerate() {
                 shard.feed(&self.shape, Part { at, of }, records, &self.block, self.seq);
             }
             self.seq += records.len() as u64;
         }
+    }
+
+    /// The same with the threads of a pool, so many of which may work at a time: each evaluates a part of the records, then feeds
+    /// some of the shards with all of them.
+    fn take_side_by_side(
+        &mut self,
+        pool: &ThreadPool,
+        lanes: usize,
+        records: &[Arc<StreamRecord>],
+        out: &mut Output<'_>,
+    ) {
+        let State::Groups(shards) = &mut self.state else { return };
+        let (shape, now, before) = (&self.shape, out.now, self.seq);
+        let size = records.len().div_ceil(lanes).max(1);
+        let parts = records.len().div_ceil(size);
+        if self.side.len() < parts {
+            self.side.resize_with(parts, Block::default);
+        }
+        let side = self.side.get_mut(..parts).unwrap_or_default();
+        let of = shards.len();
+        let each = of.div_ceil(lanes).max(1);
+        pool.install(|| {
+            let work = records.par_chunks(size).zip(side.par_iter_mut());
+            work.for_each(|(records, block)| block.evaluate(shape, records, now));
+            let side = &*side;
+            shards.par_chunks_mut(each).enumerate().for_each(|(chunk, shards)| {
+                for (n, shard) in shards.iter_mut().enumerate() {
+                    let part = Part { at: chunk * each + n, of };
+                    for (k, (records, block)) in records.chunks(size).zip(side).enumerate() {
+                        shard.feed(shape, part, records, block, before + (k * size) as u64);
+                    }
+                }
+            });
+        });
+        for (records, block) in records.chunks(size).zip(side) {
+            block.settle(records, out);
+        }
+        self.seq += records.len() as u64;
+    }
+
+    /// Takes records one by one.
+    fn take_each(&mut self, records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut at = 0;
+        while at < records.len() {
+            let mut changing = false;
+            // A panic leaves `at` at the record that caused it; the loop goes on behind it.
+            let sweep = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(record) = records.get(at) {
+                    changing = false;
+                    if let Err(error) = self.take(record, &mut scratch, &mut changing, out) {
+                        out.counters.rejected += 1;
+                        out.rejects.push(Rejected { record: record.clone(), error: *error });
+                    }
+                    at += 1;
+                }
+            }));
+            if let Err(panic) = sweep {
+                if changing {
+                    // State is half changed: only a restart can mend that.
+                    resume_unwind(panic);
+                }
+                if let Some(record) = records.get(at) {
+                    out.counters.rejected += 1;
+                    out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
+                }
+                at += 1;
+            }
+        }
+        self.scratch = scratch;
     }
 
     fn windows(&self) -> Option<Windows> {
@@ -235,13 +310,6 @@ impl AggregateOp {
         }
     }
 
-    /// Changes are shown once a batch.
-    fn after_batch(&mut self, out: &mut Output<'_>) {
-        if self.shape.emit == Emit::Changes {
-            self.show(None, out);
-        }
-    }
-
     /// Fires and forgets all windows whose time has come.
     fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
         if let State::Sessions(..) = self.state {
@@ -287,7 +355,8 @@ impl AggregateOp {
                     touched.extend(shard.touched.drain(..).map(|(seq, slot)| (seq, at, slot)));
                 }
                 if shards.len() > 1 {
-                    touched.sort_unstable();
+                    // Those of each shard are in order already.
+                    touched.sort();
                 }
                 let keyless = self.shape.global_sets().next().is_some();
                 for (_, at, slot) in touched {
@@ -353,7 +422,8 @@ fn next_due(windows: &Windows, span: Span, watermark: i64) -> i64 {
 
 fn in_order(order: &mut [(u64, usize, usize)]) {
     if !order.is_sorted() {
-        order.sort_unstable();
+        // A few runs, one of each shard.
+        order.sort();
     }
 }
 
@@ -434,41 +504,24 @@ impl Operator for AggregateOp {
     }
 
     fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
-        out.counters.input += batch.len() as u64;
         let records = batch.records();
-        if self.takes_blocks() {
-            self.take_blocks(records, out);
-            return self.after_batch(out);
+        out.counters.input += records.len() as u64;
+        let splits = matches!(self.state, State::Groups(_)) && !self.shows_at_once();
+        let way = if splits { self.sharing.next(records.len()) } else { Way::default() };
+        let start = way.measure.then(Instant::now);
+        let pool = way.share.then(|| out.workers.pool()).flatten();
+        match pool {
+            Some((pool, lanes)) => self.take_side_by_side(pool, lanes, records, out),
+            None if self.takes_blocks() => self.take_blocks(records, out),
+            None => self.take_each(records, out),
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut at = 0;
-        while at < records.len() {
-            let mut changing = false;
-            // A panic leaves `at` at the record that caused it; the loop goes on behind it.
-            let sweep = catch_unwind(AssertUnwindSafe(|| {
-                while let Some(record) = records.get(at) {
-                    changing = false;
-                    if let Err(error) = self.take(record, &mut scratch, &mut changing, out) {
-                        out.counters.rejected += 1;
-                        out.rejects.push(Rejected { record: record.clone(), error: *error });
-                    }
-                    at += 1;
-                }
-            }));
-            if let Err(panic) = sweep {
-                if changing {
-                    // State is half changed: only a restart can mend that.
-                    resume_unwind(panic);
-                }
-                if let Some(record) = records.get(at) {
-                    out.counters.rejected += 1;
-                    out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
-                }
-                at += 1;
-            }
+        if let Some(start) = start {
+            let ns = start.elapsed().as_nanos() as f64;
+            out.decision = self.sharing.took(records.len(), pool.is_some(), ns);
         }
-        self.scratch = scratch;
-        self.after_batch(out);
+        if self.shape.emit == Emit::Changes {
+            self.show(None, out);
+        }
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {

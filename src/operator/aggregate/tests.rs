@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::AggregateOp;
 use crate::expr::{AggregateCall, Expr, FunctionRegistry, typing};
 use crate::operator::test_kit::Bench;
-use crate::operator::{InputId, Operator, StateReader, StateWriter, Workers};
+use crate::operator::{InputId, Operator, Shards, StateReader, StateWriter, Workers};
 use crate::plan::{AggregateSpec, Emit, LatePolicy, WindowKind, WindowSpec};
 use crate::record::{Batch, DataType, Field, FieldValue, RowKind, Schema, StreamRecord};
 
@@ -136,7 +136,7 @@ fn rows(bench: &Bench) -> Rows {
 
 /// Runs events in batches of `batch`, telling the watermark at batch ends; at `cut` the state moves to `shards.1` shards.
 fn run(spec: &AggregateSpec, events: &[Event], batch: usize, shards: (usize, usize), cut: usize) -> Bench {
-    let mut op = AggregateOp::with_shards(spec, shards.0).unwrap();
+    let mut op = AggregateOp::new(spec, Shards { count: shards.0, forced: true }).unwrap();
     let mut bench = Bench::new();
     bench.workers = Workers::new(shards.0);
     let mut done = 0;
@@ -150,7 +150,7 @@ fn run(spec: &AggregateSpec, events: &[Event], batch: usize, shards: (usize, usi
             let mut to = StateWriter::new();
             op.snapshot(&mut to).unwrap();
             let bytes = to.into_bytes();
-            op = AggregateOp::with_shards(spec, shards.1).unwrap();
+            op = AggregateOp::new(spec, Shards { count: shards.1, forced: true }).unwrap();
             let mut from = StateReader::new(&bytes);
             op.restore(&mut from).unwrap();
             assert!(from.is_empty());
@@ -158,7 +158,7 @@ fn run(spec: &AggregateSpec, events: &[Event], batch: usize, shards: (usize, usi
             let mut again = StateWriter::new();
             op.snapshot(&mut again).unwrap();
             let again = again.into_bytes();
-            let mut copy = AggregateOp::with_shards(spec, shards.1).unwrap();
+            let mut copy = AggregateOp::new(spec, Shards { count: shards.1, forced: true }).unwrap();
             copy.restore(&mut StateReader::new(&again)).unwrap();
             let mut third = StateWriter::new();
             copy.snapshot(&mut third).unwrap();

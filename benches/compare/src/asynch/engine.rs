@@ -26,7 +26,11 @@ pub struct Operators {
 
 impl Operators {
     pub fn new(plan: &JobPlan) -> Result<Self, Failure> {
-        let chain = plan.nodes.iter().map(operator::build).collect::<Result<Vec<_>, _>>()?;
+        let chain = plan
+            .nodes
+            .iter()
+            .map(|n| operator::build(n, operator::Shards::ONE))
+            .collect::<Result<Vec<_>, _>>()?;
         if chain.len() > 1 {
             return Err("the async side runs one operator at most".into());
         }
@@ -53,6 +57,7 @@ impl Operators {
             watermark: None,
             idle: None,
             fatal: None,
+            decision: None,
         };
         operator.process(InputId(0), batch, &mut out);
         match rejects.pop() {

@@ -145,6 +145,18 @@ fn moving(name: &str, frame: &str) -> Case {
     Case::new(name, Check::Each, sql).timed()
 }
 
+/// Groupings whose shards may be worth a second thread.
+pub fn costly() -> Vec<Case> {
+    let many = Case {
+        keys: 100_000,
+        share: 2.0,
+        ..Case::new("five aggregates, 100,000 keys", Check::Counted(1), GROUP_BY)
+    };
+    let sql = "SELECT COUNT(*) AS n, name, COUNT(DISTINCT id % 100) AS different, STDDEV(amount) AS spread, MEDIAN(amount) AS middle, \
+               APPROX_COUNT_DISTINCT(id) AS about, MAX(amount) AS high FROM source GROUP BY name";
+    vec![many, Case { keys: 1000, ..Case::new("costly aggregates, 1,000 keys", Check::Counted(1), sql) }]
+}
+
 impl Series {
     pub fn name(self) -> &'static str {
         match self {

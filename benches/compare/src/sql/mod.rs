@@ -4,6 +4,7 @@
 mod cases;
 mod memory;
 mod prebuilt;
+mod threads;
 
 use serde_json::json;
 
@@ -49,11 +50,13 @@ impl Size {
     }
 }
 
-/// Only one scenario or series; without both everything.
+/// Only a part; without any everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Only {
     pub scenario: Option<Scenario>,
     pub series: Option<Series>,
+    /// What a second thread brings.
+    pub threads: bool,
 }
 
 pub fn run(common: &Common, only: Only) -> Result<(), Failure> {
@@ -67,14 +70,18 @@ pub fn run(common: &Common, only: Only) -> Result<(), Failure> {
         "sql: {} records ready in memory, batch {}, one core (inline), {} runs; start to end of the job\n",
         size.records, common.batch, size.repeat
     );
-    let all = only.scenario.is_none() && only.series.is_none();
+    let all = only.scenario.is_none() && only.series.is_none() && !only.threads;
     let scenarios = SCENARIOS.into_iter().filter(|s| all || only.scenario == Some(*s));
     scenarios_of(&size, &scenarios.collect::<Vec<_>>(), &mut report)?;
     for series in SERIES.into_iter().filter(|s| all || only.series == Some(*s)) {
         grow(&size, series, &mut report)?;
     }
+    if only.threads && !all {
+        threads::run(&size, &mut report)?;
+    }
     if all {
         memory::run(&size, &mut report)?;
+        threads::run(&size, &mut report)?;
         executions(common, &mut report)?;
     }
     report.line(&noise.json())?;
@@ -174,6 +181,7 @@ mod tests {
     fn every_case_counts_its_records() {
         let mut cases: Vec<Case> = SCENARIOS.map(Scenario::case).into();
         cases.extend(SERIES.into_iter().flat_map(Series::cases));
+        cases.extend(cases::costly());
         cases.iter_mut().for_each(|c| c.share = c.share.min(1.0));
         let seconds = small().measure(&cases).unwrap();
         assert!(seconds.iter().all(|s| s.len() == 1 && s[0] > 0.0));

@@ -1,7 +1,7 @@
 //! Jobs of several statements: what they share, and how they are explained.
 
 use super::*;
-use crate::operator::build;
+use crate::operator::{Shards, build};
 use crate::plan::{ExplainFormat, ExplainStage, InputRef, JobPlan, explain, lower, optimize};
 
 fn job(statements: &[(&str, &str)]) -> JobPlan {
@@ -90,7 +90,7 @@ fn every_operator_keeps_the_contract_that_explain_prints() {
     let kinds: Vec<&str> = job.nodes.iter().map(|n| n.operator.kind()).collect();
     assert_eq!(kinds, ["filter_project", "project", "union", "limit", "unnest", "project"]);
     for node in &job.nodes {
-        let contract = build(node).unwrap().state_contract();
+        let contract = build(node, Shards::ONE).unwrap().state_contract();
         let text = node.operator.state();
         match contract {
             crate::operator::StateContract::Stateless => assert_eq!(text, "stateless"),
