@@ -314,12 +314,6 @@ fn sinks_and_jobs_that_cannot_keep_the_promise_are_refused() {
     std::fs::write(place.path("out"), "").unwrap();
     let error = place.run("inline", &place.source()).unwrap_err().to_string();
     assert!(error.contains("layout = 'single'"), "{error}");
-    // Parts without transactions.
-    let engine = place.engine("inline", &place.source(), ", layout = 'parts'");
-    engine.set("mode", "simple").unwrap();
-    engine.set("state", "").unwrap();
-    let error = run(engine, QUERY).unwrap_err().to_string();
-    assert!(error.contains("needs SET mode = 'transactional'"), "{error}");
 }
 
 #[test]

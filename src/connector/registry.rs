@@ -334,6 +334,12 @@ impl Typed<'_> {
             _ => None,
         }))
     }
+    pub(crate) fn bytes(&self, name: &str) -> Result<Option<u64>, IoError> {
+        Ok(self.value(name)?.and_then(|v| match v {
+            OptionValue::Bytes(n) => Some(n),
+            _ => None,
+        }))
+    }
     pub(crate) fn duration(&self, name: &str) -> Result<Option<std::time::Duration>, IoError> {
         Ok(self.value(name)?.and_then(|v| match v {
             OptionValue::Duration(d) => Some(d),

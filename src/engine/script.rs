@@ -672,7 +672,7 @@ fn assemble(
 /// A sink as the job's mode wants it: files become directories of parts in transactional jobs.
 fn in_mode(config: &JobConfig, sink: Arc<dyn DataSink>) -> Arc<dyn DataSink> {
     match config.mode {
-        Mode::Simple => sink,
+        Mode::Simple => sink.named(&config.name).unwrap_or(sink),
         Mode::Transactional => sink.staged(&config.name).unwrap_or(sink),
     }
 }

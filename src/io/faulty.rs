@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Boundedness, DataReader, DataWriter, IoError, IoErrorKind, Read, Refused};
-use crate::record::{BatchBuilder, ErrorCode, Position, RecordError, Schema, StreamRecord};
+use crate::record::{BatchBuilder, Clock, ErrorCode, Position, RecordError, Schema, StreamRecord};
 
 /// What goes wrong in one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +167,9 @@ impl DataWriter for Faulty<Box<dyn DataWriter>> {
     }
     fn take_refused(&mut self) -> Vec<Refused> {
         self.inner.take_refused()
+    }
+    fn use_clock(&mut self, clock: &Clock) {
+        self.inner.use_clock(clock);
     }
     fn finish(&mut self) -> Result<(), IoError> {
         self.inner.finish()

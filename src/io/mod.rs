@@ -14,4 +14,4 @@ mod writer;
 
 pub use error::{IoError, IoErrorKind};
 pub use reader::{Boundedness, DataReader, DataSource, Read, Scan, SystemColumns};
-pub use writer::{DataSink, DataWriter, Refused, SinkStart, Transactions};
+pub use writer::{CommitNeeds, DataSink, DataWriter, Refused, SinkStart, Transactions};

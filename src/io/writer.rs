@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::IoError;
-use crate::record::{Position, RecordError, Schema, StreamRecord};
+use crate::record::{Clock, Position, RecordError, Schema, StreamRecord};
 
 /// A record that a sink had taken and that its other side refused later.
 #[derive(Clone, Debug)]
@@ -74,6 +75,11 @@ pub trait DataWriter: Send {
         Vec::new()
     }
 
+    /// The job's clock, for a sink whose output depends on the time. Called once, before the first record.
+    fn use_clock(&mut self, clock: &Clock) {
+        let _ = clock;
+    }
+
     /// Ends the sink: footer, last flush. Called once, after the last `write`; not after a failure.
     ///
     /// # Errors
@@ -137,6 +143,15 @@ pub enum Transactions {
     Staged,
 }
 
+/// What a sink wants of the commits of its job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitNeeds {
+    /// Why it can't do without them, so that the job needs a state directory.
+    pub because: Option<&'static str>,
+    /// So long after the last commit another one is made although nothing has come in: the sink ends files by time.
+    pub quiet_after: Option<Duration>,
+}
+
 /// A sink that can be opened, also again after a failure.
 pub trait DataSink: Send + Sync {
     /// Opens a writer for records of that shape.
@@ -153,6 +168,26 @@ pub trait DataSink: Send + Sync {
     /// How it takes part in a transactional job.
     fn transactions(&self) -> Transactions {
         if self.can_resume() { Transactions::CutsBack } else { Transactions::None }
+    }
+
+    /// Whether it can take rows of that shape, as far as that can be told without opening anything. Called when a job is checked.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, schema: &Arc<Schema>) -> Result<(), IoError> {
+        let _ = schema;
+        Ok(())
+    }
+
+    /// What it wants of commits.
+    fn commit_needs(&self) -> CommitNeeds {
+        CommitNeeds::default()
+    }
+
+    /// The form of this sink for a simple job of that name, if that is another one.
+    fn named(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+        let _ = job;
+        None
     }
 
     /// The form of this sink for a transactional job of that name, if that is another one.

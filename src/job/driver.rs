@@ -102,6 +102,12 @@ pub(super) struct Keeping {
     pub(super) letters_asked: bool,
     /// What had happened when the last epoch began.
     pub(super) seen: Progress,
+    /// So long after an epoch a sink wants another one, although nothing has come in.
+    pub(super) quiet_after: Option<Duration>,
+    /// When that is, on the clock's monotonic scale; the epoch after it is the last one until something comes in.
+    pub(super) quiet_epoch: Option<Duration>,
+    /// Something had come in when the epoch under way began.
+    pub(super) asks_again: bool,
 }
 
 /// An epoch that waits for its snapshot.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::io::{DataWriter, IoError, Refused};
-use crate::record::{CompactString, ErrorCode, FieldValue, Position, RecordError, Schema, StreamRecord};
+use crate::record::{
+    Clock, CompactString, ErrorCode, FieldValue, Position, RecordError, Schema, StreamRecord,
+};
 
 /// A writer behind the check.
 struct NotNull {
@@ -45,6 +47,9 @@ impl DataWriter for NotNull {
     }
     fn take_refused(&mut self) -> Vec<Refused> {
         self.writer.take_refused()
+    }
+    fn use_clock(&mut self, clock: &Clock) {
+        self.writer.use_clock(clock);
     }
     fn finish(&mut self) -> Result<(), IoError> {
         self.writer.finish()

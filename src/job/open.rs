@@ -106,6 +106,10 @@ pub(super) fn open(
             .unwrap_or_default(),
         letters_asked: false,
         seen: Progress::default(),
+        asks_again: false,
+        quiet_after: spec.quiet_after(),
+        // What the state says to be growing may be due.
+        quiet_epoch: checkpoint.as_ref().and(spec.quiet_after()).map(|t| config.clock.monotonic() + t),
     });
     let parts = Parts { sources, sinks, letter_box, core, pools, keeping, budget };
     if state.is_none() {

@@ -46,11 +46,12 @@ pub(super) struct SinkStage {
 impl SinkStage {
     pub(super) fn new(
         name: String,
-        writer: Box<dyn DataWriter>,
+        mut writer: Box<dyn DataWriter>,
         config: &JobConfig,
         on_error: OnError,
         budget: Arc<ErrorBudget>,
     ) -> Self {
+        writer.use_clock(&config.clock);
         Self {
             name,
             counters: Arc::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{JobConfig, JobError, Mode, OnError};
+use super::{JobConfig, JobError, Mode, OnError, dead_letter_schema};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns, Transactions};
 use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind};
 use crate::record::Clock;
@@ -47,7 +47,7 @@ impl JobSpec {
     ///
     /// # Errors
     /// If parts are missing, a `dlq` policy has no target, or a source can't be replayed although state is kept; if the job
-    /// is transactional and has no state directory, or a sink that can't be.
+    /// is transactional and has no state directory, or a sink that can't be; if a sink can't take its rows or shares its file.
     pub fn check(&self) -> Result<(), JobError> {
         if self.sources.len() != self.plan.sources.len() || self.sinks.len() != self.plan.sinks.len() {
             return Err(JobError::Config("the job's sources and sinks do not match its plan".into()));
@@ -95,7 +95,44 @@ impl JobSpec {
                 part.0.name
             )));
         }
+        self.check_sinks()?;
         if self.config.mode == Mode::Transactional { self.check_transactional() } else { Ok(()) }
+    }
+
+    /// Refuses sinks that can't take their rows, that need commits where there are none, or that share a file.
+    fn check_sinks(&self) -> Result<(), JobError> {
+        let planned = self.plan.sinks.iter().map(|s| s.schema.clone());
+        let planned = self.sinks.iter().zip(planned);
+        let mut written: Vec<(&str, std::path::PathBuf)> = Vec::new();
+        for (part, schema) in planned.chain(self.dead_letters.iter().map(|p| (p, dead_letter_schema()))) {
+            part.sink.check(&schema).map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
+            if let Some(why) = part.sink.commit_needs().because.filter(|_| self.config.state.is_none()) {
+                return Err(JobError::Config(format!(
+                    "sink {}: {why}, and a job without state makes none: --state DIR, or SET state = 'DIR'",
+                    part.name
+                )));
+            }
+            // A terminal or a FIFO may well be shared.
+            let ordinary =
+                |f: &std::path::PathBuf| std::fs::metadata(f).map_or(true, |m| m.is_file() || m.is_dir());
+            for file in part.sink.files().into_iter().filter(ordinary) {
+                if let Some((other, _)) = written.iter().find(|(_, f)| *f == file) {
+                    return Err(JobError::Config(format!(
+                        "sinks {other} and {} would both write '{}': give one another path, or INSERT INTO the same stream twice",
+                        part.name,
+                        file.display()
+                    )));
+                }
+                written.push((&part.name, file));
+            }
+        }
+        Ok(())
+    }
+
+    /// So long after a commit another one is wanted although nothing has come in.
+    pub(super) fn quiet_after(&self) -> Option<std::time::Duration> {
+        let parts = self.sinks.iter().chain(&self.dead_letters);
+        parts.filter_map(|p| p.sink.commit_needs().quiet_after).min()
     }
 
     /// Refuses what can't keep the promise that each row is there once.
@@ -106,7 +143,6 @@ impl JobSpec {
                 self.config.name
             )));
         }
-        let mut staged: Vec<(&str, std::path::PathBuf)> = Vec::new();
         for part in self.sinks.iter().chain(&self.dead_letters) {
             match part.sink.transactions() {
                 Transactions::None => {
@@ -116,19 +152,7 @@ impl JobSpec {
                         part.name
                     )));
                 }
-                Transactions::CutsBack => {}
-                Transactions::Staged => {
-                    for file in part.sink.files() {
-                        if let Some((other, _)) = staged.iter().find(|(_, f)| *f == file) {
-                            return Err(JobError::Config(format!(
-                                "sinks {other} and {} would both write parts into '{}'",
-                                part.name,
-                                file.display()
-                            )));
-                        }
-                        staged.push((&part.name, file));
-                    }
-                }
+                Transactions::CutsBack | Transactions::Staged => {}
             }
         }
         Ok(())

@@ -8,7 +8,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Checkpoint, CheckpointWriter, FileId, Manifest, Medium, MediumFile, Piece, StateError};
+use super::{
+    Checkpoint, CheckpointWriter, FileId, Manifest, Medium, MediumFile, Piece, StateError, create_dir_durably,
+};
 
 /// Checkpoints that stay.
 const KEEP: usize = 3;
@@ -47,7 +49,7 @@ impl StateDir {
         let failed = |what: &str, e: std::io::Error| {
             StateDirError::Failed(format!("can't {what} {}: {e}", path.display()))
         };
-        medium.create_dir(&path).map_err(|e| failed("create the state directory", e))?;
+        create_dir_durably(&*medium, &path).map_err(|e| failed("create the state directory", e))?;
         match medium.lock(&path.join("LOCK")).map_err(|e| failed("lock", e))? {
             Some(lock) => {
                 let files = medium.list(&path).map_err(|e| failed("list", e))?;

@@ -37,6 +37,11 @@ pub trait Medium: fmt::Debug + Send + Sync {
     /// # Errors
     /// As the system says.
     fn append(&self, path: &Path) -> io::Result<Box<dyn MediumFile>>;
+    /// Opens a file to read it from its start.
+    ///
+    /// # Errors
+    /// As the system says; `NotFound` if there is none.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
     /// The content of a file, at most `max` bytes of it.
     ///
     /// # Errors
@@ -84,6 +89,22 @@ pub trait Medium: fmt::Debug + Send + Sync {
     fn same_filesystem(&self, a: &Path, b: &Path) -> io::Result<bool>;
 }
 
+/// Makes a directory and those above it, and makes their names durable: a file in a directory whose own name is lost is lost.
+///
+/// # Errors
+/// As the system says. Directories far above, which were hardly made just now, may be closed to us.
+pub fn create_dir_durably(medium: &dyn Medium, path: &Path) -> io::Result<()> {
+    medium.create_dir(path)?;
+    for (above, dir) in path.ancestors().skip(1).enumerate() {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        match medium.sync_dir(dir) {
+            Err(_) if above >= 2 => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
@@ -103,6 +124,9 @@ impl Medium for Disk {
     }
     fn append(&self, path: &Path) -> io::Result<Box<dyn MediumFile>> {
         Ok(Box::new(OpenOptions::new().append(true).create(true).open(path)?))
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
     }
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

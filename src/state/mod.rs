@@ -18,7 +18,7 @@ pub use dir::{Saved, Snapshot, StateDir, StateDirError, checkpoint_files, read_c
 pub use frozen::{Frozen, Piece};
 pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
 pub use manifest::{Commit, Committed, Manifest, scan};
-pub use medium::{Disk, Medium, MediumFile};
+pub use medium::{Disk, Medium, MediumFile, create_dir_durably};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

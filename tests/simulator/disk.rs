@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +23,8 @@ struct Disk {
     inodes: Vec<Inode>,
     names: BTreeMap<PathBuf, usize>,
     durable: BTreeMap<PathBuf, usize>,
+    dirs: BTreeSet<PathBuf>,
+    durable_dirs: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
     /// Calls left before the power goes.
     power: Option<u64>,
@@ -65,6 +67,13 @@ impl Disk {
         }
         Ok(())
     }
+    /// Whether there is a directory for a file of that name.
+    fn has_dir_of(&self, path: &Path) -> io::Result<()> {
+        match path.parent().is_some_and(|dir| dir == Path::new("/") || self.dirs.contains(dir)) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
     fn inode(&mut self, path: &Path) -> io::Result<&mut Inode> {
         let at = *self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(&mut self.inodes[at])
@@ -102,10 +111,18 @@ impl FakeDisk {
                 inode.synced = kept;
             }
             if rng.one_in(2) {
-                disk.names = disk.durable.clone();
+                let Disk { names, durable, dirs, durable_dirs, .. } = &mut *disk;
+                *dirs = durable_dirs.clone();
+                // A name in a directory whose own name is lost is lost.
+                let reached = |path: &Path| {
+                    path.ancestors().skip(1).all(|d| d == Path::new("/") || durable_dirs.contains(d))
+                };
+                dirs.retain(|d| reached(d));
+                *names = durable.iter().filter(|(n, _)| reached(n)).map(|(n, i)| (n.clone(), *i)).collect();
             }
         }
         disk.durable = disk.names.clone();
+        disk.durable_dirs = disk.dirs.clone();
         disk.locks.clear();
         (disk.power, disk.failure, disk.down, disk.failed) = (None, None, false, false);
     }
@@ -113,7 +130,8 @@ impl FakeDisk {
     /// The lines of all part files, in the order of their epochs.
     pub fn parts(&self, dir: &str) -> Vec<String> {
         let disk = self.0.lock().unwrap();
-        let parts = disk.names.iter().filter(|(n, _)| n.parent() == Some(Path::new(dir)));
+        let stage = Path::new(dir).join(".stage");
+        let parts = disk.names.iter().filter(|(n, _)| n.starts_with(dir) && !n.starts_with(&stage));
         let mut lines = Vec::new();
         for (_, inode) in parts {
             let text = String::from_utf8_lossy(&disk.inodes[*inode].data).into_owned();
@@ -178,11 +196,15 @@ impl MediumFile for FakeFile {
 }
 
 impl Medium for FakeDisk {
-    fn create_dir(&self, _: &Path) -> io::Result<()> {
-        self.with(|_| Ok(()))
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.with(|disk| {
+            disk.dirs.extend(path.ancestors().filter(|d| *d != Path::new("/")).map(Path::to_owned));
+            Ok(())
+        })
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn MediumFile>> {
         let inode = self.with(|disk| {
+            disk.has_dir_of(path)?;
             disk.inodes.push(Inode::default());
             let inode = disk.inodes.len() - 1;
             disk.names.insert(path.to_owned(), inode);
@@ -196,6 +218,9 @@ impl Medium for FakeDisk {
             Some(inode) => Ok(Box::new(FakeFile { disk: self.clone(), inode })),
             None => self.create(path),
         }
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        self.with(|disk| Ok(Box::new(Cursor::new(disk.inode(path)?.data.clone())) as _))
     }
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
         self.with(|disk| {
@@ -216,6 +241,7 @@ impl Medium for FakeDisk {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.with(|disk| {
+            disk.has_dir_of(to)?;
             let inode = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
             disk.names.insert(to.to_owned(), inode);
             Ok(())
@@ -228,7 +254,10 @@ impl Medium for FakeDisk {
         })
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        self.with(|disk| Ok(disk.names.keys().filter(|n| n.parent() == Some(dir)).cloned().collect()))
+        self.with(|disk| {
+            let all = disk.names.keys().chain(&disk.dirs);
+            Ok(all.filter(|n| n.parent() == Some(dir)).cloned().collect())
+        })
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.with(|disk| {
@@ -236,6 +265,9 @@ impl Medium for FakeDisk {
             let now: Vec<_> = disk.names.iter().filter(|(n, _)| n.parent() == Some(dir)).collect();
             let now: Vec<_> = now.into_iter().map(|(n, i)| (n.clone(), *i)).collect();
             disk.durable.extend(now);
+            disk.durable_dirs.retain(|d| d.parent() != Some(dir));
+            let now: Vec<_> = disk.dirs.iter().filter(|d| d.parent() == Some(dir)).cloned().collect();
+            disk.durable_dirs.extend(now);
             Ok(())
         })
     }

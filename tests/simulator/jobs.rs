@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream::codec::Encoder;
 use millstream::connector::MakeEncoder;
-use millstream::connector::file::{FileMode, FileSink, PartsSink};
+use millstream::connector::file::{FileMode, FileSink, PartsSink, Rotation};
 use millstream::expr::{BinaryOp, Expr, FunctionRegistry, SystemColumn, typing};
 use millstream::plan::{
     AggregateSpec, Emit, InputRef, JobPlan, LatePolicy, NodeSpec, OperatorSpec, SinkSpec, SourceSpec,
@@ -184,10 +185,23 @@ impl Encoder for Lines {
     }
 }
 
-/// Part files in `/out` of a disk.
-pub fn parts(disk: &FakeDisk) -> PartsSink {
+/// Part files in `/out` of a disk: one an epoch or rotated, in one directory or in many.
+pub fn parts(disk: &FakeDisk, kind: Kind, rng: &mut Rng) -> PartsSink {
     let encoder: MakeEncoder = Arc::new(|_| Ok(Box::new(Lines)));
-    FileSink::new("/out", FileMode::Overwrite, None, encoder).parts("job", Arc::new(disk.clone()))
+    let column = match kind {
+        Kind::Pass | Kind::Groups | Kind::Distinct | Kind::Windows | Kind::Merged => "/out/k={key}/x",
+        Kind::Divide => "/out/{q}",
+        Kind::Diamond | Kind::Union | Kind::Limit => "/out/{id}",
+    };
+    // The time of rows without event time is that of the virtual clock.
+    let path = ["/out", column, "/out/%M/%S"][rng.below(3) as usize];
+    let rotation = Rotation {
+        size: rng.one_in(2).then(|| rng.below(400)),
+        interval: rng.one_in(4).then(|| Duration::from_millis(rng.below(40))),
+    };
+    let sink = FileSink::new(path, FileMode::Overwrite, None, encoder).by_row().unwrap();
+    let sink = sink.with_rotation(rotation).with_max_open(1 + rng.below(4) as usize);
+    sink.parts("job", Arc::new(disk.clone()))
 }
 
 /// A dead letter as text: its code and the id in its content.

@@ -74,9 +74,10 @@ fn simulation(seed: u64) -> Simulation {
     let batch_rows = 1 + rng.below(20) as usize;
     // A group or a few between two rounds, or all at once.
     let snapshot_slice = [1, 16, 100, 1 << 18][rng.below(4) as usize];
+    let disk = FakeDisk::default();
+    let parts = parts(&disk, kind, &mut rng);
     let world = World::new(rng);
     world.state().lets_go = !rots;
-    let disk = FakeDisk::default();
     let sources: Vec<SimSource> =
         inputs.into_iter().map(|(name, rows)| SimSource::new(name, rows, &world)).collect();
     let out = SimSink::new(&world, cuts, refuses, show);
@@ -103,7 +104,7 @@ fn simulation(seed: u64) -> Simulation {
         sources: sources.iter().map(part).collect(),
         sinks: vec![SinkPart {
             name: "out".into(),
-            sink: if transactional { Arc::new(parts(&disk)) } else { Arc::new(out.clone()) },
+            sink: if transactional { Arc::new(parts) } else { Arc::new(out.clone()) },
         }],
         dead_letters: Some(SinkPart { name: "letters".into(), sink: Arc::new(letters.clone()) }),
     };

@@ -19,6 +19,11 @@ use millstream::{
 
 pub const MODES: [&str; 3] = ["inline", "threads", "auto"];
 
+/// A directory in memory where there is one: for tests that sync thousands of files and pull no plug.
+pub fn quick_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Tests that look at the process's threads exclude each other.
 pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());

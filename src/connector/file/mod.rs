@@ -2,7 +2,7 @@
 //!
 //! A source reads one file, the files of a directory or of a pattern, plain or compressed, as one partition. Its position
 //! is a byte offset in the uncompressed content. A sink writes one file; a commit makes it durable and remembers its length,
-//! and a restart cuts it back to that length.
+//! and a restart cuts it back to that length. Or it writes a directory of part files (`parts`).
 
 mod ahead;
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub use compression::Compression;
 pub(crate) use compression::read_error;
 pub(crate) use input::OpenInput;
 pub(crate) use output::{Output, RawFile};
-pub use parts::PartsSink;
+pub use parts::{PartsSink, Rotation};
 pub use sink::{FileLayout, FileMode, FileSink};
 pub use source::{FileSource, FileSourceConfig};
 pub(crate) use spec::{SPEC, format_for_path};

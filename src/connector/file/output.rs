@@ -26,9 +26,9 @@ impl RawFile {
     pub(crate) fn new(file: File, len: u64) -> Self {
         Self { place: Place::File(file), len }
     }
-    /// An empty file that sums up what is written.
-    pub(super) fn on_medium(file: Box<dyn MediumFile>) -> Self {
-        Self { place: Place::Medium(file, crc32fast::Hasher::new()), len: 0 }
+    /// A file that sums up what is written, behind `len` bytes whose checksum is `crc`.
+    pub(super) fn on_medium(file: Box<dyn MediumFile>, len: u64, crc: u32) -> Self {
+        Self { place: Place::Medium(file, crc32fast::Hasher::new_with_initial_len(crc, len)), len }
     }
     pub(super) fn len(&self) -> u64 {
         self.len

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::compression::Compression;
 use super::natural::parent;
 use super::output::{Output, RawFile};
-use super::parts::PartsSink;
+use super::parts::{PartsSink, PathTemplate, Rotation, Showing};
 use super::writer::{FileWriter, SinkPosition};
 use crate::connector::MakeEncoder;
 use crate::io::{DataSink, DataWriter, IoError, IoErrorKind, SinkStart};
@@ -29,7 +29,7 @@ pub enum FileMode {
 /// One file, or many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileLayout {
-    /// Parts in a transactional job, else one file.
+    /// Parts in a transactional job, if files are rotated or the path depends on the rows; else one file.
     #[default]
     Auto,
     /// One file; a restart cuts it back.
@@ -51,7 +51,14 @@ pub struct FileSink {
     layout: FileLayout,
     /// Extension of parts, with its dot.
     extension: String,
+    /// What the path means for parts.
+    template: PathTemplate,
+    rotation: Rotation,
+    max_open: usize,
 }
+
+/// Files that a sink of parts writes to at the same time, unless told otherwise.
+const MAX_OPEN: usize = 100;
 
 impl FileSink {
     /// A sink; `compression` `None` means by extension.
@@ -63,7 +70,40 @@ impl FileSink {
     ) -> Self {
         let path = path.into();
         let compression = compression.unwrap_or_else(|| Compression::of_path(&path));
-        Self { path, mode, compression, encoder, layout: FileLayout::Auto, extension: String::new() }
+        let template = PathTemplate::fixed(&path);
+        Self {
+            path,
+            mode,
+            compression,
+            encoder,
+            layout: FileLayout::Auto,
+            extension: String::new(),
+            template,
+            rotation: Rotation::default(),
+            max_open: MAX_OPEN,
+        }
+    }
+
+    /// Takes the path as a template: `{column}` is the value of a column of the row, as a name that can't lead elsewhere; `%Y`, `%m`,
+    /// `%d`, `%H` … are fields of its event time, in UTC, without one of the time when it is written. Each path is a directory of parts.
+    ///
+    /// # Errors
+    /// A template that makes no path.
+    pub fn by_row(self) -> Result<Self, IoError> {
+        let template = PathTemplate::parse(&self.path.to_string_lossy())?;
+        // Doubled characters have become single ones.
+        let path = if template.depth() == 0 { template.root.clone() } else { self.path };
+        Ok(Self { template, path, ..self })
+    }
+
+    /// Ends parts by size or time, when a commit is made.
+    pub fn with_rotation(self, rotation: Rotation) -> Self {
+        Self { rotation, ..self }
+    }
+
+    /// At most so many files are open at the same time; beyond, the one that was not written to for longest is ended.
+    pub fn with_max_open(self, files: usize) -> Self {
+        Self { max_open: files, ..self }
     }
 
     /// Says whether it is one file or a directory of parts, whose names end with `extension`.
@@ -73,15 +113,27 @@ impl FileSink {
 
     /// The same as parts of a transactional job, whose names hold that of the job.
     pub fn parts(&self, job: &str, medium: Arc<dyn Medium>) -> PartsSink {
+        self.parts_shown(job, medium, Showing::WithCommit)
+    }
+
+    fn parts_shown(&self, job: &str, medium: Arc<dyn Medium>, showing: Showing) -> PartsSink {
         PartsSink {
-            dir: self.path.clone(),
+            path: self.template.clone(),
             job: file_name_of(job),
             mode: self.mode,
             compression: self.compression,
             extension: self.extension.clone(),
             encoder: self.encoder.clone(),
             medium,
+            rotation: self.rotation,
+            max_open: self.max_open,
+            showing,
         }
+    }
+
+    /// Whether there are parts in a simple job too.
+    pub(super) fn has_parts(&self) -> bool {
+        self.layout == FileLayout::Parts || self.rotation.is_set() || self.template.depth() > 0
     }
 
     fn open_file(&self, truncate: bool, create: bool) -> Result<File, IoError> {
@@ -191,9 +243,9 @@ impl FileSink {
 impl DataSink for FileSink {
     fn open(&self, schema: Arc<Schema>, start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
         self.compression.check_built()?;
-        if self.layout == FileLayout::Parts {
+        if self.has_parts() {
             return Err(IoError::config(format!(
-                "'{}' has layout = 'parts', which needs SET mode = 'transactional'",
+                "'{}' is a directory of parts, whose names hold that of their job",
                 self.path.display()
             )));
         }
@@ -206,6 +258,9 @@ impl DataSink for FileSink {
     }
     fn can_resume(&self) -> bool {
         !is_special(&self.path)
+    }
+    fn named(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+        self.has_parts().then(|| Arc::new(self.parts_shown(job, Arc::new(Disk), Showing::AtOnce)) as _)
     }
     fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
         if self.layout == FileLayout::Single || is_special(&self.path) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::compression::Compression;
 use super::input::OpenInput;
 use super::natural::resolve;
+use super::parts::Rotation;
 use super::sink::{FileLayout, FileMode, FileSink};
 use super::source::{FileSource, FileSourceConfig};
 use super::stream::StreamSource;
@@ -20,7 +21,7 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec::required(
         "path",
         OptionKind::Text,
-        "a file; a source also takes a directory or a pattern with * ? [a-z] **",
+        "a file; a source also takes a directory or a pattern with * ? [a-z] **; a sink also {column} and %Y %m %d %H of the row",
     ),
     OptionSpec::new(
         "compression",
@@ -56,7 +57,27 @@ const OPTIONS: &[OptionSpec] = &[
         "layout",
         OptionKind::OneOf(&["auto", "single", "parts"]),
         "auto",
-        "sinks: one file, or a directory of part files that appear whole with their commit; auto: parts in transactional jobs",
+        "sinks: one file, or a directory of part files; auto: parts in transactional jobs, where they appear whole with their \
+         commit, and where files are rotated or the path depends on the row",
+    ),
+    OptionSpec::new(
+        "rotate_size",
+        OptionKind::Bytes,
+        "",
+        "sinks: a part goes on growing over commits until it has this size; larger = fewer files, in transactional jobs seen later",
+    ),
+    OptionSpec::new(
+        "rotate_interval",
+        OptionKind::Duration,
+        "",
+        "sinks: a part goes on growing over commits until it is this old; longer = fewer files, in transactional jobs seen later",
+    ),
+    OptionSpec::new(
+        "max_open_files",
+        OptionKind::Int { min: 1, max: 100_000 },
+        "100",
+        "sinks: files written to at the same time if the path depends on the row; beyond, the one idle for longest is ended; more = \
+         fewer and larger files, and up to 64 KiB each, compressed ones more",
     ),
 ];
 
@@ -143,6 +164,19 @@ fn sink(request: &SinkRequest<'_>) -> Result<Arc<dyn DataSink>, IoError> {
     };
     let compression = compression.unwrap_or_else(|| Compression::of_path(Path::new(&path)));
     extension.push_str(compression.extension());
-    let sink = FileSink::new(path, mode, Some(compression), encoder_of(format));
-    Ok(Arc::new(sink.with_layout(layout, extension)))
+    let rotation =
+        Rotation { size: options.bytes("rotate_size")?, interval: options.duration("rotate_interval")? };
+    let sink = FileSink::new(path.as_str(), mode, Some(compression), encoder_of(format)).by_row()?;
+    let sink = sink.with_layout(layout, extension).with_rotation(rotation);
+    if layout == FileLayout::Single && sink.has_parts() {
+        return Err(IoError::config(format!(
+            "'{path}' has layout = 'single', but one file can't be rotated, nor its path depend on the row: leave layout out, which \
+             makes it a directory of part files"
+        )));
+    }
+    let files = options.int("max_open_files")?.and_then(|n| usize::try_from(n).ok());
+    Ok(Arc::new(match files {
+        Some(files) => sink.with_max_open(files),
+        None => sink,
+    }))
 }

@@ -19,11 +19,15 @@ impl Driver {
         if keeping.commits.take_overdue(now) {
             self.shared.live.lock().commit.delayed += 1;
         }
-        if keeping.commits.is_due(now) {
+        let quiet = keeping.commits.is_idle() && keeping.quiet_epoch.is_some_and(|at| now.time >= at);
+        if quiet || keeping.commits.is_due(now) {
             let progress = self.progress();
             if let Some(keeping) = &mut self.keeping
-                && keeping.seen != progress
+                && (quiet || keeping.seen != progress)
             {
+                keeping.quiet_epoch = None;
+                // Files that were begun before this epoch are old enough so long after it.
+                keeping.asks_again = keeping.seen != progress;
                 keeping.seen = progress;
                 self.begin_epoch(now);
             }

@@ -142,6 +142,10 @@ impl Driver {
                 return self.publish(epoch.number).map(|()| true);
             }
             self.save(saved, &epoch, false)?;
+            let now = self.config.clock.monotonic();
+            if let Some(keeping) = self.keeping.as_mut().filter(|k| k.asks_again) {
+                keeping.quiet_epoch = keeping.quiet_after.map(|t| now + t);
+            }
             worked = true;
         }
         Ok(worked)
