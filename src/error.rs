@@ -71,10 +71,15 @@ impl Error {
         }
     }
 
-    /// The exit code that the command line uses: 1 failed, 2 usage, 3 locked, 4 threads abandoned.
+    /// The exit code that the command line uses: 1 failed, 2 usage, 3 locked or fenced, 4 threads abandoned.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Job(JobError::Locked(_)) => 3,
+            Error::Job(JobError::Io { error, .. })
+                if matches!(error.kind(), crate::io::IoErrorKind::Fenced) =>
+            {
+                3
+            }
             Error::Job(JobError::Abandoned { .. }) => 4,
             Error::Job(JobError::Config(_)) | Error::Sql(_) | Error::Config(_) => 2,
             Error::Io(e) if matches!(e.kind(), crate::io::IoErrorKind::Config) => 2,

@@ -183,7 +183,7 @@ fn wrong_options_are_told_when_the_text_is_checked() {
     for (more, query, what) in [
         (", formt = 'json'", read, "did you mean format?"),
         (", format = 'json', strat = 'latest'", read, "did you mean start?"),
-        (", format = 'json', transactional_id = 'x'", read, "transactions are not supported yet"),
+        (", format = 'json', transactional_id = 'x'", read, "transactions go by the job"),
         (", format = 'json', schema_registry = 'x'", read, "Confluent wire format is not supported yet"),
         (", format = 'json', assignment = 'group'", read, "not supported yet"),
         ("", read, "can't tell the format"),

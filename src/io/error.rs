@@ -29,6 +29,8 @@ pub enum IoErrorKind {
     BrokenPipe,
     /// A program-side sender asked to abort the job.
     Aborted,
+    /// Another instance of the job has taken over: this one must end.
+    Fenced,
 }
 
 /// An error of a reader or writer: what was tried, on what, and why it failed.

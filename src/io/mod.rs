@@ -6,12 +6,14 @@
 
 #[doc(hidden)]
 pub mod contract;
+mod coordinator;
 mod error;
 #[doc(hidden)]
 pub mod faulty;
 mod reader;
 mod writer;
 
+pub use coordinator::{Coordinator, LedSource, Membership};
 pub use error::{IoError, IoErrorKind};
 pub use reader::{Boundedness, DataReader, DataSource, Read, Scan, SystemColumns};
 pub use writer::{CommitNeeds, DataSink, DataWriter, Refused, SinkStart, Transactions};

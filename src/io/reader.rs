@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::IoError;
+use super::{IoError, Membership};
 use crate::record::{BatchBuilder, Clock, Position, Schema};
 
 /// What a call of [`DataReader::read`] found.
@@ -176,6 +176,19 @@ pub trait DataSource: Send + Sync {
     /// directory never calls it, and says so.
     fn announces_commits(&self) -> bool {
         false
+    }
+
+    /// How its positions can stand in the transactions of sinks.
+    fn membership(&self) -> Option<Membership> {
+        None
+    }
+
+    /// Whether it may feed a job whose output is there exactly once.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check_transactional(&self) -> Result<(), IoError> {
+        Ok(())
     }
 
     /// Opens a reader at the start. May block on slow storage; called on the thread that starts the job.

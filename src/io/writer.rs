@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::IoError;
+use super::{Coordinator, IoError};
 use crate::record::{Clock, Position, RecordError, Schema, StreamRecord};
 
 /// A record that a sink had taken and that its other side refused later.
@@ -141,6 +141,18 @@ pub enum Transactions {
     /// Nothing is visible before its commit: [`begin`](DataWriter::begin), [`prepare`](DataWriter::prepare),
     /// [`commit`](DataWriter::commit).
     Staged,
+    /// The same, and the place that it writes to decides for the whole job whether an epoch counts: [`DataSink::lead`].
+    Led {
+        /// An epoch must be committed so long after its first record.
+        within: Duration,
+    },
+}
+
+impl Transactions {
+    /// Whether output waits for its commit.
+    pub fn is_staged(self) -> bool {
+        matches!(self, Transactions::Staged | Transactions::Led { .. })
+    }
 }
 
 /// What a sink wants of the commits of its job.
@@ -204,6 +216,36 @@ pub trait DataSink: Send + Sync {
     fn recover(&self, position: &Position, published: bool) -> Result<(), IoError> {
         let _ = (position, published);
         Ok(())
+    }
+
+    /// Where it is, for sinks that are [led](Transactions::Led): all those of a job must be in the same place.
+    fn cluster(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it may be a sink of a job whose output is there exactly once; what [`transactions`](Self::transactions) does not say.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check_transactional(&self) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    /// Led sinks: makes the coordinator of the job. Asked of one of its sinks, before any is opened.
+    ///
+    /// # Errors
+    /// The place can't be reached. By default: there is none.
+    fn lead(&self) -> Result<Box<dyn Coordinator>, IoError> {
+        Err(IoError::unsupported("this sink has no transactions"))
+    }
+
+    /// Led sinks: what is opened from now on writes in the transactions of that coordinator.
+    ///
+    /// # Errors
+    /// It is a stranger.
+    fn follow(&self, leader: &dyn Coordinator) -> Result<(), IoError> {
+        let _ = leader;
+        Err(IoError::unsupported("this sink has no transactions"))
     }
 
     /// Whether what it was given lives in this process only, as that of a materialized table: it is then restored from the

@@ -111,6 +111,10 @@ impl Commits {
     pub(super) fn is_syncing(&self) -> bool {
         matches!(self.phase, Phase::Syncing { .. })
     }
+    /// Whether all barriers have arrived and the epoch is under way still.
+    pub(super) fn is_behind_barriers(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Aligning { .. })
+    }
     /// Whether what comes from that sink now belongs to the epoch under way.
     pub(super) fn is_before_barrier(&self, sink: usize) -> bool {
         matches!(&self.phase, Phase::Syncing { sinks, .. } if sinks.get(sink).is_some_and(Option::is_none))

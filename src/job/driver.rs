@@ -23,6 +23,7 @@ use super::snapshots::Snapshots;
 use super::source_stage::{Polled, SourceStage, counting_copies};
 use super::stage_thread::{Control, SinkEvent, SinkThread, SourceThread, spawn_sink, spawn_source};
 use super::{AtEnd, DeadLetter, JobConfig, JobError, dead_letter_schema};
+use crate::io::Coordinator;
 use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
@@ -87,6 +88,10 @@ pub(super) struct Keeping {
     pub(super) snapshots: Snapshots,
     /// Of a transactional job: a record in it is what commits an epoch.
     pub(super) manifest: Option<Manifest>,
+    /// Who commits in its place, if another system does; the MANIFEST then takes notes.
+    pub(super) leader: Option<Box<dyn Coordinator>>,
+    /// Bytes that had been processed at the barrier of the epoch under way.
+    pub(super) aligned_at: u64,
     pub(super) commits: Commits,
     pub(super) plan: u32,
     /// When the barriers of the epoch under way were asked for.
@@ -387,6 +392,18 @@ impl Driver {
             && !self.waits_for_others(inflow)
             // A barrier or the end comes behind what its thread has read ahead.
             && (self.wanted.get(i).is_none_or(|w| *w) || inflow.stopping || commits.is_some_and(|c| c.awaits(i)))
+            && !self.holds_back_enough()
+    }
+
+    /// Sinks that write in transactions of another system keep what comes behind a barrier until that is committed: no more than
+    /// fits into a channel.
+    fn holds_back_enough(&self) -> bool {
+        let held = |k: &Keeping| {
+            k.leader.is_some()
+                && k.commits.is_behind_barriers()
+                && self.bytes - k.aligned_at > self.config.channel_bytes as u64
+        };
+        self.keeping.as_ref().is_some_and(held)
     }
 
     fn waits_for_others(&self, inflow: &Inflow) -> bool {

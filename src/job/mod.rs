@@ -19,6 +19,7 @@ mod error;
 mod event_time_tests;
 mod handle;
 mod laps;
+mod leading;
 mod message;
 mod not_null;
 mod open;

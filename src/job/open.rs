@@ -7,6 +7,7 @@ use super::core::ahead::{lane_fingerprint, lane_id};
 use super::core::snapshot::fingerprint;
 use super::core::{Core, Inlet, NodeSlot};
 use super::driver::{Driver, Keeping, OpenSource, Parts, Progress};
+use super::leading;
 use super::not_null;
 use super::policy::ErrorBudget;
 use super::shared::Shared;
@@ -15,10 +16,12 @@ use super::snapshots::Snapshots;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
 use super::topology::{has_diamond, order, targets_of};
-use super::{Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, dead_letter_schema};
-use crate::io::{Boundedness, SinkStart, Transactions};
+use super::{
+    Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, SourcePart, dead_letter_schema,
+};
+use crate::io::{Boundedness, Coordinator, DataReader, SinkStart};
 use crate::operator;
-use crate::plan::InputRef;
+use crate::plan::{InputRef, SourceSpec};
 use crate::record::{Pool, Pools, Workers};
 use crate::state::{Checkpoint, Manifest, StateDir, StateDirError, StateError};
 
@@ -46,8 +49,10 @@ pub(super) fn open(
     state: Option<&Arc<StateDir>>,
 ) -> Result<Opened, JobError> {
     let config = &spec.config;
+    let mut readers = Vec::new();
+    let mut leader = None;
     let (checkpoint, mut manifest) = match state {
-        Some(dir) => last_commit(config, dir)?,
+        Some(dir) => last_commit(spec, dir, &mut readers, &mut leader)?,
         None => (None, None),
     };
     // Nothing was committed at epoch 0: another query may start over.
@@ -61,6 +66,7 @@ pub(super) fn open(
         }
         check_plan(spec, c)?;
         if let Some(manifest) = &mut manifest {
+            leading::adopt(leader.as_deref(), c, manifest)?;
             complete_last_commit(spec, manifest)?;
         }
         if c.finished {
@@ -73,7 +79,10 @@ pub(super) fn open(
     // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
     let lanes = if config.execution == Execution::Inline { 1 } else { config.threads };
     let workers = Arc::new(Workers::new(lanes));
-    let mut sources = open_sources(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    if readers.is_empty() {
+        readers = open_readers(spec)?;
+    }
+    let mut sources = open_sources(spec, readers, checkpoint.as_ref(), &pools, &budget, &workers)?;
     let timed: Vec<bool> = sources.iter().map(|s| s.stage.is_bounded() && !s.stage.pauses).collect();
     let order = order(&spec.plan, &timed);
     for (source, after) in sources.iter_mut().zip(order.after) {
@@ -89,6 +98,8 @@ pub(super) fn open(
     let keeping = state.map(|dir| Keeping {
         snapshots: Snapshots::new(dir.clone()),
         manifest,
+        leader,
+        aligned_at: 0,
         commits: Commits::new(
             config.commit_interval,
             checkpoint.as_ref().map_or(0, |c| c.epoch),
@@ -122,11 +133,15 @@ pub(super) fn open(
     Ok(Opened::Ready(driver))
 }
 
-/// The state to go on from, and the MANIFEST of a transactional job.
+/// The state to go on from, and the MANIFEST of a transactional job. If another system decides for it, its coordinator, and the
+/// readers that had to be opened for that.
 fn last_commit(
-    config: &JobConfig,
+    spec: &JobSpec,
     dir: &StateDir,
+    readers: &mut Vec<Box<dyn DataReader>>,
+    leader: &mut Option<Box<dyn Coordinator>>,
 ) -> Result<(Option<Checkpoint>, Option<Manifest>), JobError> {
+    let config = &spec.config;
     let failed = |e: StateError| JobError::State(e.to_string());
     let other_mode = |was: &str| {
         JobError::Config(format!(
@@ -146,7 +161,17 @@ fn last_commit(
         return Err(other_mode("simple"));
     }
     let manifest = dir.manifest().map_err(failed)?;
-    let Some((commit, _)) = manifest.last() else {
+    let noted = manifest.last().map(|(commit, _)| (commit.epoch, commit.finished));
+    if leading::is_led(spec) && noted != Some((newest, true)) {
+        *readers = open_readers(spec)?;
+        let (coordinator, known) = leading::take_over(spec, readers)?;
+        *leader = Some(coordinator);
+        let Some(epoch) = leading::settle(dir, known, noted.map(|(epoch, _)| epoch), newest)? else {
+            return Ok((None, Some(manifest)));
+        };
+        return Ok((Some(load_epoch(dir, epoch)?), Some(manifest)));
+    }
+    let Some((epoch, _)) = noted else {
         return match newest > 1 {
             true => Err(JobError::State(format!(
                 "{} holds no commit, but there are checkpoints up to epoch {newest}: it has lost its records",
@@ -155,19 +180,30 @@ fn last_commit(
             false => Ok((None, Some(manifest))),
         };
     };
-    let epoch = commit.epoch;
     if newest > epoch + 1 {
         return Err(JobError::State(format!(
             "{} ends with epoch {epoch}, but there are checkpoints up to epoch {newest}: it has lost records",
             dir.path().join("MANIFEST").display()
         )));
     }
-    let checkpoint = dir.load_epoch(epoch).map_err(|e| {
+    Ok((Some(load_epoch(dir, epoch)?), Some(manifest)))
+}
+
+fn load_epoch(dir: &StateDir, epoch: u64) -> Result<Checkpoint, JobError> {
+    dir.load_epoch(epoch).map_err(|e| {
         JobError::State(format!(
             "{e}; a transactional job can't go on from an earlier commit, as its output would be there twice"
         ))
-    })?;
-    Ok((Some(checkpoint), Some(manifest)))
+    })
+}
+
+/// Opens every source at its beginning.
+fn open_readers(spec: &JobSpec) -> Result<Vec<Box<dyn DataReader>>, JobError> {
+    let open = |(part, planned): (&SourcePart, &SourceSpec)| {
+        let opened = part.source.open(&scan_of(planned, &spec.config.clock));
+        opened.map_err(|e| JobError::io(format!("source {}", part.name), e))
+    };
+    spec.sources.iter().zip(&spec.plan.sources).map(open).collect()
 }
 
 /// Shows what was committed and perhaps not shown before a crash.
@@ -254,15 +290,17 @@ fn make_pools(spec: &JobSpec) -> Pools {
 
 fn open_sources(
     spec: &JobSpec,
+    readers: Vec<Box<dyn DataReader>>,
     checkpoint: Option<&Checkpoint>,
     pools: &Pools,
     budget: &Arc<ErrorBudget>,
     workers: &Arc<Workers>,
 ) -> Result<Vec<OpenSource>, JobError> {
+    let led = leading::is_led(spec);
     let mut stages = Vec::new();
-    for (i, (part, planned)) in spec.sources.iter().zip(&spec.plan.sources).enumerate() {
+    let parts = spec.sources.iter().zip(&spec.plan.sources);
+    for (i, ((part, planned), mut reader)) in parts.zip(readers).enumerate() {
         let failed = |e| JobError::io(format!("source {}", part.name), e);
-        let mut reader = part.source.open(&scan_of(planned, &spec.config.clock)).map_err(failed)?;
         if *reader.schema() != *planned.schema {
             return Err(JobError::Config(format!(
                 "source {}: its records have the columns {:?}, but the plan expects {:?}",
@@ -300,6 +338,8 @@ fn open_sources(
         }
         stage.pauses = part.source.end_is_pause();
         stage.whole = spec.plan.nodes.iter().any(|n| n.operator.emits_once_a_batch());
+        // Its positions stand in the transactions of the sinks.
+        stage.tells = !(led && part.source.membership().is_some());
         stages.push(OpenSource { stage, after: Vec::new(), ended: known.is_some_and(|s| s.ended) });
     }
     Ok(stages)
@@ -364,7 +404,7 @@ fn open_sinks(
             .map_err(|e| JobError::io(format!("sink {}", part.name), e))?;
         let writer = not_null::guard(writer, &schema);
         let mut stage = SinkStage::new(part.name.clone(), writer, &spec.config, on_error, budget.clone());
-        if spec.config.mode == Mode::Transactional && part.sink.transactions() == Transactions::Staged {
+        if spec.config.mode == Mode::Transactional && part.sink.transactions().is_staged() {
             stage.stage(checkpoint.map_or(1, |c| c.epoch + 1))?;
         } else if spec.config.state.is_some() && !part.sink.can_resume() {
             log::warn!(

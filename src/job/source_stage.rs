@@ -44,6 +44,8 @@ pub(super) struct SourceStage {
     pub(super) batching: Batching,
     /// Its end is only a pause: see [`DataSource::end_is_pause`](crate::io::DataSource::end_is_pause).
     pub(super) pauses: bool,
+    /// Whether it is told of commits.
+    pub(super) tells: bool,
     reader: Box<dyn DataReader>,
     builder: BatchBuilder,
     pools: Pools,
@@ -91,6 +93,7 @@ impl SourceStage {
             letters: VecDeque::new(),
             batching: Batching::new(config),
             pauses: false,
+            tells: true,
             boundedness: reader.boundedness(),
             reader,
             builder,
@@ -138,6 +141,9 @@ impl SourceStage {
 
     /// Tells the source that everything before `position` is durable.
     pub(super) fn commit(&mut self, position: &Position) {
+        if !self.tells {
+            return;
+        }
         if let Err(e) = self.reader.commit(position) {
             self.commit_errors += 1;
             log::warn!(

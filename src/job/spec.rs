@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{JobConfig, JobError, Mode, OnError, dead_letter_schema};
+use super::{CommitInterval, JobConfig, JobError, Mode, OnError, dead_letter_schema};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns, Transactions};
 use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind};
 use crate::record::Clock;
@@ -143,16 +143,61 @@ impl JobSpec {
                 self.config.name
             )));
         }
+        self.check_places()?;
         for part in self.sinks.iter().chain(&self.dead_letters) {
             match part.sink.transactions() {
                 Transactions::None => {
                     return Err(JobError::Config(format!(
                         "sink {}: it can neither hold its output back until it is committed nor take it back after a crash, so a \
-                         transactional job can't use it; files can",
+                         transactional job can't use it; files and topics can",
                         part.name
                     )));
                 }
-                Transactions::CutsBack | Transactions::Staged => {}
+                Transactions::CutsBack | Transactions::Staged | Transactions::Led { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One place can decide what is committed, and everything that stands in its transactions must be there.
+    fn check_places(&self) -> Result<(), JobError> {
+        let mut leader: Option<(&str, String)> = None;
+        let elsewhere = |(what, name): (&str, &str), cluster: &str, (sink, place): &(&str, String)| {
+            JobError::Config(format!(
+                "{what} {name} is at {cluster} and sink {sink} at {place}: no transaction spans two clusters; a job for each, with \
+                 a topic between them, keeps the promise (the same cluster must be written in the same way in both)"
+            ))
+        };
+        for part in self.sinks.iter().chain(&self.dead_letters) {
+            let failed = |e| JobError::io(format!("sink {}", part.name), e);
+            part.sink.check_transactional().map_err(failed)?;
+            let Transactions::Led { within } = part.sink.transactions() else { continue };
+            let cluster = part.sink.cluster().unwrap_or_default();
+            match &leader {
+                Some(leader) if leader.1 != cluster => {
+                    return Err(elsewhere(("sink", &part.name), &cluster, leader));
+                }
+                Some(_) => {}
+                None => leader = Some((&part.name, cluster)),
+            }
+            if let CommitInterval::Time(interval) = self.config.commit_interval
+                && interval * 2 > within
+            {
+                return Err(JobError::Config(format!(
+                    "sink {}: its transactions may last {within:?}, which leaves no room for commit_interval = {interval:?}: make \
+                     transaction_timeout at least twice as long",
+                    part.name
+                )));
+            }
+        }
+        for part in &self.sources {
+            part.source
+                .check_transactional()
+                .map_err(|e| JobError::io(format!("source {}", part.name), e))?;
+            if let (Some(of), Some(leader)) = (part.source.membership(), &leader)
+                && of.cluster != leader.1
+            {
+                return Err(elsewhere(("source", &part.name), &of.cluster, leader));
             }
         }
         Ok(())

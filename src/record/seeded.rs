@@ -1,4 +1,4 @@
-//! Eleven bugs on purpose, for the test that shows that the tests find them. Not in any build but one with `--cfg seeded_bugs`.
+//! Fourteen bugs on purpose, for the test that shows that the tests find them. Not in any build but one with `--cfg seeded_bugs`.
 
 use std::cell::Cell;
 
@@ -27,10 +27,16 @@ pub enum Bug {
     LostDeadLetter,
     /// Checksums are not compared.
     NoChecksum,
+    /// Positions follow in a transaction of their own.
+    PositionsBehindTransaction,
+    /// A commit whose result is not known is taken for one.
+    IndefiniteIsCommitted,
+    /// The MANIFEST notes a commit before another system has decided for it.
+    NotedBeforeDecided,
 }
 
 /// All of them.
-pub const ALL: [Bug; 11] = [
+pub const ALL: [Bug; 14] = [
     Bug::CommitBeforeFlush,
     Bug::CommitBeforeDurable,
     Bug::SnapshotAfterCommit,
@@ -42,6 +48,9 @@ pub const ALL: [Bug; 11] = [
     Bug::WatermarkGoingBack,
     Bug::LostDeadLetter,
     Bug::NoChecksum,
+    Bug::PositionsBehindTransaction,
+    Bug::IndefiniteIsCommitted,
+    Bug::NotedBeforeDecided,
 ];
 
 thread_local! {

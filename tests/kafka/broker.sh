@@ -6,7 +6,8 @@
 #   broker.sh topic DIR NAME N        makes a topic of N partitions
 #   broker.sh stop DIR                stops it; DIR/log holds what it said
 #
-# A broker that was stopped or killed can be started again in the same DIR: it keeps its topics. KAFKA_PORT chooses its port.
+# A broker that was stopped or killed can be started again in the same DIR: it keeps its topics. KAFKA_PORT chooses its port,
+# KAFKA_ADVERTISED the one that it tells its clients: that of a proxy.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}/kafka
@@ -47,7 +48,7 @@ configure() { # VERSION DIR: ports, settings, formatted storage
 process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+advertised.listeners=PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED:-$port}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.quorum.voters=1@127.0.0.1:$controller
@@ -174,7 +175,7 @@ case ${1:-} in
   topic) make_topic "$(cat "$2/address")" "$3" "$4" ;;
   stop) stop "$2" ;;
   *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

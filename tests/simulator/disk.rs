@@ -127,6 +127,16 @@ impl FakeDisk {
         (disk.power, disk.failure, disk.down, disk.failed) = (None, None, false, false);
     }
 
+    /// Another machine with the same content; nobody holds a lock there.
+    pub fn fork(&self) -> Self {
+        let disk = self.0.lock().unwrap();
+        let inodes = disk.inodes.iter().map(|i| Inode { data: i.data.clone(), synced: i.synced }).collect();
+        let (names, durable) = (disk.names.clone(), disk.durable.clone());
+        let (dirs, durable_dirs) = (disk.dirs.clone(), disk.durable_dirs.clone());
+        let copy = Disk { inodes, names, durable, dirs, durable_dirs, ..Disk::default() };
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
     /// The lines of all part files, in the order of their epochs.
     pub fn parts(&self, dir: &str) -> Vec<String> {
         let disk = self.0.lock().unwrap();

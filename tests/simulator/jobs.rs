@@ -204,6 +204,29 @@ pub fn parts(disk: &FakeDisk, kind: Kind, rng: &mut Rng) -> PartsSink {
     sink.parts("job", Arc::new(disk.clone()))
 }
 
+/// Part files in `/out` of a disk, one an epoch.
+pub fn plain_parts(disk: &FakeDisk) -> PartsSink {
+    let encoder: MakeEncoder = Arc::new(|_| Ok(Box::new(Lines)));
+    FileSink::new("/out", FileMode::Overwrite, None, encoder).parts("job", Arc::new(disk.clone()))
+}
+
+/// Dead letters as lines of part files.
+struct Letters;
+
+impl Encoder for Letters {
+    fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        out.extend_from_slice(show_letter(record).as_bytes());
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+/// Part files of dead letters in `/letters` of a disk.
+pub fn letter_parts(disk: &FakeDisk) -> PartsSink {
+    let encoder: MakeEncoder = Arc::new(|_| Ok(Box::new(Letters)));
+    FileSink::new("/letters", FileMode::Overwrite, None, encoder).parts("job", Arc::new(disk.clone()))
+}
+
 /// A dead letter as text: its code and the id in its content.
 pub fn show_letter(record: &StreamRecord) -> String {
     let code = match record.get("code") {

@@ -2,13 +2,14 @@
 //! acknowledgements, rotten checkpoints. Whatever happens, the output is what it must be.
 //!
 //! `FAULT_SCALE` multiplies the number of seeds, `full` is the full run, `FAULT_SEED=n` runs one of them. Built with `--cfg
-//! seeded_bugs` (`.ci/seeded_bugs`), the engine has eleven bugs that can be switched on one at a time: each must be found.
+//! seeded_bugs` (`.ci/seeded_bugs`), the engine has fourteen bugs that can be switched on one at a time: each must be found.
 #![allow(unreachable_pub)]
 
 mod disk;
 mod doors;
 mod jobs;
 mod run;
+mod topics;
 
 /// Panics that were scripted say nothing.
 fn quiet() {
@@ -35,19 +36,29 @@ fn count(usual: u64, full: u64) -> u64 {
 
 #[test]
 fn no_seed_loses_or_repeats_a_row() {
+    all_hold(2_000, 50_000, run::simulate);
+    let [starts, deaths] = [&run::STARTS, &run::DEATHS].map(|n| n.load(std::sync::atomic::Ordering::Relaxed));
+    println!("{starts} starts, {deaths} of them ended by a fault");
+}
+
+#[test]
+fn no_seed_loses_or_repeats_a_message() {
+    all_hold(800, 20_000, topics::simulate);
+    println!("{}", topics::summary());
+}
+
+fn all_hold(usual: u64, full: u64, simulate: fn(u64) -> Result<(), String>) {
     quiet();
     let only = std::env::var("FAULT_SEED").ok().and_then(|s| s.parse::<u64>().ok());
     let seeds = match only {
         Some(seed) => seed..seed + 1,
-        None => 0..count(2_000, 50_000),
+        None => 0..count(usual, full),
     };
     println!("seeds {seeds:?}");
-    let failures: Vec<String> = seeds.filter_map(|seed| run::simulate(seed).err()).collect();
+    let failures: Vec<String> = seeds.filter_map(|seed| simulate(seed).err()).collect();
     for failure in failures.iter().take(20) {
         println!("{failure}");
     }
-    let [starts, deaths] = [&run::STARTS, &run::DEATHS].map(|n| n.load(std::sync::atomic::Ordering::Relaxed));
-    println!("{starts} starts, {deaths} of them ended by a fault");
     assert!(failures.is_empty(), "{} seeds failed; FAULT_SEED=n runs one of them", failures.len());
 }
 
@@ -60,7 +71,8 @@ fn every_seeded_bug_is_found() {
     let mut survived = Vec::new();
     for bug in ALL {
         set(Some(bug));
-        let found = (0..count(2_000, 2_000)).find_map(|seed| run::simulate(seed).err());
+        let found = (0..count(2_000, 2_000))
+            .find_map(|seed| run::simulate(seed).err().or_else(|| topics::simulate(seed).err()));
         set(None);
         match found {
             Some(failure) => println!("{bug:?}: {failure}"),

@@ -47,6 +47,7 @@ pub(super) enum Need<'a> {
     Headers(&'a str),
     Timestamps(&'a str),
     ReadCommitted,
+    Transactions,
     Compression(&'a str),
     NativeOption(&'a str),
 }
@@ -57,6 +58,7 @@ impl Need<'_> {
             Need::Headers(_) => caps.headers,
             Need::Timestamps(_) => caps.timestamps,
             Need::ReadCommitted => caps.read_committed,
+            Need::Transactions => caps.transactions,
             Need::Compression(codec) => caps.compression.contains(&codec),
             Need::NativeOption(_) => caps.native_options,
         }
@@ -68,6 +70,7 @@ impl Need<'_> {
             Need::ReadCommitted => {
                 "isolation = 'read_committed' needs a client that knows transactions".into()
             }
+            Need::Transactions => "SET mode = 'transactional' needs a client with transactions".into(),
             Need::Compression(codec) => format!("compression = '{codec}' needs a client that has it"),
             Need::NativeOption(name) => format!("'kafka.{name}' is an option of librdkafka"),
         }
@@ -82,6 +85,14 @@ pub(super) fn require(caps: &Caps, needs: &[Need<'_>]) -> Result<(), IoError> {
         false => "build with --features rdkafka",
     };
     Err(IoError::unsupported(format!("{}, and the client '{}' can't: {way_out}", need.what(), caps.client)))
+}
+
+/// One cluster through one client, as far as the options tell.
+pub(super) fn cluster(caps: &Caps, options: &Common) -> String {
+    let mut servers: Vec<&str> = options.servers.split(',').collect();
+    servers.sort_unstable();
+    servers.dedup();
+    format!("Kafka {} (client '{}')", servers.join(","), caps.client)
 }
 
 /// What both directions say to the client.

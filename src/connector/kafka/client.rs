@@ -85,10 +85,13 @@ impl From<KafkaError> for IoError {
             KafkaErrorKind::Retriable => IoError::new(IoErrorKind::Unavailable, e.message),
             KafkaErrorKind::Unsupported => IoError::unsupported(e.message),
             KafkaErrorKind::OutOfRange(_) => IoError::data(e.message),
-            KafkaErrorKind::AbortTxn
-            | KafkaErrorKind::Fenced
-            | KafkaErrorKind::Fatal
-            | KafkaErrorKind::Record => IoError::os("kafka", std::io::Error::other(e.message)),
+            KafkaErrorKind::Fenced => {
+                let why = "another instance of the job has taken over, or a transaction lasted longer than transaction_timeout";
+                IoError::new(IoErrorKind::Fenced, format!("{}: {why}; this instance ends", e.message))
+            }
+            KafkaErrorKind::AbortTxn | KafkaErrorKind::Fatal | KafkaErrorKind::Record => {
+                IoError::os("kafka", std::io::Error::other(e.message))
+            }
         }
     }
 }
@@ -268,6 +271,17 @@ pub trait KafkaSink: Send {
     /// # Errors
     /// No broker answers.
     fn topics(&mut self) -> Result<Vec<String>, KafkaError>;
+
+    /// Makes a topic, with as many copies as the brokers think right. One that is there already is no error.
+    ///
+    /// # Errors
+    /// The client can't, or the brokers refuse.
+    fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<(), KafkaError>;
 
     /// Takes messages from index `from` on, in order. Does not wait for acknowledgements; may wait a moment for room.
     ///

@@ -3,16 +3,18 @@
 //! All that touches a client library stands behind one seam ([`client`]); two libraries and a simulator implement it, and one
 //! conformance suite ([`conformance`]) runs against each of them. Above the seam a reader decodes messages and knows the next
 //! offset of each partition; a writer encodes records and answers for each message until it is acknowledged. Delivery is at
-//! least once: positions stand in the job's checkpoint, and a group's offsets are committed behind it.
+//! least once: positions stand in the job's checkpoint, and a group's offsets are committed behind it. In a transactional job it
+//! is exactly once: its sinks share a producer ([`transactor`]), and an epoch counts when its transaction does ([`coordinator`]).
 //!
 //! Partitions are assigned by hand, all of a topic to one reader: nobody is asked for permission, so backpressure may stop
-//! polling for as long as it likes, and no rebalance comes. Sharing a topic among the members of a group, and transactions,
-//! are refused with a message.
+//! polling for as long as it likes, and no rebalance comes. Sharing a topic among the members of a group is refused
+//! with a message.
 
 mod choose;
 pub mod client;
 #[doc(hidden)]
 pub mod conformance;
+mod coordinator;
 mod decode;
 mod encode;
 #[cfg(feature = "rdkafka")]
@@ -21,6 +23,7 @@ mod options;
 mod outbox;
 mod partitioner;
 mod position;
+mod positions_topic;
 #[cfg(feature = "kafka")]
 pub mod pure;
 mod reader;
@@ -30,6 +33,7 @@ mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
+mod transactor;
 mod writer;
 
 pub use outbox::{Outbox, Outgoing};

@@ -99,6 +99,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "sinks: how long a message is tried before the job fails; larger outlives longer outages",
     ),
     OptionSpec::new(
+        "transaction_timeout",
+        OptionKind::Duration,
+        "1m",
+        "sinks of transactional jobs: after so long the brokers abort a transaction and shut its producer out; at most the brokers' \
+         transaction.max.timeout.ms; larger outlives longer pauses, and makes readers wait longer for a job that died",
+    ),
+    OptionSpec::new(
         "isolation",
         OptionKind::OneOf(&["read_committed", "read_uncommitted"]),
         "",
@@ -127,7 +134,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 
 /// Options of later releases: named so that nobody takes them for typing errors.
 const LATER: &[(&str, &str)] = &[
-    ("transactional_id", "transactions are not supported yet: delivery is at least once"),
+    ("transactional_id", "transactions go by the job: SET mode = 'transactional', the id is <job_name>.0"),
     ("schema_registry", "the Confluent wire format is not supported yet"),
     ("schema_registry_url", "the Confluent wire format is not supported yet"),
     (
@@ -159,7 +166,8 @@ const RESERVED: &[(&str, &str)] = &[
     ("message.timeout.ms", "use delivery_timeout"),
     ("delivery.timeout.ms", "use delivery_timeout"),
     ("queued.max.messages.kbytes", "use prefetch_bytes"),
-    ("transactional.id", "transactions are not supported yet: delivery is at least once"),
+    ("transactional.id", "SET mode = 'transactional': the id is <job_name>.0"),
+    ("transaction.timeout.ms", "use transaction_timeout"),
     ("partition.assignment.strategy", "groups that share a topic are not supported yet"),
     ("group.instance.id", "groups that share a topic are not supported yet"),
 ];
@@ -229,6 +237,7 @@ pub(super) struct SinkOptions {
     pub(super) acks_all: bool,
     pub(super) linger: Duration,
     pub(super) delivery_timeout: Duration,
+    pub(super) transaction_timeout: Duration,
 }
 
 fn typed(options: &Options) -> Typed<'_> {
@@ -424,6 +433,7 @@ impl SinkOptions {
             acks_all: typed.text("acks")?.as_deref() != Some("1"),
             linger: Duration::from_millis(typed.int("linger_ms")?.unwrap_or(5).unsigned_abs()),
             delivery_timeout: duration(options, "delivery_timeout")?,
+            transaction_timeout: duration(options, "transaction_timeout")?,
         })
     }
 }

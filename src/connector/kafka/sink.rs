@@ -1,19 +1,22 @@
 //! A Kafka topic as a sink.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::choose::{Need, connection, require};
-use super::client::{KafkaClient, SinkSettings};
+use parking_lot::Mutex;
+
+use super::choose::{Need, cluster, connection, require};
+use super::client::{KafkaClient, KafkaSink, SinkSettings};
+use super::coordinator::{KafkaCoordinator, ours};
 use super::decode::{columns, key_of};
 use super::encode::{Metadata, RecordEncoder};
 use super::options::SinkOptions;
 use super::source::missing;
+use super::transactor::{Share, Transactor};
 use super::writer::KafkaWriter;
 use crate::catalog::Options;
 use crate::codec::Format;
 use crate::connector::registry::config;
-use crate::io::{DataSink, DataWriter, IoError, SinkStart};
+use crate::io::{Coordinator, DataSink, DataWriter, IoError, SinkStart, Transactions};
 use crate::record::Schema;
 
 /// A topic that can be written.
@@ -24,6 +27,15 @@ pub(super) struct KafkaTopic {
     /// As written: the key's format takes its forms from them.
     written: Options,
     metadata: Metadata,
+    /// Of a transactional job.
+    transacted: Option<Transacted>,
+}
+
+/// A sink in the transactions of a job.
+struct Transacted {
+    job: String,
+    /// The producer that its sinks share, once one of them leads.
+    transactor: Mutex<Option<Arc<Transactor>>>,
 }
 
 impl KafkaTopic {
@@ -53,7 +65,14 @@ impl KafkaTopic {
         if metadata.key && !options.common.key_columns.is_empty() {
             return Err(IoError::config("'key_columns' and SELECT … AS _key exclude each other"));
         }
-        Ok(Self { client, format: format.for_messages().map_err(config)?, options, written, metadata })
+        Ok(Self {
+            client,
+            format: format.for_messages().map_err(config)?,
+            options,
+            written,
+            metadata,
+            transacted: None,
+        })
     }
 
     fn encoder(&self, schema: &Arc<Schema>) -> Result<RecordEncoder, IoError> {
@@ -79,8 +98,9 @@ impl KafkaTopic {
             acks_all: self.options.acks_all,
             linger: self.options.linger,
             delivery_timeout: self.options.delivery_timeout,
-            transactional_id: None,
-            transaction_timeout: Duration::from_secs(60),
+            // One process writes all of a job: its first and only shard.
+            transactional_id: self.transacted.as_ref().map(|t| format!("{}.0", t.job)),
+            transaction_timeout: self.options.transaction_timeout,
         }
     }
 }
@@ -88,12 +108,77 @@ impl KafkaTopic {
 impl DataSink for KafkaTopic {
     fn open(&self, schema: Arc<Schema>, _start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
         let encoder = self.encoder(&schema)?;
-        let mut client = self.client.sink(&self.settings())?;
+        let mut client: Box<dyn KafkaSink> = match &self.transacted {
+            None => self.client.sink(&self.settings())?,
+            Some(transacted) => match &*transacted.transactor.lock() {
+                Some(transactor) => Box::new(Share::new(transactor.clone())),
+                None => return Err(IoError::config("a sink of a transactional job without a coordinator")),
+            },
+        };
         let topic: Arc<str> = self.options.topic.as_str().into();
         let Some(partitions) = client.partitions(&topic)? else {
             return Err(missing(&topic, &client.topics()?, &self.options.common.servers));
         };
         let deadline = self.options.delivery_timeout;
         Ok(Box::new(KafkaWriter::new(client, topic, partitions, encoder, deadline)))
+    }
+
+    fn transactions(&self) -> Transactions {
+        match self.transacted {
+            Some(_) => Transactions::Led { within: self.options.transaction_timeout },
+            None => Transactions::None,
+        }
+    }
+
+    fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+        Some(Arc::new(Self {
+            client: self.client.clone(),
+            format: self.format.clone(),
+            options: self.options.clone(),
+            written: self.written.clone(),
+            metadata: self.metadata,
+            transacted: Some(Transacted { job: job.to_owned(), transactor: Mutex::new(None) }),
+        }))
+    }
+
+    fn check_transactional(&self) -> Result<(), IoError> {
+        require(&self.client.caps(), &[Need::Transactions])?;
+        match self.options.acks_all {
+            true => Ok(()),
+            false => Err(IoError::config("acks = '1' and SET mode = 'transactional' exclude each other")),
+        }
+    }
+
+    fn cluster(&self) -> Option<String> {
+        Some(cluster(&self.client.caps(), &self.options.common))
+    }
+
+    fn lead(&self) -> Result<Box<dyn Coordinator>, IoError> {
+        let Some(transacted) = &self.transacted else {
+            return Err(IoError::unsupported("the job is not transactional"));
+        };
+        let transactor = Arc::new(Transactor::new(self.client.clone(), self.settings()));
+        let cluster = cluster(&self.client.caps(), &self.options.common);
+        Ok(Box::new(KafkaCoordinator::new(transactor, &transacted.job, cluster)))
+    }
+
+    fn follow(&self, leader: &dyn Coordinator) -> Result<(), IoError> {
+        let (Some(transacted), Some(leader)) = (&self.transacted, ours(leader)) else {
+            return Err(IoError::config("the coordinator of the job is none of Kafka's"));
+        };
+        let (own, shared) = (self.settings(), &leader.transactor.settings);
+        if own.compression != shared.compression
+            || own.linger != shared.linger
+            || own.delivery_timeout != shared.delivery_timeout
+            || own.transaction_timeout != shared.transaction_timeout
+            || own.connection.native != shared.connection.native
+        {
+            return Err(IoError::config(
+                "the sinks of a transactional job share a producer: compression, linger_ms, delivery_timeout, transaction_timeout and \
+                 'kafka.…' options must be the same in all of them",
+            ));
+        }
+        *transacted.transactor.lock() = Some(leader.transactor.clone());
+        Ok(())
     }
 }

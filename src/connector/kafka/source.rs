@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::choose::{Need, connection, require};
+use super::choose::{Need, cluster, connection, require};
 use super::client::{Bounds, KafkaClient, KafkaSource, Part, SourceSettings};
 use super::decode::MessageFormat;
 use super::options::{SourceOptions, Start, Topics};
 use super::reader::{KafkaReader, Lane, ReaderPolicy};
 use crate::catalog::nearest;
-use crate::io::{Boundedness, DataReader, DataSource, IoError, Scan};
+use crate::io::{Boundedness, DataReader, DataSource, IoError, Membership, Scan};
 use crate::record::Schema;
 
 /// Topics that can be read.
@@ -143,6 +143,21 @@ impl DataSource for KafkaTopics {
     }
     fn announces_commits(&self) -> bool {
         self.options.group.is_some()
+    }
+    fn membership(&self) -> Option<Membership> {
+        Some(Membership {
+            cluster: cluster(&self.client.caps(), &self.options.common),
+            group: self.options.group.clone(),
+        })
+    }
+    fn check_transactional(&self) -> Result<(), IoError> {
+        if self.options.isolation == Some(false) {
+            return Err(IoError::config(
+                "isolation = 'read_uncommitted' shows messages of transactions that may be aborted, so a transactional job can't \
+                 use it: leave it out",
+            ));
+        }
+        require(&self.client.caps(), &[Need::Transactions])
     }
     fn end_is_pause(&self) -> bool {
         self.options.stop_at_latest

@@ -9,7 +9,7 @@ use super::encode::RecordEncoder;
 use super::outbox::Outbox;
 use super::partitioner::Partitioner;
 use crate::io::{DataWriter, IoError, IoErrorKind, Refused};
-use crate::record::{ErrorCode, Position, RecordError, StreamRecord};
+use crate::record::{Clock, ErrorCode, Position, RecordError, StreamRecord};
 
 /// How long the end may take.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -51,6 +51,10 @@ pub(super) struct KafkaWriter {
     partitioner: Partitioner,
     encoder: RecordEncoder,
     outbox: Outbox,
+    /// In transactions: what came behind a barrier and waits for the commit, encoded; `Some` while it waits.
+    held: Option<Outbox>,
+    /// An outbox that is not in use.
+    spare: Outbox,
     /// The record of each message of the outbox.
     records: Vec<usize>,
     /// The batch whose write was broken off for the moment: it comes again.
@@ -85,6 +89,8 @@ impl KafkaWriter {
             partitioner: Partitioner::new(partitions),
             encoder,
             outbox: Outbox::default(),
+            held: None,
+            spare: Outbox::default(),
             records: Vec::new(),
             under_way: None,
             deadline,
@@ -92,6 +98,45 @@ impl KafkaWriter {
             refused: Vec::new(),
             lost: None,
         }
+    }
+
+    /// Keeps a batch until the transaction under way is committed.
+    fn hold(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        for (i, record) in batch.iter().enumerate() {
+            let encoded = self.encoder.encode(record, &self.partitioner, held);
+            encoded.map_err(|e| IoError::rejected(i, e))?;
+        }
+        self.partitioner.turn();
+        Ok(())
+    }
+
+    /// Sends what was held back.
+    fn let_go(&mut self) -> Result<(), IoError> {
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        let until = Clock::System.monotonic() + self.deadline;
+        let mut sent = 0;
+        while sent < held.len() {
+            let now = self.client.send(&self.topic, &held, sent)?;
+            (0..now.accepted).for_each(|_| self.origins.push(None));
+            sent += now.accepted;
+            match now.stopped {
+                Some(e) if e.kind == KafkaErrorKind::Record => {
+                    let raw = held.get(sent).and_then(|m| m.value()).unwrap_or_default().to_vec();
+                    let place = format!("message {} of this run", self.client.counts().accepted);
+                    let error = RecordError::new(ErrorCode::SinkRejected, e.message);
+                    self.refused.push(Refused { place, raw, error });
+                    sent += 1;
+                }
+                Some(e) if e.kind != KafkaErrorKind::Retriable || Clock::System.monotonic() > until => {
+                    return Err(e.into());
+                }
+                _ => {}
+            }
+        }
+        held.clear();
+        self.spare = held;
+        Ok(())
     }
 
     /// Encodes the batch up to the first record that can't be.
@@ -184,6 +229,9 @@ impl KafkaWriter {
         let flushed = self.client.flush(self.deadline);
         self.settle()?;
         flushed.map_err(|e| {
+            if e.kind == KafkaErrorKind::Fenced {
+                return e.into();
+            }
             // Never retried: what is not acknowledged by now belongs to an epoch that failed.
             IoError::new(IoErrorKind::Os(std::io::Error::other(e.message)), format!("topic {}", self.topic))
         })?;
@@ -200,6 +248,9 @@ impl KafkaWriter {
 
 impl DataWriter for KafkaWriter {
     fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
+        if self.held.is_some() {
+            return self.hold(batch);
+        }
         self.settle()?;
         let mut under_way = match self.under_way.take() {
             Some(under_way) => under_way,
@@ -233,6 +284,23 @@ impl DataWriter for KafkaWriter {
     fn finish(&mut self) -> Result<(), IoError> {
         self.release()?;
         self.drain()
+    }
+
+    fn begin(&mut self, _epoch: u64) -> Result<(), IoError> {
+        // The transaction begins with its first message.
+        Ok(())
+    }
+
+    /// Everything is with the brokers, and nobody sees it yet. What comes now belongs to the next transaction.
+    fn prepare(&mut self, epoch: u64) -> Result<Position, IoError> {
+        self.release()?;
+        self.drain()?;
+        self.held = Some(std::mem::take(&mut self.spare));
+        Ok(Position::new(epoch.to_be_bytes(), format!("epoch {epoch}")))
+    }
+
+    fn commit(&mut self, _epoch: u64) -> Result<(), IoError> {
+        self.let_go()
     }
 
     fn take_refused(&mut self) -> Vec<Refused> {

@@ -36,6 +36,9 @@ impl Driver {
         if let Some(epoch) = self.keeping.as_mut().and_then(|k| k.commits.take_aligned()) {
             self.check_ledger_under_way()?;
             self.note_aligned();
+            if let Some(keeping) = &mut self.keeping {
+                keeping.aligned_at = self.bytes;
+            }
             #[cfg(seeded_bugs)]
             self.commit_before_flush(epoch)?;
             self.take_snapshot(epoch)?;
@@ -236,6 +239,13 @@ impl Driver {
             commit.last_s = now.saturating_duration_since(began).as_secs_f64();
             commit.max_s = commit.max_s.max(commit.last_s);
         }
+        #[cfg(seeded_bugs)]
+        let decided_late = crate::record::seeded::is(crate::record::seeded::Bug::NotedBeforeDecided);
+        #[cfg(not(seeded_bugs))]
+        let decided_late = false;
+        if !decided_late {
+            keeping.lead(epoch)?;
+        }
         let Some(manifest) = &mut keeping.manifest else { return Ok(()) };
         let commit = Commit {
             epoch: epoch.number,
@@ -244,6 +254,9 @@ impl Driver {
             sinks: self.outflows.iter().map(|s| s.name.clone()).zip(epoch.sinks.iter().cloned()).collect(),
         };
         manifest.commit(commit).map_err(|e| JobError::State(e.to_string()))?;
+        if decided_late {
+            keeping.lead(epoch)?;
+        }
         self.note_stall(now);
         Ok(())
     }
@@ -378,6 +391,19 @@ impl Driver {
                 .letter_box
                 .and_then(|k| self.outflows.get(k))
                 .map_or(0, |s| s.counters.written.get()),
+        }
+    }
+}
+
+impl Keeping {
+    /// The commit point of a job for which another system decides. The first epoch begins before anything was written.
+    fn lead(&mut self, epoch: &Epoch) -> Result<(), JobError> {
+        match &mut self.leader {
+            Some(leader) if epoch.number > 0 => {
+                let done = leader.commit(epoch.number, &epoch.sources);
+                done.map_err(|e| JobError::io(format!("commit of epoch {}", epoch.number), e))
+            }
+            _ => Ok(()),
         }
     }
 }

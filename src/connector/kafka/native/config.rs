@@ -52,6 +52,11 @@ pub(super) fn group(connection: &Connection, group: &str) -> Result<ClientConfig
     with_native(config, connection)
 }
 
+/// A client that makes topics.
+pub(super) fn admin(connection: &Connection) -> Result<ClientConfig, KafkaError> {
+    with_native(common(connection), connection)
+}
+
 /// A producer.
 pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaError> {
     let mut config = common(&settings.connection);

@@ -2,6 +2,7 @@
 //!
 //! Its defaults are changed where they would lose records or hold too much of them; see `config`.
 
+mod admin;
 mod config;
 mod sink;
 mod source;

@@ -11,7 +11,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 
-use super::{Consumer, config, drop_within, failed, metadata, partitions_of, said, sorted};
+use super::{Consumer, admin, config, drop_within, failed, metadata, partitions_of, said, sorted};
 use crate::connector::kafka::client::{
     Counts, Failed, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Sent, SinkSettings,
 };
@@ -240,6 +240,15 @@ impl KafkaSink for NativeSink {
     fn topics(&mut self) -> Result<Vec<String>, KafkaError> {
         let metadata = metadata(self.producer()?.client(), &self.settings.connection)?;
         Ok(metadata.topics().iter().map(|t| t.name().to_owned()).collect())
+    }
+
+    fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<(), KafkaError> {
+        admin::create_topic(&self.settings.connection, name, partitions, settings)
     }
 
     fn send(&mut self, topic: &Arc<str>, outbox: &Outbox, from: usize) -> Result<Sent, KafkaError> {

@@ -287,6 +287,16 @@ impl KafkaSink for PureSink {
         self.counts
     }
 
+    fn create_topic(
+        &mut self,
+        name: &str,
+        _partitions: i32,
+        _settings: &[(&str, &str)],
+    ) -> Result<(), KafkaError> {
+        let message = format!("the client 'kafka' can't make the topic {name}");
+        Err(KafkaError::new(KafkaErrorKind::Unsupported, message))
+    }
+
     fn txn(&mut self) -> Option<&mut dyn KafkaTxn> {
         None
     }

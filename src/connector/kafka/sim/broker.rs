@@ -29,6 +29,10 @@ pub enum Op {
     TxnCommit,
     /// The same, when it counts: only the answer is lost.
     TxnCommitted,
+    /// The commit of a transaction, before it counts; the producer gets no answer to it any more.
+    TxnStuck,
+    /// The same, when it counts.
+    TxnStuckCommitted,
     /// The abort of a transaction.
     TxnAbort,
 }
@@ -228,6 +232,9 @@ impl Broker {
     pub(super) fn commit(&mut self, group: &str, part: &Part, offset: i64, metadata: &str) {
         let key = (group.to_owned(), part.topic.as_ref().to_owned(), part.partition);
         self.groups.insert(key, GroupOffset { offset, metadata: metadata.to_owned() });
+    }
+    pub(super) fn forget(&mut self, group: &str) {
+        self.groups.retain(|(name, ..), _| name != group);
     }
     /// Ends the transactions that last too long, and fences their producers.
     pub(super) fn expire(&mut self) {

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::client::{
-    Caps, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, SinkSettings, SourceSettings,
+    Caps, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part, SinkSettings, SourceSettings,
 };
 use crate::catalog::Options;
 use crate::connector::registry::ConnectorSpec;
@@ -103,6 +103,19 @@ impl SimKafka {
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         self.broker.lock().committed(group, topic, partition).map(|c| c.offset)
     }
+    /// The same with what its committer had to say.
+    pub fn metadata(&self, group: &str, topic: &str, partition: i32) -> Option<String> {
+        self.broker.lock().committed(group, topic, partition).map(|c| c.metadata.clone())
+    }
+    /// Somebody sets a group's offset by hand.
+    pub fn set_committed(&self, group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) {
+        let part = Part { topic: topic.into(), partition };
+        self.broker.lock().commit(group, &part, offset, metadata);
+    }
+    /// What a group has committed is forgotten, as it is when the group is away for long.
+    pub fn forget_group(&self, group: &str) {
+        self.broker.lock().forget(group);
+    }
     /// Ends the transactions that are open as the brokers do when they last too long: aborted, their producers fenced.
     pub fn expire_transactions(&self) {
         self.broker.lock().expire();
@@ -115,6 +128,10 @@ impl SimKafka {
             .entry(op)
             .or_default()
             .extend(std::iter::repeat_n(KafkaError::new(kind, message), times));
+    }
+    /// No call fails any more.
+    pub fn calm(&self) {
+        self.broker.lock().faults.clear();
     }
     /// Larger messages are refused by the broker, after the client has accepted them.
     pub fn limit_topic(&self, topic: &str, bytes: Option<usize>) {

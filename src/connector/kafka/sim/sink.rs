@@ -101,6 +101,18 @@ impl KafkaSink for SimSink {
     fn topics(&mut self) -> Result<Vec<String>, KafkaError> {
         Ok(self.broker.lock().topics())
     }
+    fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        _settings: &[(&str, &str)],
+    ) -> Result<(), KafkaError> {
+        let mut broker = self.broker.lock();
+        if broker.partitions(name).is_none() {
+            broker.create(name, usize::try_from(partitions).unwrap_or(1));
+        }
+        Ok(())
+    }
     fn send(&mut self, topic: &Arc<str>, outbox: &Outbox, from: usize) -> Result<Sent, KafkaError> {
         if self.broker.lock().queue.is_some_and(|most| self.queue.len() >= most) {
             // It waits a moment for room.

@@ -13,6 +13,8 @@ pub(super) struct TxnState {
     pub(super) broken: Option<String>,
     /// The last one was committed, but the answer was lost.
     unanswered: bool,
+    /// Nobody answers to its commits any more.
+    stuck: Option<KafkaError>,
 }
 
 impl SimSink {
@@ -40,6 +42,10 @@ impl SimSink {
         let mut broker = shared.lock();
         let Some(txn) = self.open(&broker)? else { return Err(KafkaError::fatal("no transaction is open")) };
         broker.meet(if commit { Op::TxnCommit } else { Op::TxnAbort })?;
+        if commit && let Err(e) = broker.meet(Op::TxnStuck) {
+            self.txn.stuck = Some(e.clone());
+            return Err(e);
+        }
         broker.end(txn, commit);
         if let Some(holder) = self.id.as_ref().and_then(|id| broker.holders.get_mut(id)) {
             holder.open = None;
@@ -50,6 +56,10 @@ impl SimSink {
         self.txn.broken = None;
         if !commit {
             return Ok(());
+        }
+        if let Err(e) = broker.meet(Op::TxnStuckCommitted) {
+            self.txn.stuck = Some(e.clone());
+            return Err(e);
         }
         let answer = broker.meet(Op::TxnCommitted);
         self.txn.unanswered = answer.is_err();
@@ -112,6 +122,9 @@ impl KafkaTxn for SimSink {
     }
 
     fn commit(&mut self) -> Result<(), KafkaError> {
+        if let Some(e) = &self.txn.stuck {
+            return Err(e.clone());
+        }
         if std::mem::take(&mut self.txn.unanswered) {
             self.open(&self.broker.lock())?;
             return Ok(());

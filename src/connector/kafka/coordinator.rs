@@ -1,0 +1,216 @@
+//! Kafka decides for a job whose sinks write in its transactions: with the records of an epoch, a transaction commits the
+//! positions of the sources and the number of the epoch, which names the snapshot.
+//!
+//! Positions of sources in the same cluster are offsets of their group, with the epoch as metadata. If no source is there, the
+//! topic `<job>.positions` gets a record with all positions.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{GroupOffset, KafkaError, KafkaErrorKind, Part};
+use super::position;
+use super::positions_topic::PositionsTopic;
+use super::transactor::{Transactor, again, txn};
+use crate::io::{Coordinator, IoError, IoErrorKind, LedSource};
+use crate::record::Position;
+
+/// A group whose offsets are those of a source.
+struct Member {
+    source: String,
+    group: String,
+    /// What was committed for the parts of the source at the last look.
+    known: Vec<(Part, Option<GroupOffset>)>,
+}
+
+pub(super) struct KafkaCoordinator {
+    pub(super) transactor: Arc<Transactor>,
+    pub(super) job: String,
+    pub(super) cluster: String,
+    sources: Vec<LedSource>,
+    /// One for each source in this cluster.
+    members: Vec<Member>,
+    /// For jobs without such a source.
+    topic: Option<PositionsTopic>,
+}
+
+impl KafkaCoordinator {
+    pub(super) fn new(transactor: Arc<Transactor>, job: &str, cluster: String) -> Self {
+        Self {
+            transactor,
+            job: job.to_owned(),
+            cluster,
+            sources: Vec::new(),
+            members: Vec::new(),
+            topic: None,
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.transactor.settings.connection.timeout
+    }
+
+    fn metadata(&self, epoch: u64) -> String {
+        format!("millstream 1 {epoch} {}", self.job)
+    }
+
+    /// The epoch in metadata; `None` if it was somebody else's commit.
+    fn epoch_of(&self, group: &str, metadata: &str) -> Result<Option<u64>, KafkaError> {
+        let Some(rest) = metadata.strip_prefix("millstream ") else { return Ok(None) };
+        let mut words = rest.splitn(3, ' ');
+        let (version, epoch, job) = (words.next(), words.next(), words.next());
+        match (version, epoch.and_then(|e| e.parse().ok()), job) {
+            (Some("1"), Some(epoch), Some(job)) if job == self.job => Ok(Some(epoch)),
+            (Some("1"), Some(_), Some(job)) => Err(KafkaError::fatal(format!(
+                "group {group} holds the positions of job {job}: give this job a group_id of its own"
+            ))),
+            _ => Err(KafkaError::fatal(format!(
+                "the offsets of group {group} say '{metadata}', which a later version of this program must have written"
+            ))),
+        }
+    }
+
+    /// Asks what was committed last.
+    fn look(&mut self) -> Result<Option<u64>, KafkaError> {
+        let transactor = self.transactor.clone();
+        let mut under_way = transactor.renew()?;
+        if let Some(topic) = &mut self.topic {
+            return topic.read(&*transactor.client, under_way.sink()?);
+        }
+        let patience = self.patience();
+        for member in &mut self.members {
+            let parts: Vec<Part> = member.known.iter().map(|(part, _)| part.clone()).collect();
+            let found = again(patience, || txn(under_way.sink()?)?.committed(&member.group, &parts))?;
+            member.known = parts.into_iter().zip(found).collect();
+        }
+        let mut epochs = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            let mut last = None;
+            for found in member.known.iter().filter_map(|(_, found)| found.as_ref()) {
+                last = last.max(self.epoch_of(&member.group, &found.metadata)?);
+            }
+            epochs.push(last);
+        }
+        if epochs.iter().any(|e| *e != epochs.first().copied().flatten()) {
+            return Err(KafkaError::fatal(format!(
+                "the groups of the job's sources hold positions of different epochs ({epochs:?}): somebody has changed them"
+            )));
+        }
+        Ok(epochs.first().copied().flatten())
+    }
+
+    /// Puts positions and epoch into the transaction and commits it.
+    fn try_commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), KafkaError> {
+        let (patience, metadata) = (self.patience(), self.metadata(epoch));
+        let transactor = self.transactor.clone();
+        let mut under_way = transactor.lock();
+        under_way.begin()?;
+        #[cfg(seeded_bugs)]
+        if crate::record::seeded::is(crate::record::seeded::Bug::PositionsBehindTransaction) {
+            under_way.commit(patience)?;
+            under_way.begin()?;
+        }
+        if let Some(topic) = &mut self.topic {
+            let named = self.sources.iter().map(|s| s.name.as_str()).zip(positions);
+            topic.write(&mut under_way, epoch, named, patience)?;
+        }
+        for member in &self.members {
+            let position = self.sources.iter().zip(positions).find(|(s, _)| s.name == member.source);
+            let parts = position.and_then(|(_, p)| position::decode(p)).ok_or_else(|| {
+                KafkaError::fatal(format!("the position of source {} is none of Kafka's", member.source))
+            })?;
+            let sink = under_way.sink()?;
+            again(patience, || txn(sink)?.send_offsets(&member.group, &parts, &metadata))?;
+        }
+        under_way.commit(patience)
+    }
+}
+
+impl Coordinator for KafkaCoordinator {
+    fn take_over(&mut self, sources: &[LedSource]) -> Result<Option<u64>, IoError> {
+        self.sources = sources.to_vec();
+        self.members.clear();
+        for source in sources {
+            let Some(membership) = source.membership.as_ref().filter(|m| m.cluster == self.cluster) else {
+                continue;
+            };
+            let group = membership.group.clone().unwrap_or_else(|| format!("{}.{}", self.job, source.name));
+            let parts = position::decode(&source.start).unwrap_or_default();
+            let shared = |m: &Member| {
+                m.group == group && m.known.iter().any(|(p, _)| parts.iter().any(|(own, _)| own == p))
+            };
+            if let Some(other) = self.members.iter().find(|m| shared(m)) {
+                return Err(IoError::config(format!(
+                    "sources {} and {} read the same topic in the group {group}, so their offsets can't be told apart: give one \
+                     another group_id",
+                    other.source, source.name
+                )));
+            }
+            let known = parts.into_iter().map(|(part, _)| (part, None)).collect();
+            self.members.push(Member { source: source.name.clone(), group, known });
+        }
+        let id = self.transactor.settings.transactional_id.clone().unwrap_or_default();
+        let settings = self.transactor.settings.connection.clone();
+        self.topic = self.members.is_empty().then(|| PositionsTopic::new(&self.job, id, settings));
+        Ok(self.look()?)
+    }
+
+    fn agrees(&self, positions: &[(&str, &Position)]) -> Result<(), IoError> {
+        if let Some(topic) = &self.topic {
+            return topic.agrees(positions).map_err(IoError::data);
+        }
+        for member in &self.members {
+            let stored = positions.iter().find(|(name, _)| *name == member.source);
+            let stored = stored.and_then(|(_, p)| position::decode(p)).unwrap_or_default();
+            for (part, found) in &member.known {
+                // A partition that came since has no offset, in neither place.
+                let stored = stored.iter().find(|(p, _)| p == part).map(|(_, offset)| *offset);
+                let found = found.as_ref().map(|f| f.offset);
+                if stored.is_some() && found.is_some() && stored != found {
+                    return Err(IoError::data(format!(
+                        "group {} stands at offset {} of {part}, the snapshot at {}",
+                        member.group,
+                        found.unwrap_or_default(),
+                        stored.unwrap_or_default()
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), IoError> {
+        let Err(error) = self.try_commit(epoch, positions) else { return Ok(()) };
+        match error.kind {
+            // Nobody knows whether it counts: a new producer sees to it that it is decided, and then it can be read.
+            #[cfg(seeded_bugs)]
+            KafkaErrorKind::Retriable
+                if crate::record::seeded::is(crate::record::seeded::Bug::IndefiniteIsCommitted) =>
+            {
+                self.look().map(drop).map_err(IoError::from)
+            }
+            KafkaErrorKind::Retriable => {
+                log::warn!("job {}: {error}; asking whether epoch {epoch} was committed", self.job);
+                match self.look()? {
+                    Some(known) if known == epoch => Ok(()),
+                    _ => Err(failed(format!("epoch {epoch} was not committed: {error}"))),
+                }
+            }
+            KafkaErrorKind::Fenced => Err(error.into()),
+            _ => {
+                self.transactor.lock().abort();
+                Err(failed(format!("epoch {epoch} was aborted: {error}")))
+            }
+        }
+    }
+}
+
+/// The job goes on from its last commit, if it may restart.
+fn failed(message: String) -> IoError {
+    IoError::new(IoErrorKind::Os(std::io::Error::other(message)), "Kafka transaction")
+}
+
+/// The coordinator, if it is one of ours.
+pub(super) fn ours(leader: &dyn Coordinator) -> Option<&KafkaCoordinator> {
+    (leader as &dyn Any).downcast_ref()
+}

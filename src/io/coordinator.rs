@@ -1,0 +1,54 @@
+//! Whoever decides for a whole job whether an epoch counts, in place of the MANIFEST: a system with transactions of its own that
+//! sinks of the job write to.
+
+use std::any::Any;
+
+use super::IoError;
+use crate::record::Position;
+
+/// How a source's positions can stand in the transactions of the place that it reads from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Where it reads, in the words of [`DataSink::cluster`](super::DataSink::cluster).
+    pub cluster: String,
+    /// Under which name its positions are kept there, if the user gave one.
+    pub group: Option<String>,
+}
+
+/// A source as a coordinator has to know it.
+#[derive(Clone, Debug)]
+pub struct LedSource {
+    /// Its name in the job.
+    pub name: String,
+    /// `None`: its positions are strangers to the coordinator's place.
+    pub membership: Option<Membership>,
+    /// Where it begins, with all its parts.
+    pub start: Position,
+}
+
+/// Decides for a job.
+///
+/// The order is: every output is durable and not visible yet → the snapshot is durable → [`commit`](Self::commit), *the commit point* →
+/// the MANIFEST takes a note of it → staged files get their names. A restart asks [`take_over`](Self::take_over) which epoch
+/// counts, so a crash between any two of these does no harm.
+pub trait Coordinator: Any + Send {
+    /// Keeps everybody who led the job before from committing, waits for what that one had begun to be decided, and says which
+    /// epoch was committed last; `None`: none is known.
+    ///
+    /// # Errors
+    /// The other side does not answer, or what it holds can't be read.
+    fn take_over(&mut self, sources: &[LedSource]) -> Result<Option<u64>, IoError>;
+
+    /// Whether the positions of the snapshot of that epoch are those that were committed with it.
+    ///
+    /// # Errors
+    /// They are not: says which.
+    fn agrees(&self, positions: &[(&str, &Position)]) -> Result<(), IoError>;
+
+    /// Commits what the sinks have prepared, and the positions of the sources, in the order of `take_over`. When this returns, the
+    /// epoch counts.
+    ///
+    /// # Errors
+    /// It does not count, or whether it does is found out by the next `take_over`.
+    fn commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), IoError>;
+}

@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""Hurts the engine and a broker while a transactional job runs between two topics, and checks with Apache's Java client, reading
+committed transactions only, that every id has arrived exactly once.
+
+    tests/kafka/faults.py target/debug/millstream VERSION [--kills N] [--seed S] [--only NAME ...]
+
+Starts a broker of that version by broker.sh, with a loopback proxy as its advertised listener. The binary must have the feature
+rdkafka. FAULT_SCALE multiplies the number of kills; `full` is the full run of 200. Prints its seed.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+USUAL, FULL = 15, 200
+RATE = 4_000
+
+
+class Proxy:
+    """Passes bytes on to the broker, with delays and cuts on demand."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.target = None
+        self.delay = 0.0
+        self.pairs = set()
+        self.lock = threading.Lock()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target), 2)
+                server.settimeout(None)
+            except OSError:
+                client.close()
+                continue
+            with self.lock:
+                self.pairs.add((client, server))
+            for a, b in ((client, server), (server, client)):
+                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
+
+    def pump(self, a, b):
+        try:
+            while data := a.recv(65536):
+                if self.delay:
+                    time.sleep(self.delay)
+                b.sendall(data)
+        except OSError:
+            pass
+        for s in (a, b):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        """Every connection breaks."""
+        with self.lock:
+            pairs, self.pairs = self.pairs, set()
+        for pair in pairs:
+            for s in pair:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+
+class Rig:
+    def __init__(self, binary, version, rng, dir):
+        self.binary, self.version, self.rng, self.dir = os.path.abspath(binary), version, rng, dir
+        self.broker_dir = os.path.join(dir, "broker")
+        self.libs = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "kafka", f"libs-{version}")
+        self.proxy = Proxy()
+        self.names = 0
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.proxy.target = s.getsockname()[1]
+        self.classes = os.path.join(dir, "classes")
+        subprocess.run(
+            ["javac", "-d", self.classes, "-cp", f"{self.libs}/*", os.path.join(HERE, "ReadBack.java")], check=True
+        )
+
+    def script(self, *arguments):
+        env = dict(os.environ, KAFKA_PORT=str(self.proxy.target), KAFKA_ADVERTISED=str(self.proxy.port))
+        done = subprocess.run([os.path.join(HERE, "broker.sh"), *arguments], env=env, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            sys.exit(f"broker.sh {' '.join(arguments)} failed")
+
+    def start_broker(self):
+        self.script("start", self.version, self.broker_dir)
+
+    def broker_pid(self):
+        with open(os.path.join(self.broker_dir, "pid")) as file:
+            return int(file.read())
+
+    def topic(self, prefix):
+        self.names += 1
+        name = f"{prefix}-{self.names}"
+        self.script("topic", self.broker_dir, name, "2")
+        return name
+
+    def with_(self, topic, more=""):
+        return (
+            f"WITH (connector = 'kafka', client = 'rdkafka', bootstrap_servers = '127.0.0.1:{self.proxy.port}', "
+            f"topic = '{topic}', format = 'json'{more})"
+        )
+
+    def engine(self, text, name):
+        path = os.path.join(self.dir, f"{name}.sql")
+        with open(path, "w") as file:
+            file.write(text)
+        log = open(os.path.join(self.dir, f"{name}.log"), "ab")
+        return subprocess.Popen([self.binary, "run", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def words(self, name):
+        with open(os.path.join(self.dir, f"{name}.log"), errors="replace") as file:
+            return "".join(file.readlines()[-15:])
+
+    def read_back(self, topic):
+        """The ids in a topic, by Apache's client."""
+        done = subprocess.run(
+            ["java", "-cp", f"{self.libs}/*:{self.classes}", "ReadBack", f"127.0.0.1:{self.proxy.port}", topic],
+            capture_output=True, text=True, timeout=120,
+        )
+        if done.returncode:
+            sys.exit(done.stderr)
+        return Counter(json.loads(json.loads(line)["value"])["id"] for line in done.stdout.splitlines())
+
+
+class Run:
+    """A job from `in` to `out`, while `in` grows."""
+
+    def __init__(self, rig, name, rows, timeout="30s"):
+        self.rig, self.name, self.rows = rig, name, rows
+        self.input, self.output = rig.topic(f"{name}-in"), rig.topic(f"{name}-out")
+        self.state = os.path.join(rig.dir, f"{name}-state")
+        self.timeout = timeout
+        self.feeder = rig.engine(
+            f"""CREATE STREAM g (id BIGINT) WITH (connector = 'generator', rows = '{rows}', rate = '{RATE}', "fields.id.kind" = 'sequence');
+            CREATE STREAM a {rig.with_(self.input)}; INSERT INTO a SELECT id FROM g;""",
+            f"{name}-feed",
+        )
+
+    def text(self, stop="", state=None):
+        return f"""SET mode = 'transactional'; SET state = '{state or self.state}'; SET job_name = '{self.name}';
+            SET commit_interval = '150ms'; SET max_restarts = '20';
+            CREATE STREAM a (id BIGINT) {self.rig.with_(self.input, f", group_id = 'g-{self.name}', timeout = '10s'{stop}")};
+            CREATE STREAM b {self.rig.with_(self.output, f", transaction_timeout = '{self.timeout}', timeout = '10s'")};
+            INSERT INTO b SELECT id FROM a WHERE id % 3 <> 0;"""
+
+    def start(self, state=None, name=None):
+        return self.rig.engine(self.text(state=state), name or self.name)
+
+    def wait_for_state(self, epochs):
+        """Until so many snapshots more have been written."""
+        def newest():
+            folder = os.path.join(self.state, self.name)
+            files = [f for f in os.listdir(folder) if f.endswith(".ckpt")] if os.path.isdir(folder) else []
+            return max((int(f[6:26]) for f in files), default=-1)
+        first, deadline = newest(), time.monotonic() + 60
+        while newest() < first + epochs:
+            if time.monotonic() > deadline:
+                sys.exit(f"{self.name}: no commit within a minute\n{self.rig.words(self.name)}")
+            time.sleep(0.02)
+
+    def finish(self, state=None):
+        """Lets the input end, takes what is left, and looks at what has arrived."""
+        if self.feeder.wait(timeout=180):
+            sys.exit(f"the feeder failed\n{self.rig.words(f'{self.name}-feed')}")
+        last = self.rig.engine(self.text(", stop = 'latest'", state), self.name)
+        code = last.wait(timeout=180)
+        fed = self.rig.read_back(self.input)
+        seen = self.rig.read_back(self.output)
+        wanted = {id for id in fed if id % 3}
+        lost, strange = wanted - set(seen), set(seen) - wanted
+        twice = [id for id, n in seen.items() if n > fed[id]]
+        problems = []
+        if code:
+            problems.append(f"the last run ended with {code}")
+        if len(fed) < self.rows:
+            problems.append(f"only {len(fed)} of {self.rows} ids were fed")
+        for what, ids in (("lost", lost), ("twice", twice), ("strange", strange)):
+            if ids:
+                problems.append(f"{len(ids)} ids {what}, such as {sorted(ids)[:3]}")
+        if problems:
+            print(self.rig.words(self.name))
+        return problems
+
+
+def end(engine, sig=signal.SIGKILL):
+    if engine.poll() is None:
+        engine.send_signal(sig)
+    return engine.wait(timeout=60)
+
+
+def kills(rig, count):
+    """SIGKILL of the engine at random moments."""
+    run = Run(rig, "kills", rows=int(RATE * (3 + count * 0.8)))
+    for _ in range(count):
+        engine = run.start()
+        if rig.rng.random() < 0.7:
+            run.wait_for_state(rig.rng.randint(1, 3))
+        time.sleep(rig.rng.random() * 0.3)
+        if end(engine) != -signal.SIGKILL:
+            return [f"it ended by itself\n{rig.words('kills')}"]
+    return run.finish()
+
+
+def broker_killed(rig, count):
+    """SIGKILL of the broker, and a start of it in the same folder."""
+    run = Run(rig, "broker-killed", rows=RATE * 25)
+    engine = run.start()
+    for _ in range(2):
+        run.wait_for_state(5)
+        os.kill(rig.broker_pid(), signal.SIGKILL)
+        rig.proxy.cut()
+        rig.start_broker()
+    run.wait_for_state(5)
+    code = end(engine, signal.SIGTERM)
+    return run.finish() + ([f"the engine ended with {code}\n{rig.words('broker-killed')}"] if code not in (0, 130, 143) else [])
+
+
+def broker_stopped(rig, count):
+    """SIGSTOP of the broker for 10 s."""
+    run = Run(rig, "broker-stopped", rows=RATE * 15)
+    engine = run.start()
+    run.wait_for_state(5)
+    os.kill(rig.broker_pid(), signal.SIGSTOP)
+    time.sleep(10)
+    os.kill(rig.broker_pid(), signal.SIGCONT)
+    run.wait_for_state(5)
+    code = end(engine, signal.SIGTERM)
+    return run.finish() + ([f"the engine ended with {code}\n{rig.words('broker-stopped')}"] if code not in (0, 130, 143) else [])
+
+
+def engine_stopped(rig, count):
+    """SIGSTOP of the engine for longer than its transactions may last: it must end with 3, whoever goes on loses nothing."""
+    run = Run(rig, "engine-stopped", rows=RATE * 10, timeout="2s")
+    engine = run.start()
+    run.wait_for_state(5)
+    # In the middle of a transaction, most likely: rows come all the time.
+    engine.send_signal(signal.SIGSTOP)
+    time.sleep(6)
+    engine.send_signal(signal.SIGCONT)
+    try:
+        code = engine.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        end(engine)
+        return ["it went on"]
+    return run.finish() + ([f"it ended with {code}\n{rig.words('engine-stopped')}"] if code != 3 else [])
+
+
+def zombie(rig, count):
+    """SIGSTOP of the engine, another instance goes on elsewhere with a copy of the state, and the first one wakes up."""
+    run = Run(rig, "zombie", rows=RATE * 10)
+    engine = run.start()
+    run.wait_for_state(5)
+    engine.send_signal(signal.SIGSTOP)
+    copy = os.path.join(rig.dir, "zombie-copy")
+    shutil.copytree(run.state, copy)
+    heir = run.start(state=copy, name="zombie-heir")
+    time.sleep(3)
+    engine.send_signal(signal.SIGCONT)
+    try:
+        code = engine.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        end(engine)
+        code = "no end"
+    problems = [f"the zombie ended with {code}\n{rig.words('zombie')}"] if code != 3 else []
+    if heir.poll() is not None:
+        problems.append(f"the heir has ended\n{rig.words('zombie-heir')}")
+    end(heir, signal.SIGTERM)
+    return run.finish(state=copy) + problems
+
+
+def network(rig, count):
+    """Connections that break and bytes that come late."""
+    run = Run(rig, "network", rows=RATE * 14)
+    engine = run.start()
+    run.wait_for_state(2)
+    for _ in range(8):
+        time.sleep(rig.rng.random())
+        rig.proxy.delay = rig.rng.choice((0, 0.005, 0.05))
+        if rig.rng.random() < 0.6:
+            rig.proxy.cut()
+    rig.proxy.delay = 0
+    run.wait_for_state(3)
+    code = end(engine, signal.SIGTERM)
+    return run.finish() + ([f"the engine ended with {code}\n{rig.words('network')}"] if code not in (0, 130, 143) else [])
+
+
+FAULTS = {
+    "kills": kills,
+    "broker-killed": broker_killed,
+    "broker-stopped": broker_stopped,
+    "engine-stopped": engine_stopped,
+    "zombie": zombie,
+    "network": network,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary")
+    parser.add_argument("version")
+    parser.add_argument("--kills", type=int)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
+    arguments = parser.parse_args()
+    scale = os.environ.get("FAULT_SCALE", "1")
+    kills = arguments.kills or (FULL if scale == "full" else max(1, int(USUAL * float(scale))))
+    print(f"Kafka {arguments.version}, seed {arguments.seed}, {kills} kills", flush=True)
+    dir = tempfile.mkdtemp(prefix="millstream-kafka-")
+    rig = Rig(arguments.binary, arguments.version, random.Random(arguments.seed), dir)
+    failures = 0
+    try:
+        rig.start_broker()
+        for name in arguments.only:
+            from_ = time.monotonic()
+            problems = FAULTS[name](rig, kills)
+            failures += bool(problems)
+            print(f"{name}: {'; '.join(problems) or 'each id exactly once'} ({time.monotonic() - from_:.0f} s)", flush=True)
+    finally:
+        rig.script("stop", rig.broker_dir)
+        if not failures:
+            shutil.rmtree(dir, ignore_errors=True)
+        else:
+            print(f"logs are in {dir}")
+    sys.exit(bool(failures))
+
+
+main()
