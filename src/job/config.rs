@@ -154,6 +154,8 @@ pub struct JobConfig {
     pub commit_interval: CommitInterval,
     /// Bytes of a snapshot that the processor takes down between two batches.
     pub snapshot_slice: usize,
+    /// A state whose snapshot is shorter is always written whole; of a longer one an epoch writes what has changed.
+    pub whole_below: u64,
     /// What a stop leaves in the state.
     pub at_end: AtEnd,
     /// Whether the state of another plan may be used.
@@ -214,6 +216,7 @@ impl Default for JobConfig {
             medium: Arc::new(Disk),
             commit_interval: CommitInterval::Time(Duration::from_secs(1)),
             snapshot_slice: 256 << 10,
+            whole_below: 128 << 10,
             at_end: AtEnd::Keep,
             plan_change: PlanChange::Refuse,
             max_restarts: 0,

@@ -96,7 +96,7 @@ pub(super) fn open(
     }
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
     let keeping = state.map(|dir| Keeping {
-        snapshots: Snapshots::new(dir.clone()),
+        snapshots: Snapshots::new(dir.clone(), config.whole_below),
         manifest,
         leader,
         aligned_at: 0,

@@ -4,11 +4,14 @@
 //! |---|---|---|---|
 //! | `ms-snapshot` | processor: begin, pieces, ending | processor: what is durable | the processor lets go of it, cancelled, an error |
 //!
+//! | `ms-compact` | – | – | one long chain of files has been made short |
+//!
 //! One snapshot is under way at a time. What the processor has taken down waits in the channel, which holds no more than the
 //! encoded state.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 
@@ -16,13 +19,18 @@ use super::JobError;
 use super::edge::TICK;
 use super::laps::Laps;
 use super::shared::Shared;
-use super::stage_thread::StageThread;
+use super::stage_thread::{StageThread, panic_text};
 use crate::observe::ThreadTimes;
-use crate::state::{Checkpoint, Frozen, Piece, Saved, Snapshot, StateDir, StateError};
+use crate::state::{Chain, Checkpoint, Frozen, Piece, Saved, Snapshot, StateDir, StateError};
 
 const THREAD: &str = "ms-snapshot";
+const COMPACTOR: &str = "ms-compact";
 /// With so many bytes waiting for the disk, only groups that are about to change are taken down.
 const AHEAD: usize = 8 << 20;
+/// Files with changes that are too many even if compaction does not get on: the next snapshot is whole.
+const TOO_LONG: usize = 200;
+/// Bytes that are compacted at once where there is no thread for it; of more the next snapshot is whole.
+const AT_ONCE: u64 = 1 << 20;
 
 enum Task {
     Begin(Box<Checkpoint>),
@@ -48,6 +56,10 @@ struct Writer {
 /// The snapshots of a job.
 pub(super) struct Snapshots {
     dir: Arc<StateDir>,
+    /// What is shorter is always written whole.
+    whole_below: u64,
+    /// The last one; `None` until this run has made one.
+    last: Option<Saved>,
     place: Place,
     /// What is being taken down.
     frozen: Option<Frozen>,
@@ -61,8 +73,9 @@ fn failed(e: StateError) -> JobError {
 }
 
 impl Snapshots {
-    pub(super) fn new(dir: Arc<StateDir>) -> Self {
-        Self { dir, place: Place::Here(None), frozen: None, next: 1, saved: None }
+    pub(super) fn new(dir: Arc<StateDir>, whole_below: u64) -> Self {
+        let place = Place::Here(None);
+        Self { dir, whole_below, last: None, place, frozen: None, next: 1, saved: None }
     }
 
     /// Lets a thread of its own write them from now on.
@@ -75,11 +88,19 @@ impl Snapshots {
 
     /// Where the operators put what they hold.
     pub(super) fn freeze(&mut self) -> Frozen {
-        Frozen::new(self.next, true)
+        let whole = self.last.is_none_or(|last| {
+            let Chain { changes, change_bytes, base_bytes } = last.chain;
+            // Compaction is only for what is quickly done where it has no thread.
+            let here = matches!(self.place, Place::Here(_)) && base_bytes + change_bytes > AT_ONCE;
+            base_bytes < self.whole_below || changes >= TOO_LONG || here && change_bytes > base_bytes / 2
+        });
+        Frozen::new(self.next, whole)
     }
 
     /// Begins to write a snapshot: what is known at the barrier; `frozen` is taken down bit by bit.
-    pub(super) fn begin(&mut self, checkpoint: Checkpoint, frozen: Frozen) -> Result<(), JobError> {
+    pub(super) fn begin(&mut self, mut checkpoint: Checkpoint, frozen: Frozen) -> Result<(), JobError> {
+        let part = checkpoint.operators.iter().flat_map(|o| &o.tables).any(|t| !t.whole);
+        checkpoint.before = self.last.filter(|_| part).map(|last| last.file);
         self.next = frozen.next();
         self.frozen = Some(frozen);
         self.saved = None;
@@ -124,7 +145,14 @@ impl Snapshots {
     pub(super) fn end(&mut self, ending: Checkpoint) -> Result<(), JobError> {
         if let Place::Here(file) = &mut self.place {
             if let Some(file) = file.take() {
-                self.saved = Some(self.dir.finish(file, &ending).map_err(failed)?);
+                let saved = self.dir.finish(file, &ending).map_err(failed)?;
+                let Chain { change_bytes, base_bytes, .. } = saved.chain;
+                if base_bytes + change_bytes <= AT_ONCE
+                    && let Some(epoch) = self.dir.take_long(&saved)
+                {
+                    self.dir.compact(epoch).map_err(failed)?;
+                }
+                self.saved = Some(saved);
             }
             return Ok(());
         }
@@ -135,27 +163,30 @@ impl Snapshots {
     pub(super) fn take_saved(&mut self) -> Result<Option<Saved>, JobError> {
         if let Place::Away(writer) = &self.place {
             match writer.results.try_recv() {
-                Ok(saved) => return Ok(Some(saved)),
+                Ok(saved) => self.saved = Some(saved),
                 Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => return Err(self.cause()),
             }
         }
+        self.last = self.saved.or(self.last);
         Ok(self.saved.take())
     }
 
     /// Waits until the snapshot is durable.
     pub(super) fn wait_saved(&mut self, shared: &Shared) -> Result<Saved, JobError> {
-        loop {
-            if let Place::Away(writer) = &self.place {
-                match writer.results.recv_timeout(TICK) {
-                    Ok(saved) => return Ok(saved),
-                    Err(RecvTimeoutError::Timeout) if shared.is_cancelled() => return Err(JobError::Aborted),
-                    Err(RecvTimeoutError::Timeout) => continue,
-                    Err(RecvTimeoutError::Disconnected) => return Err(self.cause()),
+        while let Place::Away(writer) = &self.place {
+            match writer.results.recv_timeout(TICK) {
+                Ok(saved) => {
+                    self.saved = Some(saved);
+                    break;
                 }
+                Err(RecvTimeoutError::Timeout) if shared.is_cancelled() => return Err(JobError::Aborted),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.cause()),
             }
-            return self.saved.take().ok_or(JobError::Aborted);
         }
+        self.last = self.saved.or(self.last);
+        self.saved.take().ok_or(JobError::Aborted)
     }
 
     /// The thread, which ends when it has nothing more to expect.
@@ -204,7 +235,7 @@ fn spawn(dir: Arc<StateDir>, shared: &Arc<Shared>) -> Result<Writer, JobError> {
 }
 
 fn write_loop(
-    dir: &StateDir,
+    dir: &Arc<StateDir>,
     tasks: &Receiver<Task>,
     done: &Sender<Saved>,
     waiting: &AtomicUsize,
@@ -213,6 +244,7 @@ fn write_loop(
 ) -> Result<(), StateError> {
     let mut laps = Laps::start(shared.stopwatch.clone(), account);
     let mut file: Option<Snapshot> = None;
+    let mut compactor: Option<JoinHandle<()>> = None;
     for task in tasks {
         laps.idle();
         if shared.is_cancelled() {
@@ -228,12 +260,42 @@ fn write_loop(
             }
             Task::End(ending) => {
                 if let Some(file) = file.take() {
-                    let _ = done.send(dir.finish(file, &ending)?);
+                    let saved = dir.finish(file, &ending)?;
+                    let _ = done.send(saved);
+                    if let Some(epoch) = dir.take_long(&saved) {
+                        join(compactor.take());
+                        compactor = Some(compact(dir, epoch)?);
+                    }
                 }
             }
         }
         laps.handed_over();
     }
     laps.idle();
+    join(compactor);
+    laps.waited();
     Ok(())
 }
+
+/// Writes a file anew with everything, on a thread of its own. What goes wrong leaves all as it was, and is tried again with a
+/// later epoch.
+fn compact(dir: &Arc<StateDir>, epoch: u64) -> Result<JoinHandle<()>, StateError> {
+    let dir = dir.clone();
+    let work = move || {
+        if let Err(e) = dir.compact(epoch) {
+            log::warn!("{e}; it is tried again later");
+        }
+    };
+    let thread = std::thread::Builder::new().name(COMPACTOR.into()).spawn(work);
+    thread.map_err(|e| StateError(format!("can't start thread {COMPACTOR}: {e}")))
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(Err(panic)) = thread.map(JoinHandle::join) {
+        log::warn!("thread {COMPACTOR} panicked: {}; old files stay", panic_text(&*panic));
+    }
+}
+
+#[cfg(test)]
+#[path = "snapshots_tests.rs"]
+mod tests;

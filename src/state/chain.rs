@@ -1,9 +1,10 @@
 //! Epochs that build on each other: a file that has only what changed, and the files before it that have the rest.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::dir::{file_name, read_alone};
+use super::dir::{MAX_FILE, file_name};
 use super::{Checkpoint, Medium, StateError, StateReader, StateWriter, TableState};
 
 /// What a file says of its place among others.
@@ -47,17 +48,40 @@ pub(super) fn measure(links: &BTreeMap<u64, Link>, epoch: u64) -> Chain {
     chain
 }
 
+/// Why a checkpoint can't be completed.
+#[derive(Debug)]
+pub(super) enum Incomplete {
+    /// A file could not be read: it may be sound for all we know.
+    Unread(StateError),
+    /// A file is not there, damaged, or not the one that was built on.
+    Broken(StateError),
+}
+
+impl From<StateError> for Incomplete {
+    fn from(e: StateError) -> Self {
+        Self::Broken(e)
+    }
+}
+
+impl Incomplete {
+    pub(super) fn into_error(self) -> StateError {
+        match self {
+            Self::Unread(e) | Self::Broken(e) => e,
+        }
+    }
+}
+
 /// Completes a checkpoint from the files that it builds on.
 ///
 /// # Errors
-/// If one of them is not there, damaged, or not the one that it built on.
+/// If one of them can't be used.
 pub(super) fn complete(
     medium: &dyn Medium,
     dir: &Path,
     mut newest: Checkpoint,
-) -> Result<Checkpoint, StateError> {
+) -> Result<Checkpoint, Incomplete> {
     let mut open = Open::new(&mut newest)?;
-    let mut before = newest.before.take();
+    let mut before = newest.before;
     let (mut epoch, wanted) = (newest.epoch, newest.epoch);
     while let Some(file) = before.filter(|_| !open.tables.is_empty()) {
         let path = dir.join(file_name(file.epoch));
@@ -69,11 +93,15 @@ pub(super) fn complete(
             ))
         };
         if file.epoch >= epoch {
-            return Err(why("it is no earlier one"));
+            return Err(why("it is no earlier one").into());
         }
-        let older = read_alone(medium, &path).map_err(|e| why(&e.0))?;
+        let bytes = medium.read(&path, MAX_FILE).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Incomplete::Broken(why(&e.to_string())),
+            _ => Incomplete::Unread(why(&e.to_string())),
+        })?;
+        let older = Checkpoint::decode(&bytes).map_err(|e| why(&e.0))?;
         if (older.epoch, older.id) != (file.epoch, file.id) || older.job != newest.job {
-            return Err(why("it is another one than the one that it was built on"));
+            return Err(why("it is another one than the one that it was built on").into());
         }
         epoch = file.epoch;
         before = older.before;
@@ -81,7 +109,10 @@ pub(super) fn complete(
     }
     match open.tables.is_empty() {
         true => Ok(newest),
-        false => Err(StateError(format!("epoch {wanted} has only changes of a table that is nowhere whole"))),
+        false => {
+            Err(StateError(format!("epoch {wanted} has only changes of a table that is nowhere whole"))
+                .into())
+        }
     }
 }
 

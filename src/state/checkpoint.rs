@@ -105,7 +105,7 @@ pub struct Checkpoint {
     pub epoch: u64,
     /// Tells it from another of that epoch; 0 until it is written.
     pub id: u64,
-    /// The epoch that has what did not change, if a table is not whole.
+    /// The epoch whose file has what did not change, if a table is not whole in its own.
     pub before: Option<FileId>,
     /// The job has ended: running it again does nothing.
     pub finished: bool,
@@ -129,6 +129,13 @@ impl Checkpoint {
     /// An operator that does this.
     pub fn operator(&self, id: &str, spec: u32) -> Option<&OperatorState> {
         self.operators.iter().find(|o| o.id == id && o.spec == spec)
+    }
+
+    /// What a file builds on, from the bytes at its beginning; `None` if they are no sound ones.
+    pub(super) fn before_of(start: &[u8]) -> Option<Option<FileId>> {
+        let mut body = start.strip_prefix(MAGIC)?.strip_prefix(&VERSION.to_le_bytes())?;
+        let (checkpoint, _) = read_header(take_section(&mut body, kind::HEADER).ok()?).ok()?;
+        Some(checkpoint.before)
     }
 
     /// Reads a file's bytes.

@@ -1,13 +1,18 @@
-//! The state directory of a job: one checkpoint file per epoch, the newest three kept, and a lock.
+//! The state directory of a job: one checkpoint file per epoch, the newest three kept with those that they build on, and a lock.
 //!
 //! A checkpoint is written to a temporary name, fsynced, renamed, and its directory fsynced: a file that has its final name is
-//! complete.
+//! complete. A chain of files that has become long is cut by writing an epoch's file anew with everything, under its old name: it
+//! says the same as before, so that a crash on the way does no harm.
 
 use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use super::chain::{Chain, Incomplete, Link, complete, measure, walk};
 use super::{
     Checkpoint, CheckpointWriter, FileId, Manifest, Medium, MediumFile, Piece, StateError, create_dir_durably,
 };
@@ -15,7 +20,11 @@ use super::{
 /// Checkpoints that stay.
 const KEEP: usize = 3;
 /// A bound against files that are none of ours; a sound one is checked piece by piece.
-const MAX_FILE: u64 = 64 << 30;
+pub(super) const MAX_FILE: u64 = 64 << 30;
+/// The header of a file and what is before it.
+const MAX_HEADER: u64 = 64 << 10;
+/// So many files with changes make a chain long.
+const LONG: usize = 48;
 
 /// Why the state directory can't be used.
 #[derive(Debug)]
@@ -30,7 +39,16 @@ pub enum StateDirError {
 pub struct StateDir {
     path: PathBuf,
     medium: Arc<dyn Medium>,
+    links: Mutex<Links>,
     _lock: Box<dyn Any + Send + Sync>,
+}
+
+/// How the files build on each other.
+#[derive(Debug, Default)]
+struct Links {
+    known: BTreeMap<u64, Link>,
+    /// The epoch whose file is being written anew: until that is done no file is deleted.
+    compacting: Option<u64>,
 }
 
 impl std::fmt::Debug for StateDir {
@@ -57,7 +75,7 @@ impl StateDir {
                     // What a crash left of a checkpoint; one that stays is written anew.
                     let _ = medium.remove(stray);
                 }
-                Ok(Self { path, medium, _lock: lock })
+                Ok(Self { path, medium, links: Mutex::default(), _lock: lock })
             }
             None => Err(StateDirError::Locked(format!(
                 "another instance of job {job} is using {}",
@@ -78,14 +96,19 @@ impl StateDir {
     pub fn load(&self) -> Result<Option<Checkpoint>, StateError> {
         let mut last_error = None;
         for (_, file) in checkpoint_files(&*self.medium, &self.path)?.into_iter().rev() {
-            match Checkpoint::decode(&read_file(&*self.medium, &file)?) {
+            let bytes = read_file(&*self.medium, &file)?;
+            let alone = Checkpoint::decode(&bytes).map_err(Incomplete::Broken);
+            match alone.and_then(|c| complete(&*self.medium, &self.path, c)) {
                 Ok(checkpoint) => {
                     if let Some(e) = last_error {
                         log::warn!("{e}; going on from epoch {}", checkpoint.epoch);
                     }
                     return Ok(Some(checkpoint));
                 }
-                Err(e) => last_error = Some(StateError(format!("{}: {e}", file.display()))),
+                Err(Incomplete::Unread(e)) => return Err(e),
+                Err(Incomplete::Broken(e)) => {
+                    last_error = Some(StateError(format!("{}: {e}", file.display())));
+                }
             }
         }
         last_error.map_or(Ok(None), Err)
@@ -146,7 +169,7 @@ impl StateDir {
         let file = self.medium.create(&temporary).map_err(|e| self.failed("create", &e))?;
         let file = BufWriter::with_capacity(1 << 16, file);
         let file = CheckpointWriter::begin(file, checkpoint).map_err(|e| self.failed("write", &e))?;
-        Ok(Snapshot { file, temporary })
+        Ok(Snapshot { file, temporary, before: checkpoint.before })
     }
 
     /// Ends the file, makes it durable, gives it its name, and deletes old ones. From then on the checkpoint counts.
@@ -154,25 +177,101 @@ impl StateDir {
     /// # Errors
     /// If any step fails; the checkpoint then does not count.
     pub fn finish(&self, snapshot: Snapshot, checkpoint: &Checkpoint) -> Result<Saved, StateError> {
-        let Snapshot { file, temporary } = snapshot;
-        let (mut file, bytes, id) = file.end(checkpoint).map_err(|e| self.failed("write", &e))?;
-        file.flush().map_err(|e| self.failed("write", &e))?;
-        file.get_mut().sync().map_err(|e| self.failed("sync", &e))?;
-        drop(file);
-        let saved = Saved { file: FileId { epoch: checkpoint.epoch, id }, bytes };
+        let Snapshot { file, temporary, before } = snapshot;
+        let (mut target, bytes, id) = file.end(checkpoint).map_err(|e| self.failed("write", &e))?;
+        target.flush().map_err(|e| self.failed("write", &e))?;
+        target.get_mut().sync().map_err(|e| self.failed("sync", &e))?;
+        drop(target);
+        let file = FileId { epoch: checkpoint.epoch, id };
         let path = self.path.join(file_name(checkpoint.epoch));
         self.medium.rename(&temporary, &path).map_err(|e| self.failed("rename", &e))?;
+        let link = Link { before: before.map(|b| b.epoch), bytes };
+        let chain = {
+            let mut links = self.links.lock();
+            links.known.insert(checkpoint.epoch, link);
+            measure(&links.known, checkpoint.epoch)
+        };
+        let saved = Saved { file, bytes, chain };
         #[cfg(seeded_bugs)]
         if crate::record::seeded::is(crate::record::seeded::Bug::NoDirectorySync) {
             return Ok(saved);
         }
         self.medium.sync_dir(&self.path).map_err(|e| self.failed("sync the directory of", &e))?;
-        let files = checkpoint_files(&*self.medium, &self.path)?;
-        for (_, old) in files.iter().rev().skip(KEEP) {
-            // A file that stays behind is deleted after the next commit.
-            let _ = self.medium.remove(old);
+        if self.links.lock().compacting.is_none() {
+            self.delete_old()?;
         }
         Ok(saved)
+    }
+
+    /// Deletes what none of the newest epochs needs. A file that stays behind is deleted another time.
+    fn delete_old(&self) -> Result<(), StateError> {
+        let files = checkpoint_files(&*self.medium, &self.path)?;
+        let mut links = self.links.lock();
+        for (epoch, file) in &files {
+            if !links.known.contains_key(epoch) {
+                // As long as it is not known what a file builds on, everything stays.
+                let Ok(link) = read_link(&*self.medium, file) else { return Ok(()) };
+                links.known.insert(*epoch, link);
+            }
+        }
+        let newest = files.iter().rev().take(KEEP);
+        let needed: BTreeSet<u64> =
+            newest.flat_map(|(epoch, _)| walk(&links.known, *epoch).map(|(e, _)| e)).collect();
+        links.known.retain(|epoch, _| needed.contains(epoch));
+        drop(links);
+        for (_, old) in files.iter().filter(|(epoch, _)| !needed.contains(epoch)) {
+            let _ = self.medium.remove(old);
+        }
+        Ok(())
+    }
+
+    /// The epoch whose file should be written anew with everything, as the chain has become long: the oldest that stays. Whoever
+    /// asks has to [`compact`](Self::compact) it; until then no file is deleted.
+    pub fn take_long(&self, saved: &Saved) -> Option<u64> {
+        let Chain { changes, change_bytes, base_bytes } = saved.chain;
+        let long = changes >= LONG || changes > KEEP && change_bytes > base_bytes / 2;
+        let mut links = self.links.lock();
+        if !long || links.compacting.is_some() {
+            return None;
+        }
+        let (epoch, link) = walk(&links.known, saved.file.epoch).nth(KEEP - 1)?;
+        link.before?;
+        links.compacting = Some(epoch);
+        Some(epoch)
+    }
+
+    /// Writes the file of an epoch anew with everything, and deletes those that are then no longer needed.
+    ///
+    /// # Errors
+    /// If that fails; the old files stay, and everything is as it was.
+    pub fn compact(&self, epoch: u64) -> Result<(), StateError> {
+        let done = self.rewrite(epoch);
+        let deleted = match &done {
+            Ok(()) => self.delete_old(),
+            Err(_) => Ok(()),
+        };
+        self.links.lock().compacting = None;
+        done.and(deleted)
+    }
+
+    fn rewrite(&self, epoch: u64) -> Result<(), StateError> {
+        let mut checkpoint = self.load_epoch(epoch)?;
+        checkpoint.before = None;
+        let failed = |what: &str, e: io::Error| {
+            StateError(format!("can't {what} the compacted checkpoint in {}: {e}", self.path.display()))
+        };
+        let name = file_name(epoch);
+        let temporary = self.path.join(format!("{name}.whole.tmp"));
+        let file = self.medium.create(&temporary).map_err(|e| failed("create", e))?;
+        let mut file = BufWriter::with_capacity(1 << 16, file);
+        let (bytes, _) = checkpoint.write(&mut file).map_err(|e| failed("write", e))?;
+        file.flush().map_err(|e| failed("write", e))?;
+        file.get_mut().sync().map_err(|e| failed("sync", e))?;
+        drop(file);
+        self.medium.rename(&temporary, &self.path.join(name)).map_err(|e| failed("rename", e))?;
+        self.medium.sync_dir(&self.path).map_err(|e| failed("sync the directory of", e))?;
+        self.links.lock().known.insert(epoch, Link { before: None, bytes });
+        Ok(())
     }
 
     fn failed(&self, what: &str, e: &io::Error) -> StateError {
@@ -184,6 +283,7 @@ impl StateDir {
 pub struct Snapshot {
     file: CheckpointWriter<BufWriter<Box<dyn MediumFile>>>,
     temporary: PathBuf,
+    before: Option<FileId>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -210,9 +310,11 @@ pub struct Saved {
     pub file: FileId,
     /// Its length.
     pub bytes: u64,
+    /// The files that it builds on.
+    pub chain: Chain,
 }
 
-fn file_name(epoch: u64) -> String {
+pub(super) fn file_name(epoch: u64) -> String {
     format!("epoch-{epoch:020}.ckpt")
 }
 
@@ -230,13 +332,30 @@ pub fn checkpoint_files(medium: &dyn Medium, dir: &Path) -> Result<Vec<(u64, Pat
     Ok(files)
 }
 
-/// Reads a checkpoint file.
+/// Reads the checkpoint of a file, and what it builds on from the files beside it.
+///
+/// # Errors
+/// If one can't be read or is damaged; names it.
+pub fn read_checkpoint(medium: &dyn Medium, file: &Path) -> Result<Checkpoint, StateError> {
+    let checkpoint = read_alone(medium, file)?;
+    let dir = file.parent().unwrap_or(Path::new("."));
+    complete(medium, dir, checkpoint)
+        .map_err(|e| StateError(format!("{}: {}", file.display(), e.into_error())))
+}
+
+/// Reads what is in a checkpoint file, perhaps only changes.
 ///
 /// # Errors
 /// If it can't be read or is damaged; names it.
-pub fn read_checkpoint(medium: &dyn Medium, file: &Path) -> Result<Checkpoint, StateError> {
+pub fn read_alone(medium: &dyn Medium, file: &Path) -> Result<Checkpoint, StateError> {
     let bytes = read_file(medium, file)?;
     Checkpoint::decode(&bytes).map_err(|e| StateError(format!("{}: {e}", file.display())))
+}
+
+/// What a file that another run has written builds on. A damaged one builds on nothing.
+fn read_link(medium: &dyn Medium, file: &Path) -> io::Result<Link> {
+    let before = Checkpoint::before_of(&medium.read(file, MAX_HEADER)?).flatten();
+    Ok(Link { before: before.map(|b| b.epoch), bytes: medium.len(file)? })
 }
 
 fn read_file(medium: &dyn Medium, file: &Path) -> Result<Vec<u8>, StateError> {
@@ -251,25 +370,5 @@ fn safe_name(job: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::Disk;
-
-    #[test]
-    fn three_are_kept_a_damaged_newest_falls_back_and_two_instances_exclude_each_other() {
-        let root = tempfile::tempdir().unwrap();
-        let open = || StateDir::open(Arc::new(Disk), root.path(), "a/b");
-        let sample = |epoch| Checkpoint { job: "a/b".into(), epoch, ..Checkpoint::default() };
-        let dir = open().unwrap();
-        assert_eq!(dir.load().unwrap(), None);
-        assert!((1..=5).all(|e| dir.save(&sample(e)).unwrap().bytes > 50));
-        let files = checkpoint_files(&Disk, dir.path()).unwrap();
-        assert_eq!(files.iter().map(|f| f.0).collect::<Vec<_>>(), [3, 4, 5]);
-        assert_eq!(dir.load().unwrap().unwrap().epoch, 5);
-        std::fs::write(&files[2].1, b"MSCKPT").unwrap();
-        assert_eq!(dir.load().unwrap().unwrap().epoch, 4);
-        assert!(matches!(open(), Err(StateDirError::Locked(_))));
-        drop(dir);
-        assert!(open().is_ok());
-    }
-}
+#[path = "dir_tests.rs"]
+mod tests;

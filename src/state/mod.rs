@@ -1,5 +1,6 @@
 //! State that outlives a batch: contracts, snapshots, and the files that hold them. Pure but for the files.
 
+mod chain;
 mod checkpoint;
 mod codec;
 mod dir;
@@ -10,11 +11,12 @@ mod manifest;
 mod medium;
 mod values;
 
+pub use chain::Chain;
 pub use checkpoint::{
     Checkpoint, CheckpointWriter, FileId, InputState, OperatorState, SourceState, TableState,
 };
 pub use codec::{StateError, StateReader, StateWriter};
-pub use dir::{Saved, Snapshot, StateDir, StateDirError, checkpoint_files, read_checkpoint};
+pub use dir::{Saved, Snapshot, StateDir, StateDirError, checkpoint_files, read_alone, read_checkpoint};
 pub use frozen::{Frozen, Piece};
 pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
 pub use manifest::{Commit, Committed, Manifest, scan};

@@ -96,6 +96,12 @@ class Groups(Kind):
         return [{"k": k, "c": len(ids), "least": min(ids), "most": max(ids)} for k, ids in groups.items()]
 
 
+class Many(Groups):
+    """So many groups that epochs write only what changed."""
+
+    keys = 25_000
+
+
 class Windows(Kind):
     watermark = True
 
@@ -154,7 +160,7 @@ class Sessions(Kind):
         ]
 
 
-KINDS = {"stateless": Stateless, "union": Union, "groups": Groups, "windows": Windows, "sessions": Sessions}
+KINDS = {"stateless": Stateless, "union": Union, "groups": Groups, "many": Many, "windows": Windows, "sessions": Sessions}
 
 
 def normal(row):

@@ -74,6 +74,8 @@ fn simulation(seed: u64) -> Simulation {
     let batch_rows = 1 + rng.below(20) as usize;
     // A group or a few between two rounds, or all at once.
     let snapshot_slice = [1, 16, 100, 1 << 18][rng.below(4) as usize];
+    // Whether an epoch writes only what changed.
+    let whole_below = if rng.one_in(3) { 1 << 20 } else { 0 };
     let disk = FakeDisk::default();
     let parts = parts(&disk, kind, &mut rng);
     let world = World::new(rng);
@@ -89,6 +91,7 @@ fn simulation(seed: u64) -> Simulation {
         commit_interval: interval,
         batch_rows,
         snapshot_slice,
+        whole_below,
         on_error: OnError::Dlq,
         mode: if transactional { Mode::Transactional } else { Mode::Simple },
         ..JobConfig::default()

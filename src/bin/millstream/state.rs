@@ -116,7 +116,10 @@ fn verify(dir: &Path) -> Result<u8, Failed> {
         }
         for (epoch, file) in checkpoint_files(&Disk, &job).map_err(|e| Failed::usage(e.to_string()))? {
             match read_checkpoint(&Disk, &file) {
-                Ok(c) if c.epoch == epoch => writeln!(out, "{}: sound", file.display())?,
+                Ok(c) if c.epoch == epoch => {
+                    let before = c.before.map(|b| format!("changes since epoch {}, ", b.epoch));
+                    writeln!(out, "{}: {}sound", file.display(), before.unwrap_or_default())?;
+                }
                 Ok(c) => {
                     damaged += 1;
                     writeln!(out, "{}: it is that of epoch {}", file.display(), c.epoch)?;
@@ -154,6 +157,13 @@ fn show(out: &mut impl Write, job: &Path, c: &Checkpoint) -> std::io::Result<()>
     writeln!(out, "job {} in {}", c.job, job.display())?;
     let end = if c.finished { ", finished" } else { "" };
     writeln!(out, "  epoch {}{end}, written by version {}, plan {:08x}", c.epoch, c.engine, c.plan)?;
+    if let Some(before) = c.before {
+        writeln!(
+            out,
+            "  its file has what changed since epoch {}; the rest is in that epoch's",
+            before.epoch
+        )?;
+    }
     if let Ok(Some((state, _))) = manifest(job) {
         let shown =
             if state.published { "all files have their names" } else { "files may still have to be renamed" };

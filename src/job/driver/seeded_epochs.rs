@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::seeded::{Bug, is};
-use crate::state::FileId;
+use crate::state::{Chain, FileId};
 
 impl Driver {
     /// A checkpoint with the new positions of the sources and the old ones of the sinks.
@@ -50,7 +50,7 @@ impl Driver {
         let Some(epoch) = saving.filter(|_| is(Bug::CommitBeforeDurable)).map(|s| s.epoch.clone()) else {
             return Ok(false);
         };
-        let saved = Saved { file: FileId::default(), bytes: 0 };
+        let saved = Saved { file: FileId::default(), bytes: 0, chain: Chain::default() };
         self.write_commit(saved, &epoch, false)?;
         self.tell_sources(&epoch.sources);
         Ok(true)
