@@ -43,10 +43,11 @@ struct Case {
     to_file: bool,
     /// As many sinks at the most.
     sinks: usize,
+    /// Several are several INSERTs into each sink.
     select: &'static str,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "filter + project, NDJSON to NDJSON",
         from_file: true,
@@ -65,9 +66,16 @@ const CASES: [Case; 4] = [
         name: "two ways from source to sink, NDJSON to NDJSON",
         from_file: true,
         to_file: true,
-        // A union that feeds several sinks gives them the same records, which come back one by one.
-        sinks: 1,
+        sinks: 3,
         select: "SELECT order_id, symbol FROM src UNION ALL SELECT quantity, symbol FROM src",
+    },
+    Case {
+        name: "two INSERTs from one source into one sink, NDJSON to NDJSON",
+        from_file: true,
+        to_file: true,
+        // The same rows into several sinks, each of which weaves them, go one by one.
+        sinks: 1,
+        select: "SELECT order_id, symbol FROM src; SELECT quantity, symbol FROM src WHERE quantity > 100",
     },
     Case {
         name: "generator to blackhole",
@@ -130,7 +138,9 @@ fn run(dir: &Path, case: &Case, sinks: usize, mode: &str, trace: &str, rows: u64
         text += &format!("CREATE STREAM out{k} WITH ({with});");
     }
     for k in 0..sinks {
-        text += &format!("INSERT INTO out{k} {};", case.select);
+        for select in case.select.split(';') {
+            text += &format!("INSERT INTO out{k} {select};");
+        }
     }
     let prepared = engine.sql(&text).unwrap();
     let job = prepared.start().unwrap();

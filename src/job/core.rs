@@ -10,8 +10,8 @@
 
 pub(super) mod ahead;
 pub(super) mod merge;
-mod rows;
 pub(super) mod snapshot;
+pub(super) mod weave;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +62,17 @@ pub(super) struct NodeSlot {
     lane: Option<(usize, usize)>,
     /// Rows behind a place where several inputs meet, on their way together.
     gathered: Option<Batch>,
+    /// The input that is being processed, and what came of it that is to be woven.
+    input: usize,
+    held: Vec<Held>,
+}
+
+/// A batch to be woven with others.
+struct Held {
+    input: usize,
+    batch: Batch,
+    /// Its first row that is not woven yet.
+    next: usize,
 }
 
 impl NodeSlot {
@@ -96,6 +107,8 @@ impl NodeSlot {
             rejects: Vec::new(),
             lane: None,
             gathered: None,
+            input: 0,
+            held: Vec::new(),
         }
     }
 
@@ -109,9 +122,11 @@ impl NodeSlot {
 pub(super) struct Inlet {
     pub(super) name: String,
     pub(super) targets: Vec<Target>,
-    /// Some sink or node is reached on more than one way: rows are processed one by one, so that the order of the
-    /// merged output does not depend on the batch size.
+    /// Some sink or node is reached on more than one way: rows come out there as if each went all its ways before the next one, so
+    /// that the order of the merged output does not depend on the batch size.
     pub(super) diamond: bool,
+    /// Where the ways meet, if whole batches can go each of them.
+    pub(super) meetings: Option<Arc<weave::Meetings>>,
     /// Nobody downstream wants more.
     pub(super) done: bool,
     pub(super) arrived: u64,
@@ -148,6 +163,8 @@ pub(super) struct Core {
     pub(super) wanted: Vec<bool>,
     /// Where several inputs meet, short batches are gathered.
     gathers: bool,
+    /// Where the rows that are being processed meet.
+    weaving: Option<Arc<weave::Meetings>>,
     /// Rows of a full batch.
     full: usize,
 }
@@ -184,6 +201,7 @@ impl Core {
             merges: Vec::new(),
             wanted: Vec::new(),
             gathers: false,
+            weaving: None,
             full: config.batch_rows.max(1),
         }
     }
@@ -203,8 +221,8 @@ impl Core {
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.len() as u64;
         let merged = self.merges.iter().flat_map(|m| &m.lanes).any(|l| l.source == source);
-        let result = if inlet.diamond && batch.len() > 1 && !merged {
-            self.push_row_by_row(InputRef::Source(source), source as u16, batch)
+        let result = if inlet.diamond && !merged {
+            self.push_diamond(source, InputRef::Source(source), batch, None)
         } else {
             self.route(InputRef::Source(source), batch)
         };
@@ -290,11 +308,17 @@ impl Core {
             return Ok(());
         }
         slot.watermark = least;
-        if slot.gathered.is_some() {
-            // It comes behind what was gathered.
-            return Ok(());
+        self.pass_on_watermark(node)
+    }
+
+    /// It comes behind rows that are gathered or held.
+    fn pass_on_watermark(&mut self, node: usize) -> Result<(), JobError> {
+        match self.nodes.get(node) {
+            Some(s) if s.gathered.is_none() && s.held.is_empty() && s.watermark > i64::MIN => {
+                self.advance(InputRef::Node(node), s.watermark)
+            }
+            _ => Ok(()),
         }
-        self.advance(InputRef::Node(node), least)
     }
 
     /// What `of` delivers fell silent, or speaks again.
@@ -333,6 +357,7 @@ impl Core {
             if let Some(&Target::Node { node, input }) = self.targets(from).get(at) {
                 if let Some(slot) = self.nodes.get_mut(node) {
                     slot.routed += batch.len() as u64;
+                    slot.input = input;
                 }
                 if Some(at) == last_node {
                     return self.run(node, |op, out| op.process(InputId(input), batch, out));
@@ -422,13 +447,16 @@ impl Core {
         for rejected in rejects.drain(..) {
             self.settle(node, rejected)?;
         }
+        if let (Some(micros), true) = (watermark, self.weaving.is_some()) {
+            self.lift(micros)?;
+        }
         for batch in batches.drain(..) {
+            let woven = self.is_woven(node);
             let Some(slot) = self.nodes.get_mut(node) else { continue };
             slot.emitted += batch.len() as u64;
-            match slot.lane {
-                Some(at) => self.takes_in(at, batch),
-                None if self.gathers && slot.ended.len() > 1 => self.gather_rows(node, batch)?,
-                None => self.route(InputRef::Node(node), batch)?,
+            match woven {
+                true => slot.held.push(Held { input: slot.input, batch, next: 0 }),
+                false => self.pass_on(node, batch)?,
             }
         }
         if let Some(slot) = self.nodes.get_mut(node) {
@@ -440,6 +468,19 @@ impl Core {
         match watermark {
             Some(micros) => self.advance(InputRef::Node(node), micros),
             None => Ok(()),
+        }
+    }
+
+    /// What a node delivers goes to those behind it, waits for its turn in a merge, or is gathered.
+    fn pass_on(&mut self, node: usize, batch: Batch) -> Result<(), JobError> {
+        let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
+        match slot.lane {
+            Some(at) => {
+                self.takes_in(at, batch);
+                Ok(())
+            }
+            None if self.gathers && slot.ended.len() > 1 => self.gather_rows(node, batch),
+            None => self.route(InputRef::Node(node), batch),
         }
     }
 

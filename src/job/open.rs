@@ -15,7 +15,7 @@ use super::sink_stage::SinkStage;
 use super::snapshots::Snapshots;
 use super::source_stage::SourceStage;
 use super::spec::scan_of;
-use super::topology::{has_diamond, order, targets_of};
+use super::topology::{has_diamond, meetings, order, targets_of};
 use super::{
     Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, SourcePart, dead_letter_schema,
 };
@@ -282,7 +282,8 @@ fn tell_what_is_not_kept(spec: &JobSpec, core: &Core) {
 }
 
 fn make_pools(spec: &JobSpec) -> Pools {
-    let homes = spec.plan.sources.len() + spec.plan.nodes.len();
+    // Of sinks, too: where the ways of a source meet.
+    let homes = spec.plan.sources.len() + spec.plan.nodes.len() + spec.plan.sinks.len();
     // What two full edges and the stages around them hold: fewer would be allocated on one thread and freed on another.
     let batches = 2 * spec.config.edge_batches() + 4;
     Pools::new((0..homes).map(|_| Pool::new(batches, spec.config.pool_bytes)).collect())
@@ -358,6 +359,7 @@ fn build_core(
             name: spec.sources.get(s).map_or_else(String::new, |p| p.name.clone()),
             targets: targets_of(plan, InputRef::Source(s)),
             diamond: has_diamond(plan, s),
+            meetings: meetings(plan, s).map(Arc::new),
             done: false,
             arrived: 0,
         })

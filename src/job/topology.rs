@@ -1,6 +1,7 @@
 //! What the graph of a plan says about order: which sources are read one after the other, and where ways meet again.
 
 use super::core::Target;
+use super::core::weave::Meetings;
 use super::spec::sinks_of;
 use crate::plan::{InputRef, JobPlan, OperatorSpec};
 
@@ -40,6 +41,73 @@ fn ways(plan: &JobPlan, source: usize) -> (Vec<usize>, Vec<usize>) {
 pub(super) fn has_diamond(plan: &JobPlan, source: usize) -> bool {
     let (nodes, sinks) = ways(plan, source);
     nodes.iter().chain(&sinks).any(|&n| n > 1)
+}
+
+/// Where the ways of a source meet, if all nodes on them pass rows on in their order: whole batches then go each way.
+pub(super) fn meetings(plan: &JobPlan, source: usize) -> Option<Meetings> {
+    let all: Vec<_> = (0..plan.sources.len()).map(|s| ways(plan, s)).collect();
+    let (nodes, _) = all.get(source)?;
+    let count = |of: &InputRef, (nodes, s): (&[usize], usize)| match of {
+        InputRef::Source(i) => usize::from(*i == s),
+        InputRef::Node(n) => nodes.get(*n).copied().unwrap_or(0),
+    };
+    let arrives = |of: &InputRef| count(of, (nodes, source)) > 0;
+    let alone =
+        |of: &InputRef| all.iter().enumerate().all(|(s, (n, _))| s == source || count(of, (n, s)) == 0);
+    let mut found = Meetings::default();
+    let mut on_the_way = vec![false; plan.nodes.len()];
+    let mut leads = |of: &InputRef| {
+        if let InputRef::Node(n) = of
+            && let Some(node) = on_the_way.get_mut(*n)
+        {
+            *node = true;
+        }
+    };
+    for (k, sink) in plan.sinks.iter().enumerate() {
+        let inputs: Vec<&InputRef> = sink.inputs.iter().filter(|i| arrives(i)).collect();
+        if inputs.len() < 2 {
+            continue;
+        }
+        // What several sinks share can't be taken apart.
+        let shared =
+            |of: &InputRef| targets_of(plan, *of).iter().filter(|t| matches!(t, Target::Sink(_))).count() > 1;
+        if inputs.iter().any(|i| shared(i)) {
+            return None;
+        }
+        inputs.into_iter().for_each(&mut leads);
+        found.sinks.push(k);
+    }
+    // From the last node up: what is behind a node is known before it.
+    for (n, node) in plan.nodes.iter().enumerate().rev() {
+        let inputs: Vec<usize> =
+            (0..node.inputs.len()).filter(|&i| node.inputs.get(i).is_some_and(&arrives)).collect();
+        let meets = inputs.len() > 1;
+        let here = on_the_way.get(n).is_some_and(|w| *w);
+        if !meets && !here || inputs.is_empty() {
+            continue;
+        }
+        let passes = match &node.operator {
+            OperatorSpec::Union { .. } => !meets || node.inputs.iter().filter(|i| arrives(i)).all(&alone),
+            OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) => !meets,
+            OperatorSpec::Watermark(_) | OperatorSpec::Limit(_) => !meets,
+            _ => false,
+        };
+        if !passes {
+            return None;
+        }
+        for input in &node.inputs {
+            if let InputRef::Node(before) = input
+                && let Some(before) = on_the_way.get_mut(*before)
+            {
+                *before = true;
+            }
+        }
+        if meets {
+            found.nodes.push((n, inputs));
+        }
+    }
+    found.nodes.reverse();
+    Some(found).filter(|f| !f.nodes.is_empty() || !f.sinks.is_empty())
 }
 
 /// In which order the bounded sources of a job are read.
@@ -180,5 +248,41 @@ mod tests {
         let order = order(&all, &timed);
         assert_eq!(merges(&order), [[0, 2, 3]]);
         assert!(order.after.iter().all(Vec::is_empty), "{:?}", order.after);
+    }
+
+    #[test]
+    fn whole_batches_go_each_way_where_every_node_keeps_their_order() {
+        let schema = Schema::of([("ts", DataType::Timestamp)]);
+        let node = |operator, inputs| NodeSpec { id: String::new(), operator, inputs };
+        let union = || OperatorSpec::Union { schema: schema.clone() };
+        let limit = || OperatorSpec::Limit(crate::plan::LimitSpec { count: Some(1), offset: 0 });
+        let sort = || OperatorSpec::Sort(crate::plan::SortSpec { order_by: vec![], schema: schema.clone() });
+        let of = |nodes: Vec<NodeSpec>, sinks: Vec<Vec<InputRef>>| {
+            let sink = |inputs| SinkSpec { relation: String::new(), schema: schema.clone(), inputs };
+            let sinks: Vec<SinkSpec> = sinks.into_iter().map(sink).collect();
+            let (sources, _) = plan(&[(false, &[]), (false, &[])], 0);
+            meetings(&JobPlan { nodes, sinks, ..sources }, 0)
+        };
+        let (source, other, at) = (InputRef::Source(0), InputRef::Source(1), InputRef::Node);
+        // What is behind the meeting point does not matter.
+        let nodes = vec![
+            node(limit(), vec![source]),
+            node(union(), vec![source, other, at(0)]),
+            node(sort(), vec![at(1)]),
+        ];
+        let found = of(nodes, vec![vec![at(2)]]);
+        assert_eq!(found, Some(Meetings { nodes: vec![(1, vec![0, 2])], sinks: vec![] }));
+        // An operator that keeps rows stands before it.
+        let nodes = vec![node(sort(), vec![source]), node(union(), vec![source, at(0)])];
+        assert_eq!(of(nodes, vec![vec![at(1)]]), None);
+        // Rows of another source come on the same way.
+        let nodes = vec![node(union(), vec![source, other]), node(union(), vec![source, at(0)])];
+        assert_eq!(of(nodes, vec![vec![at(1)]]), None);
+        let found = of(vec![node(limit(), vec![source])], vec![vec![at(0), source], vec![other]]);
+        assert_eq!(found, Some(Meetings { nodes: vec![], sinks: vec![0] }));
+        // Two sinks get the same batch.
+        let nodes = vec![node(limit(), vec![source])];
+        assert_eq!(of(nodes, vec![vec![at(0), source], vec![source]]), None);
+        assert_eq!(of(vec![], vec![vec![source], vec![other]]), None, "nothing meets");
     }
 }

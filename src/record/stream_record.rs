@@ -95,7 +95,9 @@ pub struct StreamRecord {
     partition: i32,
     kind: RowKind,
     /// Which source of its job it came from, from 1, where batches mix rows of several; 0: not said.
-    from: u16,
+    from: u8,
+    /// Its number in the batch that its source gave, while batches derived from that are woven together.
+    row: u16,
     envelope: Option<Box<Envelope>>,
 }
 
@@ -123,6 +125,7 @@ impl Clone for StreamRecord {
             partition: self.partition,
             kind: self.kind,
             from: self.from,
+            row: self.row,
             envelope: self.envelope.clone(),
         }
     }
@@ -143,6 +146,7 @@ impl StreamRecord {
             partition: 0,
             kind: RowKind::Insert,
             from: 0,
+            row: 0,
             envelope: None,
         }
     }
@@ -237,7 +241,7 @@ impl StreamRecord {
         self.offset = other.offset;
         self.partition = other.partition;
         self.kind = other.kind;
-        self.from = other.from;
+        (self.from, self.row) = (other.from, other.row);
         match (&mut self.envelope, &other.envelope) {
             (Some(mine), Some(theirs)) => mine.assign(theirs),
             (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
@@ -305,7 +309,17 @@ impl StreamRecord {
     }
     /// Sets [`source`](Self::source).
     pub(crate) fn set_source(&mut self, source: usize) {
-        self.from = u16::try_from(source + 1).unwrap_or(0);
+        self.from = u8::try_from(source + 1).unwrap_or(0);
+    }
+    /// Its number in a batch, as set.
+    #[inline]
+    pub(crate) fn row(&self) -> usize {
+        self.row.into()
+    }
+    /// Sets [`row`](Self::row), below 2¹⁶.
+    #[inline]
+    pub(crate) fn set_row(&mut self, row: usize) {
+        self.row = row as u16;
     }
     /// Topic or file, if the source says.
     pub fn topic(&self) -> Option<&Arc<str>> {

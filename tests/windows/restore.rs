@@ -31,7 +31,7 @@ impl Restored<'_> {
             engine.register_timed_source(name, source.clone(), "ts", &watermark, &time).unwrap();
         }
         if sources.len() > 1 {
-            engine.sql(&view(sources.len())).unwrap();
+            engine.sql(&view(sources.len(), false)).unwrap();
         }
         engine.register_sink("out", TestSink::new(file_sink(&self.directory.join(out)))).unwrap();
         let directory = self.directory.join("state");

@@ -56,10 +56,13 @@ fn keeps(row: &Row) -> bool {
     row.id % 3 != 1
 }
 
-/// `CREATE VIEW rows AS` so many streams.
-pub fn view(count: usize) -> String {
-    let parts: Vec<String> =
+/// `CREATE VIEW rows AS` so many streams; `twice`: even rows of the first once more.
+pub fn view(count: usize, twice: bool) -> String {
+    let mut parts: Vec<String> =
         NAMES[..count].iter().map(|name| format!("SELECT * FROM {name} WHERE id % 3 <> 1")).collect();
+    if twice {
+        parts.insert(1, "SELECT * FROM one WHERE id % 2 = 0".to_owned());
+    }
     format!("CREATE VIEW rows AS {}", parts.join(" UNION ALL "))
 }
 
@@ -71,11 +74,18 @@ pub fn united(seed: u64, kind: impl Fn(&mut Random, &Shape) -> Kind) -> Result<(
     query.emit = random.of(&[Emit::Final, Emit::Final, Emit::Record]);
     // Dead letters hold the columns that the query reads.
     query.aggregates.extend(AGGREGATES.iter().find(|a| a.sql.contains("arg_max(id")));
-    let streams = streams(&mut random, &shape);
+    let mut streams = streams(&mut random, &shape);
+    let twice = random.percent(40);
+    if twice && random.percent(50) {
+        streams.truncate(1);
+    }
     let bound = shape.bound * shape.unit;
     let (rows, before): (Vec<Row>, Vec<i64>) = {
         let (rows, before) = merged(&streams, bound);
-        rows.into_iter().zip(before).filter(|(r, _)| keeps(r)).unzip()
+        let copies =
+            |r: &Row| usize::from(keeps(r)) + usize::from(twice && r.id < 1_000_000 && r.id % 2 == 0);
+        let all = rows.into_iter().zip(before);
+        all.flat_map(|(r, before)| std::iter::repeat_n((r.clone(), before), copies(&r))).unzip()
     };
     let expected = outcome(&query, &rows, &before);
     let sql = query.sql(&mut random);
@@ -88,7 +98,7 @@ pub fn united(seed: u64, kind: impl Fn(&mut Random, &Shape) -> Kind) -> Result<(
         for (name, rows) in NAMES.iter().zip(&streams) {
             register(&engine, name, &query, rows, bound)?;
         }
-        engine.sql(&view(streams.len())).map_err(|e| e.to_string())?;
+        engine.sql(&view(streams.len(), twice)).map_err(|e| e.to_string())?;
         let got = run_sql(&engine, &sql, &settings, way).map_err(failed)?;
         same_changes(&expected.changes, &got.changes).map_err(failed)?;
         if got.late != expected.late.len() as u64 {

@@ -263,6 +263,7 @@ impl Core {
         }
         lane.look_at_next();
         lane.went += part.len() as u64;
+        let next = lane.next;
         let other_file = lane.origin.as_ref() != part.origin();
         if let Some(batch) = spent {
             self.pools.give(batch);
@@ -277,15 +278,16 @@ impl Core {
         self.source = source;
         self.origin = part.origin().cloned();
         self.gathers = true;
-        self.pass_part(node, source, part).map(|()| true)
+        self.pass_part(node, source, part, next).map(|()| true)
     }
 
-    fn pass_part(&mut self, node: usize, source: usize, part: Batch) -> Result<(), JobError> {
-        let (before, from, home) = (self.outbox.len(), InputRef::Node(node), part.home());
-        if self.inlets.get(source).is_some_and(|i| i.diamond) && part.len() > 1 {
-            return self.push_row_by_row(from, home, part);
+    fn pass_part(&mut self, node: usize, source: usize, part: Batch, after: i64) -> Result<(), JobError> {
+        let (before, from) = (self.outbox.len(), InputRef::Node(node));
+        if self.inlets.get(source).is_some_and(|i| i.diamond) {
+            self.push_diamond(source, from, part, Some(after))?;
+        } else {
+            self.route(from, part)?;
         }
-        self.route(from, part)?;
         self.gather(before, self.full);
         Ok(())
     }
@@ -353,11 +355,10 @@ impl Core {
     fn flush(&mut self, node: usize) -> Result<(), JobError> {
         let Some(NodeSlot { gathered: Some(_), .. }) = self.nodes.get(node) else { return Ok(()) };
         let Some(slot) = self.nodes.get_mut(node) else { return Ok(()) };
-        let (batch, watermark) = (slot.gathered.take(), slot.watermark);
-        if let Some(batch) = batch {
+        if let Some(batch) = slot.gathered.take() {
             self.route(InputRef::Node(node), batch)?;
         }
-        if watermark > i64::MIN { self.advance(InputRef::Node(node), watermark) } else { Ok(()) }
+        self.pass_on_watermark(node)
     }
 
     fn flush_gathered(&mut self) -> Result<(), JobError> {
