@@ -78,7 +78,8 @@ pub(super) fn open(
     let pools = make_pools(spec);
     // Whoever drives the job alone keeps it on one thread; `Driver::place` says what stages leave.
     let lanes = if config.execution == Execution::Inline { 1 } else { config.threads };
-    let workers = Arc::new(Workers::new(lanes));
+    let workers = Arc::new(Workers::timed(lanes, config.stopwatch.clone()));
+    shared.live.lock().pool = Some(workers.times().clone());
     if readers.is_empty() {
         readers = open_readers(spec)?;
     }

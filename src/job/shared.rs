@@ -12,7 +12,7 @@ use crate::observe::{
     CommitStats, Counter, JobStats, PlacementDecision, SinkCounters, SinkStats, SourceCounters, SourceStats,
     StageTimes, ThreadStats, ThreadTimes, TimeStats,
 };
-use crate::record::Clock;
+use crate::record::{Clock, PoolTimes};
 
 /// How a job is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub(super) struct JobView {
     /// When the last commit was made.
     pub(super) committed_at: Option<Instant>,
     pub(super) wall: Option<Duration>,
+    /// Threads that share a stage's work.
+    pub(super) pool: Option<Arc<PoolTimes>>,
 }
 
 impl Shared {
@@ -190,6 +192,8 @@ impl Shared {
         }
         let now = self.stopwatch.instant();
         stats.threads = view.threads.iter().map(|t| of_thread(t, now)).collect();
+        let end = view.wall.map_or(now, |wall| self.started + wall);
+        stats.threads.extend(view.pool.iter().flat_map(|p| p.threads(end)).map(of_worker));
         stats.dead_letters = view.letters_written.as_ref().map_or(0, |c| c.written.get());
         if let Some(core) = &view.core {
             let core = core.lock();
@@ -222,6 +226,17 @@ fn of_thread(t: &ThreadTimes, now: Instant) -> ThreadStats {
         waiting_s: seconds(&t.waiting),
         blocked_s: seconds(&t.blocked),
         idle_s: seconds(&t.idle),
+    }
+}
+
+/// A thread of the pool works or has nothing to do: whoever shares its work with it waits, not it.
+fn of_worker((name, wall, busy): (String, Duration, Duration)) -> ThreadStats {
+    ThreadStats {
+        name,
+        wall_s: wall.as_secs_f64(),
+        busy_s: busy.as_secs_f64(),
+        idle_s: (wall - busy).as_secs_f64(),
+        ..ThreadStats::default()
     }
 }
 

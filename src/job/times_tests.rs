@@ -22,6 +22,8 @@ struct Door {
     pause: Duration,
     batches: u32,
     calls: u32,
+    /// A thread of the pool works for it.
+    shares: bool,
 }
 
 impl Door {
@@ -59,7 +61,10 @@ impl DataReader for Door {
             return Ok(Read::End);
         }
         self.stopwatch.wait(self.blocks);
-        self.stopwatch.advance(self.work);
+        match out.crew().filter(|_| self.shares).and_then(|c| Some((c, c.pool()?))) {
+            Some((crew, pool)) => pool.install(|| crew.help(|| self.stopwatch.advance(self.work))),
+            None => self.stopwatch.advance(self.work),
+        }
         for n in 0..ROWS {
             out.record().set(0, n as i64);
         }
@@ -87,8 +92,19 @@ fn run(execution: Execution, read: Duration, pause: Duration, write: Duration) -
     run_batches(BATCHES, execution, [read, Duration::ZERO], pause, write)
 }
 
-/// `read`: what a batch takes the source, and what it waits for it.
 fn run_batches(
+    batches: u32,
+    execution: Execution,
+    read: [Duration; 2],
+    pause: Duration,
+    write: Duration,
+) -> JobStats {
+    run_shared(false, batches, execution, read, pause, write)
+}
+
+/// `read`: what a batch takes the source, and what it waits for it. `shares`: a thread of the pool does the work of the source.
+fn run_shared(
+    shares: bool,
     batches: u32,
     execution: Execution,
     read: [Duration; 2],
@@ -103,6 +119,7 @@ fn run_batches(
         pause,
         batches,
         calls: 0,
+        shares,
     };
     let config = JobConfig {
         name: "times".into(),
@@ -217,4 +234,15 @@ fn auto_gives_a_source_that_blocks_a_thread_and_takes_it_back_when_that_brings_n
     let [(first, why), (second, result), ..] = told.as_slice() else { panic!("{told:?}") };
     assert!(*first == "threads: source 0" && why.contains("source 0 waits 95 %"), "{told:?}");
     assert!(*second == "inline" && result.contains("threads brought"), "{told:?}");
+}
+
+#[test]
+fn a_thread_that_helps_accounts_for_its_time_too() {
+    let stats = run_shared(true, BATCHES, Execution::Auto, [MS * 3, Duration::ZERO], Duration::ZERO, MS * 5);
+    let helpers: Vec<_> = stats.threads.iter().filter(|t| t.name.starts_with("ms-pool-")).collect();
+    let busy: f64 = helpers.iter().map(|t| t.busy_s).sum();
+    assert!(!helpers.is_empty() && busy > 0.0, "{:?}", stats.threads);
+    // Its last help may have been the stage's own: when the source had got a thread, nobody was left.
+    assert!(busy <= f64::from(BATCHES) * 0.003 + 1e-6, "{helpers:?}");
+    assert!(helpers.iter().all(|t| t.wall_s <= stats.wall_s + 1e-6), "{helpers:?}");
 }

@@ -358,8 +358,10 @@ impl FilterProjectOp {
         let now = out.now;
         let size = batch.len().div_ceil(lanes).max(1);
         let records = batch.records_mut();
-        let parts: Vec<Swept> =
-            pool.install(|| records.par_chunks_mut(size).map(|part| self.sweep(part, now)).collect());
+        let parts: Vec<Swept> = pool.install(|| {
+            let sweep = |part: &mut [Arc<StreamRecord>]| out.workers.work(|| self.sweep(part, now));
+            records.par_chunks_mut(size).map(sweep).collect()
+        });
         let (mut at, mut kept) = (0, 0);
         for part in parts {
             let mut rejects = part.rejects.into_iter().peekable();

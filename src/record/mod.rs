@@ -35,7 +35,7 @@ pub use stream_record::{RowKind, StreamRecord, deep_copies_on_this_thread};
 pub use suggest::nearest;
 pub use types::DataType;
 pub use value::{FieldValue, Interval, StructValue};
-pub use workers::{Crew, Workers};
+pub use workers::{Crew, PoolTimes, Workers};
 
 pub use compact_str::CompactString;
 pub use rust_decimal::Decimal;

@@ -5,11 +5,12 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Batch, Pools};
+use super::{Batch, Clock, Pools};
 
 /// The pool of a job: made when it is first worth it.
 #[derive(Debug, Default)]
@@ -19,12 +20,72 @@ pub struct Workers {
     /// The most that there can be.
     most: usize,
     pool: OnceLock<Option<ThreadPool>>,
+    clock: Clock,
+    times: Arc<PoolTimes>,
+}
+
+/// What the threads of a pool did with their time: each worked, or had nothing to do.
+#[derive(Debug, Default)]
+pub struct PoolTimes {
+    threads: Mutex<Vec<PoolThread>>,
+    /// Nanoseconds of work, by thread.
+    busy: Vec<AtomicU64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PoolThread {
+    index: usize,
+    began: Instant,
+    ended: Option<Instant>,
+}
+
+impl PoolTimes {
+    fn of(threads: usize) -> Self {
+        Self { threads: Mutex::default(), busy: (0..threads).map(|_| AtomicU64::new(0)).collect() }
+    }
+    /// Name, time from its start to its end or to `now`, and time of work of each thread that was started, in their order.
+    pub fn threads(&self, now: Instant) -> Vec<(String, Duration, Duration)> {
+        let mut all = self.threads.lock().clone();
+        all.sort_by_key(|t| t.index);
+        let times = |t: &PoolThread| {
+            let busy = self.busy.get(t.index).map_or(0, |b| b.load(Ordering::Relaxed));
+            let wall = t.ended.unwrap_or(now).min(now).saturating_duration_since(t.began);
+            (name(t.index), wall, Duration::from_nanos(busy).min(wall))
+        };
+        all.iter().map(times).collect()
+    }
+}
+
+fn name(index: usize) -> String {
+    format!("ms-pool-{index}")
 }
 
 impl Workers {
     /// Workers of a job with so many threads.
     pub fn new(lanes: usize) -> Self {
-        Self { lanes: AtomicUsize::new(lanes), most: lanes, pool: OnceLock::new() }
+        Self::timed(lanes, Clock::System)
+    }
+    /// The same; `clock` measures their work.
+    pub fn timed(lanes: usize, clock: Clock) -> Self {
+        let times = Arc::new(PoolTimes::of(lanes));
+        Self { lanes: AtomicUsize::new(lanes), most: lanes, pool: OnceLock::new(), clock, times }
+    }
+    /// What its threads do with their time.
+    pub fn times(&self) -> &Arc<PoolTimes> {
+        &self.times
+    }
+    /// Does a piece of work in the pool, and counts its time as that of the thread.
+    pub fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.timed_work(work).0
+    }
+    fn timed_work<T>(&self, work: impl FnOnce() -> T) -> (T, Duration) {
+        let start = self.clock.instant();
+        let made = work();
+        let spent = self.clock.instant().saturating_duration_since(start);
+        if let Some(busy) = rayon::current_thread_index().and_then(|i| self.times.busy.get(i)) {
+            busy.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+        }
+        (made, spent)
     }
     /// Sets how many threads may work at the same time: what the stages' own threads leave.
     pub fn set_lanes(&self, lanes: usize) {
@@ -41,9 +102,20 @@ impl Workers {
             return None;
         }
         let build = || {
+            let (times, ends) = (self.times.clone(), self.times.clone());
+            let (clock, stops) = (self.clock.clone(), self.clock.clone());
             let pool = ThreadPoolBuilder::new()
                 .num_threads(self.most)
-                .thread_name(|i| format!("ms-pool-{i}"))
+                .thread_name(name)
+                .start_handler(move |index| {
+                    times.threads.lock().push(PoolThread { index, began: clock.instant(), ended: None });
+                })
+                .exit_handler(move |index| {
+                    let mut threads = ends.threads.lock();
+                    if let Some(thread) = threads.iter_mut().find(|t| t.index == index) {
+                        thread.ended = Some(stops.instant());
+                    }
+                })
                 .build();
             pool.inspect_err(|e| log::warn!("no threads for work inside a batch: {e}")).ok()
         };
@@ -83,8 +155,10 @@ impl Crew {
         batch.set_home(self.home);
         self.pools.give(batch);
     }
-    /// Counts the time that a helper worked.
-    pub fn helped(&self, time: Duration) {
-        self.helped.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    /// A helper's work for the source; its time is counted.
+    pub fn help<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (made, spent) = self.workers.timed_work(work);
+        self.helped.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+        made
     }
 }

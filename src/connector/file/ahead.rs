@@ -9,7 +9,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -278,9 +277,7 @@ impl Ahead {
         let (helping, crew) = (self.helping.clone(), crew.clone());
         pool.spawn(move || {
             while let Ok(mut chunk) = queue.try_recv() {
-                let start = Instant::now();
-                chunk.decode(&crew);
-                crew.helped(start.elapsed());
+                crew.help(|| chunk.decode(&crew));
                 if done.send(chunk).is_err() {
                     break;
                 }
