@@ -1,6 +1,7 @@
 //! `require_bounded_state`: what can grow for ever is refused by name, everything else is not.
 
 use millstream::Engine;
+use millstream::plan::{ExplainFormat, ExplainStage};
 
 const SENSORS: &str = "CREATE STREAM endless (sensor_id VARCHAR, temperature DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
    WITH (connector = 'generator', preset = 'sensors');
@@ -57,4 +58,50 @@ fn what_time_or_the_input_bounds_is_not_refused() {
     ] {
         prepared("true", query).unwrap_or_else(|e| panic!("{query}: {e}"));
     }
+}
+
+fn explained(engine: &Engine, query: &str) -> String {
+    let text = format!("{SENSORS} {query}");
+    engine.explain("q", &text, &[ExplainStage::Physical], ExplainFormat::Text).unwrap()
+}
+
+#[test]
+fn explain_says_unbounded_of_the_same_operators() {
+    for (query, unbounded) in [
+        ("SELECT sensor_id, count(*) AS n FROM endless GROUP BY sensor_id", true),
+        ("SELECT count(*) AS n FROM endless", false),
+        ("SELECT count(DISTINCT sensor_id) AS n FROM endless", true),
+        ("SELECT sensor_id, temperature FROM endless ORDER BY temperature LIMIT 3", false),
+        ("SELECT sensor_id, lag(ts) OVER (PARTITION BY sensor_id ORDER BY ts) AS before FROM endless", true),
+        (
+            "SELECT sensor_id, avg(temperature) OVER (PARTITION BY sensor_id ORDER BY ts RANGE INTERVAL '1' MINUTE PRECEDING) AS m FROM endless",
+            false,
+        ),
+    ] {
+        let text = explained(&Engine::new(), query);
+        assert_eq!(text.contains("unbounded"), unbounded, "{query}\n{text}");
+        assert_eq!(prepared("true", query).is_err(), unbounded, "{query}");
+    }
+}
+
+#[test]
+fn a_time_to_live_is_a_bound_and_explain_tells_it() {
+    for (query, time) in [
+        ("SELECT sensor_id, count(*) AS n FROM endless GROUP BY sensor_id", "by event time"),
+        ("SELECT DISTINCT sensor_id FROM endless", "by event time"),
+        ("SELECT n % 7 AS k, count(*) AS c FROM plain GROUP BY n % 7", "by the clock"),
+    ] {
+        let engine = Engine::new();
+        engine.set("require_bounded_state", "true").unwrap();
+        engine.set("state_ttl", "90m").unwrap();
+        let plain = "CREATE STREAM plain (n BIGINT) WITH (connector = 'generator')";
+        let text = explained(&engine, &format!("{plain}; {query}"));
+        assert!(text.contains(&format!("state_ttl: 90m {time}")) && !text.contains("unbounded"), "{text}");
+        engine.sql(query).unwrap();
+    }
+    // Final results wait for all rows.
+    let engine = Engine::new();
+    engine.set("state_ttl", "90m").unwrap();
+    let text = explained(&engine, "SELECT sensor_id, count(*) AS n FROM some GROUP BY sensor_id");
+    assert!(text.contains("for the job's life") && !text.contains("state_ttl"), "{text}");
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use millstream::connector::memory::{MemorySink, MemorySource};
+use millstream::connector::memory::{MemorySink, MemorySource, Rows};
 use millstream::{DataType, Engine, Schema, Step, StreamRecord};
 
 const START: i64 = 1_767_225_600_000_000;
@@ -160,4 +160,46 @@ fn a_step_never_waits_for_its_own_caller_to_take_rows() {
         job.rows().count()
     });
     assert_eq!(taken, 50);
+}
+
+/// What `SELECT name, count(*) … GROUP BY name` tells until nothing is left to do.
+fn told(job: &mut millstream::Job, rows: &mut Rows, now: i64) -> Vec<String> {
+    while job.step(now).unwrap() == Step::Worked {}
+    std::iter::from_fn(|| rows.try_next())
+        .map(|r| format!("{} {:?} {:?}", r.kind().symbol(), r.values()[0], r.values()[1]))
+        .collect()
+}
+
+#[test]
+fn groups_expire_by_the_callers_clock_where_there_is_no_event_time() {
+    let engine = Engine::new();
+    let (send, source) = MemorySource::channel(Schema::of([("name", DataType::Varchar)]), 100);
+    engine.register_source("src", source).unwrap();
+    engine.set("state_ttl", "10s").unwrap();
+    let sql = "SELECT name, count(*) AS n FROM src GROUP BY name";
+    let mut job = engine.sql(sql).unwrap().stepping(START).unwrap();
+    let mut rows = job.take_rows().unwrap();
+    let second = 1_000_000;
+    for name in ["a", "b", "a"] {
+        send.send_values([name.into()]).unwrap();
+    }
+    let first = told(&mut job, &mut rows, START);
+    assert_eq!(first.last().map(String::as_str), Some("+I String(\"b\") Integer(1)"), "{first:?}");
+    // b is touched again, a is not.
+    send.send_values(["b".into()]).unwrap();
+    assert_eq!(told(&mut job, &mut rows, START + 9 * second).len(), 2);
+    assert_eq!(told(&mut job, &mut rows, START + 10 * second - 1), [""; 0]);
+    assert_eq!(told(&mut job, &mut rows, START + 10 * second), ["-D String(\"a\") Integer(2)"]);
+    assert_eq!(job.stats().operators[0].expired, 1);
+    // What comes back starts anew; what was due before a record goes before it.
+    for name in ["b", "a"] {
+        send.send_values([name.into()]).unwrap();
+    }
+    assert_eq!(
+        told(&mut job, &mut rows, START + 19 * second),
+        ["-D String(\"b\") Integer(2)", "+I String(\"b\") Integer(1)", "+I String(\"a\") Integer(1)"]
+    );
+    drop(send);
+    while job.step(START + 20 * second).unwrap() != Step::Done {}
+    assert_eq!(job.stats().operators[0].expired, 2);
 }

@@ -68,6 +68,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "memory that one operator's state (groups, kept rows) may take: the job fails beyond it",
     ),
     OptionSpec::new(
+        "state_ttl",
+        OptionKind::Duration,
+        "",
+        "groups without a window that no row touches for so long are forgotten and told as deleted: by the watermark, else by the clock; default: never",
+    ),
+    OptionSpec::new(
         "state_shards",
         OptionKind::Int { min: 1, max: 128 },
         "",

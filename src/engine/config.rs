@@ -78,8 +78,17 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("stall_warning", Duration(d)) => config.stall_warning = d,
         ("drain_deadline", Duration(d)) => config.drain_deadline = d,
         ("shutdown_deadline", Duration(d)) => config.shutdown_deadline = d,
-        // `job_name`, `dlq` and `emit_every` are read by the engine itself.
+        // `job_name`, `dlq`, `emit_every` and `state_ttl` are read by the engine itself.
         _ => {}
+    }
+}
+
+/// `state_ttl` in µs, if it is set.
+pub(super) fn state_ttl(settings: &Options) -> Option<i64> {
+    let text = settings.get("state_ttl").filter(|t| !t.is_empty())?;
+    match setting("state_ttl")?.parse(text).ok()? {
+        OptionValue::Duration(d) => Some(i64::try_from(d.as_micros()).unwrap_or(i64::MAX).max(1)),
+        _ => None,
     }
 }
 
@@ -131,7 +140,9 @@ mod tests {
             _ => "77s",
         };
         let default = format!("{:?}", job_config(&Options::default(), "j"));
-        for spec in SETTINGS.iter().filter(|s| !["job_name", "dlq", "emit_every"].contains(&s.name)) {
+        for spec in
+            SETTINGS.iter().filter(|s| !["job_name", "dlq", "emit_every", "state_ttl"].contains(&s.name))
+        {
             let settings = Options::new([(spec.name, other(spec.name))]);
             assert_ne!(format!("{:?}", job_config(&settings, "j")), default, "{}", spec.name);
         }

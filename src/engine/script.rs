@@ -189,11 +189,15 @@ impl Script<'_> {
         }
     }
 
-    /// A query with its sink; `emit_every` counts for what comes behind it.
+    /// A query with its sink; `emit_every` and `state_ttl` count for what comes behind them.
     fn output(&mut self, sink: String, plan: LogicalPlan, span: Span) {
         let each =
             self.engine.settings.lock().get("emit_every").is_some_and(|e| e.eq_ignore_ascii_case("record"));
         let plan = if each { plan::every_change(plan) } else { plan };
+        let plan = match super::config::state_ttl(&self.engine.settings.lock()) {
+            Some(micros) => plan::with_ttl(plan, micros),
+            None => plan,
+        };
         self.outputs.push(Output { sink, plan, span });
     }
 

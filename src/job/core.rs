@@ -591,6 +591,7 @@ impl Core {
                 late_letters: n.late_letters,
                 produced: n.counters.produced,
                 emitted: n.emitted,
+                expired: n.counters.expired,
             })
             .chain(self.lane_entries())
             .collect()
@@ -609,6 +610,7 @@ impl Core {
                 late: n.counters.late,
                 produced: n.counters.produced,
                 rejected: n.counters.rejected,
+                expired: n.counters.expired,
                 state_bytes: n.operator.state_bytes() as u64,
             })
             .collect()

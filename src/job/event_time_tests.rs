@@ -68,6 +68,7 @@ fn counts(late: LatePolicy) -> OperatorSpec {
         having: None,
         emit: Emit::Final,
         retracts: false,
+        ttl: None,
         schema: counted(),
     }))
 }

@@ -43,6 +43,8 @@ pub struct NodeEntry {
     pub produced: u64,
     /// Records in the batches that it emitted.
     pub emitted: u64,
+    /// Groups that expired by TTL: their records were absorbed before.
+    pub expired: u64,
 }
 
 /// A sink's line.
@@ -194,6 +196,7 @@ mod tests {
                 late_letters: 2,
                 produced: 3,
                 emitted: 60,
+                expired: 1,
             }],
             sinks: vec![SinkEntry {
                 name: "out".into(),

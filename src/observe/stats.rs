@@ -60,6 +60,8 @@ pub struct NodeStats {
     pub late: u64,
     pub produced: u64,
     pub rejected: u64,
+    /// Groups that expired by TTL.
+    pub expired: u64,
     /// Memory that its state takes (estimate).
     pub state_bytes: u64,
 }

@@ -64,6 +64,8 @@ pub struct OperatorCounters {
     pub late: u64,
     /// Records handed to the error policy.
     pub rejected: u64,
+    /// Groups that `state_ttl` ended.
+    pub expired: u64,
 }
 
 /// A record that an operator could not process, with the reason.

@@ -15,7 +15,7 @@ impl JobPlan {
             });
             let cut = matches!(&node.operator, OperatorSpec::Limit(spec) if spec.count.is_some());
             reached.push(is_endless && !cut);
-            if let Some(what) = grows(&node.operator).filter(|_| is_endless) {
+            if let Some(what) = node.operator.grows().filter(|_| is_endless) {
                 found.push((node.id.as_str(), what));
             }
         }
@@ -23,33 +23,40 @@ impl JobPlan {
     }
 }
 
-/// What an operator keeps more and more of as input comes; `None` if input or time bounds it.
-fn grows(operator: &OperatorSpec) -> Option<&'static str> {
-    match operator {
-        OperatorSpec::Aggregate(spec) if spec.window.is_none() => {
-            let keeps_values = spec.calls.iter().any(|c| c.distinct || !c.order_by.is_empty());
-            if !spec.keys.is_empty() {
-                Some("one entry for each group, for the job's life")
-            } else {
-                keeps_values.then_some("the values of DISTINCT or ORDER BY in a call, for the job's life")
+impl OperatorSpec {
+    /// What an operator keeps more and more of as input comes; `None` if input or time bounds it.
+    pub(super) fn grows(&self) -> Option<&'static str> {
+        match self {
+            OperatorSpec::Aggregate(spec) if spec.window.is_none() => {
+                let keeps_values = spec.calls.iter().any(|c| c.distinct || !c.order_by.is_empty());
+                if spec.expiry().is_some() {
+                    None
+                } else if !spec.keys.is_empty() {
+                    Some("one entry for each group, for the job's life")
+                } else {
+                    keeps_values.then_some("the values of DISTINCT or ORDER BY in a call, for the job's life")
+                }
             }
+            OperatorSpec::TopN(spec) if spec.emit == Emit::Final && spec.window_end.is_some() => None,
+            OperatorSpec::TopN(spec) if !spec.partition_by.is_empty() => {
+                Some("the first rows of each partition, for the job's life")
+            }
+            OperatorSpec::TopN(spec) => (spec.limit == u64::MAX).then_some("all rows, for the job's life"),
+            OperatorSpec::Over(spec) if spec.streaming.is_none() => {
+                Some("all rows, until the end of the input")
+            }
+            OperatorSpec::Over(spec) => {
+                let by_rows = spec.frame.rows || spec.frame.start == FrameBound::UnboundedPreceding;
+                let is_of_frame = |call: &OverFunction| {
+                    use OverFunction as F;
+                    matches!(call, F::Aggregate(_) | F::FirstValue(_) | F::LastValue(_))
+                };
+                let by_rows = by_rows || !spec.calls.iter().all(is_of_frame);
+                (by_rows && !spec.partition_by.is_empty())
+                    .then_some("what a frame needs of each partition, for the job's life")
+            }
+            OperatorSpec::Sort(_) => Some("all rows, until the end of the input"),
+            _ => None,
         }
-        OperatorSpec::TopN(spec) if spec.emit == Emit::Final && spec.window_end.is_some() => None,
-        OperatorSpec::TopN(spec) if !spec.partition_by.is_empty() => {
-            Some("the first rows of each partition, for the job's life")
-        }
-        OperatorSpec::TopN(spec) => (spec.limit == u64::MAX).then_some("all rows, for the job's life"),
-        OperatorSpec::Over(spec) => {
-            let by_rows = spec.frame.rows || spec.frame.start == FrameBound::UnboundedPreceding;
-            let is_of_frame = |call: &OverFunction| {
-                use OverFunction as F;
-                matches!(call, F::Aggregate(_) | F::FirstValue(_) | F::LastValue(_))
-            };
-            let by_rows = by_rows || !spec.calls.iter().all(is_of_frame);
-            (by_rows && !spec.partition_by.is_empty())
-                .then_some("what a frame needs of each partition, for the job's life")
-        }
-        OperatorSpec::Sort(_) => Some("all rows"),
-        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! When a query's results are emitted: EMIT, and what holds without it.
 
-use super::{Emit, LogicalPlan, Stateful};
+use super::{Emit, LogicalPlan, Stateful, Ttl};
 
 /// What becomes of an operator that emits.
 type Change<'f> = &'f dyn Fn(&mut Emit, bool);
@@ -75,6 +75,17 @@ pub fn every_change(plan: LogicalPlan) -> LogicalPlan {
     };
     if let Some(emit) = emit.filter(|e| **e == Emit::Changes) {
         *emit = Emit::EveryChange;
+    }
+    plan
+}
+
+/// `state_ttl`: groups without a window that no row touches for so many µs are forgotten, by the watermark where the input has one.
+pub fn with_ttl(plan: LogicalPlan, micros: i64) -> LogicalPlan {
+    let mut plan = plan.map_inputs(&mut |input| with_ttl(input, micros));
+    if let LogicalPlan::Stateful { input, spec: Stateful::Aggregate(spec) } = &mut plan
+        && spec.window.is_none()
+    {
+        spec.ttl = Some(Ttl { micros, event_time: super::time_traits(input).has_watermark });
     }
     plan
 }

@@ -164,7 +164,7 @@ impl Graph {
         for node in &job.nodes {
             let input = node.inputs.first().and_then(|i| job.schema_of(*i));
             let mut attributes = operator_text(&node.operator, input.map(|s| &**s));
-            attributes.push(("state", node.operator.state().to_owned()));
+            attributes.push(("state", node.operator.state().into_owned()));
             let inputs = node.inputs.iter().map(position).collect();
             graph.add(node.operator.kind(), &node.id, attributes, inputs);
         }

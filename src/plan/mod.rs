@@ -19,7 +19,7 @@ mod time;
 pub(crate) mod walk;
 
 pub use changelog::{is_updating, misreads_changes, output_key};
-pub use emission::{every_change, with_changes, with_emit};
+pub use emission::{every_change, with_changes, with_emit, with_ttl};
 pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;
@@ -32,7 +32,7 @@ pub(crate) use ranked::{ranked, window_end};
 pub use rules::optimize;
 pub use stateful::{
     AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, Streaming,
-    TopNSpec, WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
+    TopNSpec, Ttl, WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
 };
 pub(crate) use streaming::Waits;
 pub use time::{TimeColumn, TimeTraits, WindowColumns, WindowPart, is_clock, time_traits};

@@ -1,9 +1,11 @@
 //! The physical plan of a job: sources, a graph of operators in topological order, sinks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, WatermarkSpec, WindowKind, WindowTableSpec,
+    AggregateSpec, Emit, OverSpec, SortSpec, Stateful, TopNSpec, Ttl, WatermarkSpec, WindowKind,
+    WindowTableSpec,
 };
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{FieldValue, Schema};
@@ -146,9 +148,12 @@ impl OperatorSpec {
         }
     }
 
-    /// What it keeps between batches, for how long, how much at most: the contract that the running operator gives.
-    pub fn state(&self) -> &'static str {
-        match self {
+    /// What it keeps between batches, for how long, and that it has no bound where it has none.
+    pub fn state(&self) -> Cow<'static, str> {
+        if let Some(what) = self.grows() {
+            return format!("{what}, unbounded").into();
+        }
+        let text = match self {
             OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) | OperatorSpec::Union { .. } => {
                 "stateless"
             }
@@ -160,18 +165,25 @@ impl OperatorSpec {
             OperatorSpec::Watermark(_) => {
                 "one watermark for each partition, for the job's life, 32 bytes each"
             }
-            OperatorSpec::Aggregate(spec) => match &spec.window {
-                Some(w) if !w.has_watermark => "groups of all windows, until the end of the input",
-                Some(_) => "groups of open windows, until the watermark closes them",
-                None => "one entry for each group, for the job's life, unbounded",
+            OperatorSpec::Aggregate(spec) => match (&spec.window, spec.expiry()) {
+                (Some(w), _) if !w.has_watermark => "groups of all windows, until the end of the input",
+                (Some(_), _) => "groups of open windows, until the watermark closes them",
+                (None, Some(Ttl { event_time: true, .. })) => {
+                    "one entry for each group, until no row has touched it for state_ttl by event time"
+                }
+                (None, Some(_)) => {
+                    "one entry for each group, until no row has touched it for state_ttl by the clock"
+                }
+                (None, None) => "one group, for the job's life",
             },
             OperatorSpec::Over(_) => "rows of each partition that a frame may still reach",
             OperatorSpec::TopN(spec) if spec.window_end.is_some() && spec.emit == Emit::Final => {
                 "rows of open windows, until the watermark closes them"
             }
-            OperatorSpec::TopN(_) => "the first rows of each partition, for the job's life",
-            OperatorSpec::Sort(_) => "all rows, until the end of the input, unbounded",
-        }
+            OperatorSpec::TopN(_) => "the first rows, for the job's life",
+            OperatorSpec::Sort(_) => "all rows, until the end of the input",
+        };
+        text.into()
     }
 
     /// The expressions that it evaluates.

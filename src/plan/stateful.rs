@@ -131,8 +131,26 @@ pub struct AggregateSpec {
     pub emit: Emit,
     /// Whether the input may hold update-before and delete rows.
     pub retracts: bool,
+    /// How long groups without a window live that no row touches; not for final results.
+    pub ttl: Option<Ttl>,
     /// Shape of the output.
     pub schema: Arc<Schema>,
+}
+
+impl AggregateSpec {
+    /// How long its groups live untouched, if they expire: final results wait for all rows.
+    pub fn expiry(&self) -> Option<Ttl> {
+        self.ttl.filter(|_| self.window.is_none() && self.emit != Emit::Final && !self.keys.is_empty())
+    }
+}
+
+/// `state_ttl`: how long state lives that no row touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// µs.
+    pub micros: i64,
+    /// By the watermark of the input, else by the job's clock.
+    pub event_time: bool,
 }
 
 /// Adds `window_start` and `window_end` to each record, once for each window that it belongs to.

@@ -90,6 +90,10 @@ fn aggregate(spec: &AggregateSpec) -> Attributes {
     }
     text.extend(spec.having.iter().map(|h| ("having", h.to_string())));
     text.push(("emit", emit(spec.emit).into()));
+    if let Some(ttl) = spec.expiry() {
+        let time = if ttl.event_time { "event time" } else { "the clock" };
+        text.push(("state_ttl", format!("{} by {time}", duration(ttl.micros))));
+    }
     if spec.retracts {
         text.push(("input", "changes".into()));
     }

@@ -216,6 +216,10 @@ impl<C> GroupTable<C> {
     pub fn is_empty(&self) -> bool {
         self.index.len() == 0
     }
+    /// Whether a slot holds a group.
+    pub fn is_live(&self, slot: usize) -> bool {
+        self.heads.get(slot).is_some_and(|h| h.live)
+    }
     /// Number of slots, used or free.
     pub fn slots(&self) -> usize {
         self.heads.len()

@@ -292,6 +292,7 @@ fn windows(sources: &[&str]) -> JobPlan {
         having: None,
         emit: Emit::Final,
         retracts: false,
+        ttl: None,
         schema: schema.clone(),
     };
     let node = |id: String, operator, inputs| NodeSpec { id, operator, inputs };

@@ -181,6 +181,34 @@ impl Accumulator {
         Self(Inner::FloatSum { sum: 0.0, n: 0, special: false, mean })
     }
 
+    /// Remembers the latest of the moments noted, µs.
+    pub fn clock() -> Self {
+        let kind = IntKind::Timestamp;
+        Self(Inner::IntExtreme { least: i64::MAX, seen: false, max: true, kind })
+    }
+    /// Notes a moment.
+    #[inline]
+    pub fn note(&mut self, micros: i64) {
+        self.update_one(&FieldValue::Timestamp(micros));
+    }
+    /// The latest moment noted.
+    #[inline]
+    pub fn latest(&self) -> Option<i64> {
+        match &self.0 {
+            Inner::IntExtreme { least, seen: true, .. } => Some(!least),
+            _ => None,
+        }
+    }
+    /// What [`with_values`](Self::with_values) gave of a [`clock`](Self::clock).
+    ///
+    /// # Errors
+    /// If it gave something else; a sentence.
+    pub fn restored_clock(values: &[FieldValue]) -> Result<Self, String> {
+        let mut clock = Self::clock();
+        clock.restore(values)?;
+        Ok(clock)
+    }
+
     /// Takes the arguments of one row.
     #[inline]
     pub(super) fn update(&mut self, args: &[&FieldValue]) {

@@ -23,6 +23,8 @@ pub(super) struct Block {
     scratches: Vec<Scratch>,
     /// Hashes of the keys, one for each grouping set.
     hashes: Vec<u64>,
+    /// The job's clock.
+    now: i64,
     /// Whether it could be evaluated.
     ready: Vec<bool>,
     /// Where one could not, and why.
@@ -37,6 +39,7 @@ impl Block {
             self.scratches.resize_with(records.len(), || shape.scratch());
         }
         self.hashes.clear();
+        self.now = now;
         self.ready.clear();
         let mut at = 0;
         while at < records.len() {
@@ -116,7 +119,8 @@ impl GroupShard {
                     continue;
                 };
                 let seq = (before + 1 + at as u64) * sets as u64 + set as u64;
-                let (time, watermark, adds) = (0, i64::MIN, adds(record));
+                let time = shape.touch_time(record, block.now);
+                let (watermark, adds) = (i64::MIN, adds(record));
                 self.put(shape, &Row { record, scratch, set, hash, seq, time, watermark, adds });
             }
         }
@@ -127,6 +131,9 @@ impl GroupShard {
     pub(super) fn put(&mut self, shape: &Shape, row: &Row<'_>) {
         let slot = shape.slot(&mut self.groups, row);
         let rows = shape.feed_group(&mut self.groups, slot, row);
+        if shape.ttl.is_some() {
+            self.touch(shape, slot, row);
+        }
         if shape.emit == Emit::Final {
             if rows == 0 && shape.retracts {
                 self.groups.remove(slot);

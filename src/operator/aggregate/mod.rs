@@ -17,8 +17,10 @@ mod shape;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod ttl;
 mod windows;
 
+use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,7 +34,7 @@ use super::{
     InputId, Operator, Output, Rejected, Shards, StateContract, StateError, StateReader, StateWriter,
 };
 use crate::expr::EvalResult;
-use crate::plan::{AggregateSpec, Emit, WindowKind};
+use crate::plan::{AggregateSpec, Emit, Ttl, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
 use crate::state::{KEY_GROUPS, shard_of};
 use blocks::{BLOCK, Block, Part};
@@ -40,6 +42,7 @@ use emit::Emitter;
 use panes::Panes;
 use sessions::Sessions;
 use shape::{Groups, Row, Scratch, Shape, adds};
+use ttl::Alarm;
 use windows::{Span, Windows};
 
 /// Groups without windows, of one shard.
@@ -48,6 +51,8 @@ struct GroupShard {
     groups: Groups,
     /// Groups that changed since they were last shown: position of the record that touched it first, slot.
     touched: Vec<(u64, usize)>,
+    /// When groups may be forgotten.
+    alarms: BinaryHeap<Alarm>,
 }
 
 /// The state.
@@ -89,7 +94,8 @@ impl AggregateOp {
         let shape = Shape::new(spec, shows);
         let state = match windows {
             None => {
-                let shard = || GroupShard { groups: shape.groups(), touched: Vec::new() };
+                let shard =
+                    || GroupShard { groups: shape.groups(), touched: Vec::new(), alarms: BinaryHeap::new() };
                 State::Groups((0..shards).map(|_| shard()).collect())
             }
             Some(windows) => match windows.kind() {
@@ -124,8 +130,11 @@ impl AggregateOp {
         changing: &mut bool,
         out: &mut Output<'_>,
     ) -> EvalResult<()> {
-        let time = self.shape.evaluate(record, out.now, scratch)?;
+        let mut time = self.shape.evaluate(record, out.now, scratch)?;
         *changing = true;
+        if self.shape.ttl.is_some() {
+            time = self.shape.touch_time(record, out.now);
+        }
         let mut watermark = i64::MIN;
         if let Some(windows) = self.windows() {
             watermark = windows.effective(record.watermark());
@@ -223,6 +232,23 @@ impl AggregateOp {
             block.settle(records, out);
         }
         self.seq += records.len() as u64;
+    }
+
+    /// Takes records in the way that pays.
+    fn take_records(&mut self, records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
+        let splits = matches!(self.state, State::Groups(_)) && !self.shows_at_once();
+        let way = if splits { self.sharing.next(records.len()) } else { Way::default() };
+        let start = way.measure.then(Instant::now);
+        let pool = way.share.then(|| out.workers.pool()).flatten();
+        match pool {
+            Some((pool, lanes)) => self.take_side_by_side(pool, lanes, records, out),
+            None if self.takes_blocks() => self.take_blocks(records, out),
+            None => self.take_each(records, out),
+        }
+        if let Some(start) = start {
+            let ns = start.elapsed().as_nanos() as f64;
+            out.decision = self.sharing.took(records.len(), pool.is_some(), ns);
+        }
     }
 
     /// Takes records one by one.
@@ -490,7 +516,11 @@ fn show_panes(shards: &mut [Panes], only: Option<Span>, to: &mut Emitter<'_, '_>
 fn contract(spec: &AggregateSpec) -> StateContract {
     let what = if spec.calls.is_empty() { "distinct rows" } else { "groups and their aggregates" };
     let until = match &spec.window {
-        None => "for the job's life",
+        None => match spec.expiry() {
+            Some(Ttl { event_time: true, .. }) => "until no row has touched them for state_ttl by event time",
+            Some(_) => "until no row has touched them for state_ttl by the clock",
+            None => "for the job's life",
+        },
         Some(w) if w.has_watermark => "until the watermark has passed their window",
         Some(_) => "until the input ends",
     };
@@ -506,18 +536,10 @@ impl Operator for AggregateOp {
     fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
         let records = batch.records();
         out.counters.input += records.len() as u64;
-        let splits = matches!(self.state, State::Groups(_)) && !self.shows_at_once();
-        let way = if splits { self.sharing.next(records.len()) } else { Way::default() };
-        let start = way.measure.then(Instant::now);
-        let pool = way.share.then(|| out.workers.pool()).flatten();
-        match pool {
-            Some((pool, lanes)) => self.take_side_by_side(pool, lanes, records, out),
-            None if self.takes_blocks() => self.take_blocks(records, out),
-            None => self.take_each(records, out),
-        }
-        if let Some(start) = start {
-            let ns = start.elapsed().as_nanos() as f64;
-            out.decision = self.sharing.took(records.len(), pool.is_some(), ns);
+        if self.expires_by_watermark() {
+            self.take_and_expire(records, out);
+        } else {
+            self.take_records(records, out);
         }
         if self.shape.emit == Emit::Changes {
             self.show(None, out);
@@ -525,11 +547,22 @@ impl Operator for AggregateOp {
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
+        if self.expires_by_watermark() {
+            self.expire(micros, out);
+        }
         let Some(windows) = self.windows() else { return };
         let watermark = windows.effective(micros);
         if watermark >= self.next_fire && watermark > i64::MIN {
             self.fire(watermark, out);
         }
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        self.shape.ttl.filter(|ttl| !ttl.event_time).and_then(|_| self.next_alarm())
+    }
+
+    fn on_timer(&mut self, now: i64, out: &mut Output<'_>) {
+        self.expire(now, out);
     }
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::windows::Span;
 use crate::expr::{Accumulator, AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program};
-use crate::plan::{AggregateSpec, Emit};
+use crate::plan::{AggregateSpec, Emit, Ttl};
 use crate::record::{
     ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord, group_hash, same_group,
 };
@@ -42,6 +42,8 @@ pub(super) struct Shape {
     pub(super) having: Option<Program>,
     pub(super) emit: Emit,
     pub(super) retracts: bool,
+    /// How long groups live untouched: their last cell keeps when that was.
+    pub(super) ttl: Option<Ttl>,
     pub(super) schema: Arc<Schema>,
     /// Whether shown values are kept.
     shows: bool,
@@ -101,6 +103,7 @@ impl Shape {
             having: spec.having.as_ref().map(Program::compile),
             emit: spec.emit,
             retracts: spec.retracts,
+            ttl: spec.expiry(),
             schema: spec.schema.clone(),
             shows,
         }
@@ -116,7 +119,7 @@ impl Shape {
 
     pub(super) fn widths(&self) -> Widths {
         let shown = if self.shows { self.calls.len() } else { 0 };
-        Widths { key: self.key_width(), cells: self.calls.len(), shown }
+        Widths { key: self.key_width(), cells: self.calls.len() + usize::from(self.ttl.is_some()), shown }
     }
 
     fn key_width(&self) -> usize {
@@ -233,7 +236,7 @@ impl Shape {
                 row.hash,
                 row.seq,
                 (0..self.key_width()).map(|at| value(at).clone()),
-                self.calls.iter().map(AggregateProgram::new_state),
+                self.new_cells(),
             ),
         }
     }
@@ -267,7 +270,8 @@ impl Shape {
     }
 
     pub(super) fn new_cells(&self) -> impl Iterator<Item = Accumulator> + '_ {
-        self.calls.iter().map(AggregateProgram::new_state)
+        let clock = self.ttl.map(|_| Accumulator::clock());
+        self.calls.iter().map(AggregateProgram::new_state).chain(clock)
     }
 
     /// Results of the calls.

@@ -40,6 +40,9 @@ fn read_shards(from: &mut StateReader<'_>, shape: &Shape, shards: usize) -> Resu
 
 /// The cell of call number `at` from its values.
 pub(super) fn cell(shape: &Shape, at: usize, values: &[FieldValue]) -> Result<Accumulator, StateError> {
+    if at == shape.calls.len() && shape.ttl.is_some() {
+        return Accumulator::restored_clock(values).map_err(StateError);
+    }
     let call =
         shape.calls.get(at).ok_or_else(|| StateError("more aggregates in the state than calls".into()))?;
     call.restore(values).map_err(StateError)
@@ -115,6 +118,9 @@ impl AggregateOp {
                 let tables = read_shards(from, shape, shards.len())?;
                 for (shard, groups) in shards.iter_mut().zip(tables) {
                     shard.groups = groups;
+                    if shape.ttl.is_some() {
+                        shard.set_alarms(shape);
+                    }
                 }
             }
             State::Panes(windows, shards) => {

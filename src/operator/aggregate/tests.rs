@@ -7,7 +7,7 @@ use super::AggregateOp;
 use crate::expr::{AggregateCall, Expr, FunctionRegistry, typing};
 use crate::operator::test_kit::Bench;
 use crate::operator::{InputId, Operator, Shards, StateReader, StateWriter, Workers};
-use crate::plan::{AggregateSpec, Emit, LatePolicy, WindowKind, WindowSpec};
+use crate::plan::{AggregateSpec, Emit, LatePolicy, Ttl, WindowKind, WindowSpec};
 use crate::record::{Batch, DataType, Field, FieldValue, RowKind, Schema, StreamRecord};
 
 /// Small, seeded, and the same everywhere (splitmix64).
@@ -71,6 +71,7 @@ fn spec(kind: Option<WindowKind>, lateness: i64, late: LatePolicy, emit: Emit) -
         having: None,
         emit,
         retracts: false,
+        ttl: None,
         schema: Schema::new(fields),
     }
 }
@@ -509,4 +510,54 @@ fn groups_follow_rows_that_come_and_go() {
             }
         }
     }
+}
+
+/// Groups after these events when untouched ones go, and how many went: (first, touched, rows) by key.
+fn with_ttl(events: &[Event], ttl: i64) -> (Vec<String>, u64) {
+    let mut groups: BTreeMap<Option<i64>, (i64, Vec<Option<i64>>)> = BTreeMap::new();
+    let mut expired = 0;
+    for e in events {
+        if e.watermark > i64::MIN {
+            // The time of groups touched before there was a watermark begins with the first one.
+            groups.values_mut().filter(|g| g.0 == i64::MIN).for_each(|g| g.0 = e.watermark);
+            let before = groups.len();
+            groups.retain(|_, (touched, _)| *touched + ttl > e.watermark);
+            expired += (before - groups.len()) as u64;
+        }
+        let group = groups.entry(e.k).or_insert((e.watermark, Vec::new()));
+        group.0 = group.0.max(e.watermark);
+        group.1.push(e.x);
+    }
+    let mut left: Vec<String> = groups.iter().map(|(k, (_, xs))| row(*k, None, xs)).collect();
+    left.sort();
+    (left, expired)
+}
+
+#[test]
+fn groups_that_nothing_touches_for_their_time_to_live_are_deleted_and_start_anew() {
+    let mut all = 0;
+    for seed in 3000..3120 {
+        let mut random = Random(seed);
+        let keys = 1 + random.below(30);
+        let events = stream(&mut random, 150, keys);
+        let micros = 1 + random.below(60);
+        let (expected, expired) = with_ttl(&events, micros);
+        all += expired;
+        let mut first = None;
+        for (batch, shards) in [(1, (1, 1)), (7, (3, 8)), (1000, (8, 2))] {
+            for emit in [Emit::Changes, Emit::EveryChange] {
+                let ttl = Some(Ttl { micros, event_time: true });
+                let spec = AggregateSpec { ttl, ..spec(None, 0, LatePolicy::Drop, emit) };
+                let bench = run(&spec, &events, batch, shards, 60);
+                let told = format!("seed {seed} {emit:?} batch {batch} ttl {micros}");
+                assert_eq!(applied(&rows(&bench)), expected, "{told}");
+                assert_eq!(bench.counters.expired, expired, "{told}");
+                if emit == Emit::EveryChange {
+                    let each = rows(&bench);
+                    assert_eq!(first.get_or_insert_with(|| each.clone()), &each, "{told}");
+                }
+            }
+        }
+    }
+    assert!(all > 1000, "{all} groups expired");
 }

@@ -121,6 +121,7 @@ impl Session<'_, '_> {
             having,
             emit: if bounded { Emit::Final } else { Emit::Changes },
             retracts,
+            ttl: None,
             schema: counted.clone(),
         };
         let mut plan = LogicalPlan::Stateful { input, spec: Stateful::Aggregate(Box::new(spec)) };

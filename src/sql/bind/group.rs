@@ -292,6 +292,7 @@ impl Session<'_, '_> {
             having,
             emit,
             retracts: false,
+            ttl: None,
             schema,
         };
         let spec = Stateful::Aggregate(Box::new(spec));

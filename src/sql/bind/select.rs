@@ -145,6 +145,7 @@ impl Session<'_, '_> {
             having: None,
             emit: if plan.is_bounded() { Emit::Final } else { Emit::Changes },
             retracts: false,
+            ttl: None,
             schema,
         };
         let spec = Stateful::Aggregate(Box::new(spec));
