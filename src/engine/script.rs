@@ -746,9 +746,12 @@ fn refuse_own_input(sources: &[SourcePart], sink: &SinkPart, span: Span) -> Resu
     Ok(())
 }
 
+/// Tells a sink that its records are dead letters: where it can, it writes their headers.
+const LETTER: &str = "_letter";
+
 fn dead_letter_sink(relations: &super::Relations, target: &str) -> Result<SinkPart, Error> {
     let sink = if relations.find(target).is_some() {
-        relations.sink(target, &[])?
+        relations.sink(target, &[LETTER])?
     } else if target.contains(['.', '/']) {
         let options =
             Options::new([("connector", "file"), ("path", target), ("mode", "append"), ("layout", "single")]);

@@ -32,8 +32,8 @@ pub struct LedSource {
 /// the MANIFEST takes a note of it → staged files get their names. A restart asks [`take_over`](Self::take_over) which epoch
 /// counts, so a crash between any two of these does no harm.
 pub trait Coordinator: Any + Send {
-    /// Keeps everybody who led the job before from committing, waits for what that one had begun to be decided, and says which
-    /// epoch was committed last; `None`: none is known.
+    /// Says which epoch was committed last, and gets to know the sources; `None`: none is known. Nothing of a predecessor is
+    /// undecided any more since this coordinator was [made](super::DataSink::lead).
     ///
     /// # Errors
     /// The other side does not answer, or what it holds can't be read.

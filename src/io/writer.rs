@@ -231,7 +231,8 @@ pub trait DataSink: Send + Sync {
         Ok(())
     }
 
-    /// Led sinks: makes the coordinator of the job. Asked of one of its sinks, before any is opened.
+    /// Led sinks: makes the coordinator of the job. Asked of one of its sinks, before any sink or source is opened. From then on
+    /// nobody who led the job before can commit, and what that one had begun is decided.
     ///
     /// # Errors
     /// The place can't be reached. By default: there is none.

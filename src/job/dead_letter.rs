@@ -14,6 +14,27 @@ pub(crate) struct DeadLetter {
     pub(crate) raw: Vec<u8>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) time: i64,
+    pub(crate) spot: Spot,
+}
+
+/// Where a failed record stood, for programs; as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spot {
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) offset: Option<i64>,
+}
+
+impl Spot {
+    /// Of a message in `topic/partition`.
+    pub(crate) fn of_message(origin: Option<&str>, offset: i64) -> Self {
+        let (topic, partition) = origin.and_then(|o| o.rsplit_once('/')).unzip();
+        Self {
+            topic: topic.map(Arc::from),
+            partition: partition.and_then(|p| p.parse().ok()),
+            offset: Some(offset),
+        }
+    }
 }
 
 /// Columns of the dead letter queue.
@@ -34,9 +55,19 @@ pub fn dead_letter_schema() -> Arc<Schema> {
 
 impl DeadLetter {
     /// The letter as a record of [`dead_letter_schema`].
+    ///
+    /// For sinks that write headers, these say again where the record stood and what was wrong.
     pub(crate) fn into_record(self, job: &str, schema: &Arc<Schema>) -> StreamRecord {
+        let Spot { topic, partition, offset } = &self.spot;
+        let mut said: Vec<(&str, String)> = vec![("job", job.to_owned())];
+        said.extend(topic.as_ref().map(|t| ("topic", t.to_string())));
+        said.extend(partition.map(|p| ("partition", p.to_string())));
+        said.extend(offset.map(|o| ("offset", o.to_string())));
+        said.push(("stage", self.stage.clone()));
+        said.push(("code", self.error.code.label().to_owned()));
+        said.push(("error", self.error.message.to_string()));
         let headers = self.headers.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        StreamRecord::with_values(
+        let mut record = StreamRecord::with_values(
             schema.clone(),
             [
                 job.into(),
@@ -50,7 +81,9 @@ impl DeadLetter {
                 FieldValue::Map(Arc::new(headers)),
                 FieldValue::Timestamp(self.time),
             ],
-        )
+        );
+        said.iter().for_each(|(name, value)| record.headers_mut().push(name, value.as_bytes()));
+        record
     }
 
     /// The letter of a record that was decoded before it failed: its columns as JSON text.
@@ -74,6 +107,12 @@ impl DeadLetter {
             raw: serde_json::to_vec(record).unwrap_or_default(),
             headers,
             time,
+            spot: Spot {
+                topic: record.topic().cloned(),
+                // Files have no partitions.
+                partition: record.offset().filter(|_| origin.is_none()).map(|_| record.partition()),
+                offset: record.offset(),
+            },
         }
     }
 }

@@ -12,23 +12,28 @@ pub(super) fn is_led(spec: &JobSpec) -> bool {
         && spec.sinks.iter().chain(&spec.dead_letters).any(|part| led(part.sink.transactions()))
 }
 
-/// Makes the coordinator, which keeps everybody from committing who led the job before, and gives it with the epoch that was
-/// committed last, as far as it knows.
-pub(super) fn take_over(
-    spec: &JobSpec,
-    readers: &[Box<dyn DataReader>],
-) -> Result<(Box<dyn Coordinator>, Option<u64>), JobError> {
+/// Makes the coordinator, which keeps everybody from committing who led the job before. That comes first: what a predecessor left
+/// undecided would hold up the sources.
+pub(super) fn lead(spec: &JobSpec) -> Result<Box<dyn Coordinator>, JobError> {
     let led = |part: &&super::SinkPart| matches!(part.sink.transactions(), Transactions::Led { .. });
     let mut sinks = spec.sinks.iter().chain(&spec.dead_letters).filter(led).peekable();
     let Some(first) = sinks.peek() else {
         return Err(JobError::Config("no sink of the job has transactions".into()));
     };
     let failed = |name: &str, e| JobError::io(format!("sink {name}"), e);
-    let mut leader = first.sink.lead().map_err(|e| failed(&first.name, e))?;
-    let stage = format!("transactions of sink {}", first.name);
+    let leader = first.sink.lead().map_err(|e| failed(&first.name, e))?;
     for part in sinks {
         part.sink.follow(&*leader).map_err(|e| failed(&part.name, e))?;
     }
+    Ok(leader)
+}
+
+/// The epoch that was committed last, as far as the coordinator knows.
+pub(super) fn committed(
+    leader: &mut dyn Coordinator,
+    spec: &JobSpec,
+    readers: &[Box<dyn DataReader>],
+) -> Result<Option<u64>, JobError> {
     let source = |(part, start): (&super::SourcePart, Position)| LedSource {
         name: part.name.clone(),
         membership: part.source.membership(),
@@ -36,8 +41,7 @@ pub(super) fn take_over(
     };
     let starts = readers.iter().map(|reader| reader.position());
     let sources: Vec<LedSource> = spec.sources.iter().zip(starts).map(source).collect();
-    let committed = leader.take_over(&sources).map_err(|e| JobError::io(stage, e))?;
-    Ok((leader, committed))
+    leader.take_over(&sources).map_err(|e| JobError::io("transactions of the job", e))
 }
 
 /// Which epoch counts. `known`: what the coordinator knows of; `noted`: the last one in the MANIFEST; `newest`: the last snapshot.

@@ -164,8 +164,9 @@ fn last_commit(
     let manifest = dir.manifest().map_err(failed)?;
     let noted = manifest.last().map(|(commit, _)| (commit.epoch, commit.finished));
     if leading::is_led(spec) && noted != Some((newest, true)) {
+        let mut coordinator = leading::lead(spec)?;
         *readers = open_readers(spec)?;
-        let (coordinator, known) = leading::take_over(spec, readers)?;
+        let known = leading::committed(&mut *coordinator, spec, readers)?;
         *leader = Some(coordinator);
         let Some(epoch) = leading::settle(dir, known, noted.map(|(epoch, _)| epoch), newest)? else {
             return Ok((None, Some(manifest)));
@@ -340,8 +341,9 @@ fn open_sources(
         }
         stage.pauses = part.source.end_is_pause();
         stage.whole = spec.plan.nodes.iter().any(|n| n.operator.emits_once_a_batch());
+        stage.has_topics = part.source.membership().is_some();
         // Its positions stand in the transactions of the sinks.
-        stage.tells = !(led && part.source.membership().is_some());
+        stage.tells = !(led && stage.has_topics);
         stages.push(OpenSource { stage, after: Vec::new(), ended: known.is_some_and(|s| s.ended) });
     }
     Ok(stages)

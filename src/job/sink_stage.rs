@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::dead_letter::Spot;
 use super::laps::Laps;
 use super::message::Parcel;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
@@ -273,6 +274,7 @@ impl SinkStage {
                         raw,
                         headers,
                         time,
+                        spot: Spot::default(),
                     });
                 }
                 Decision::Retry(_) | Decision::Fail => {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::batching::Batching;
+use super::dead_letter::Spot;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::{BatchStrategy, DeadLetter, JobConfig, JobError, OnError};
 use crate::io::{Boundedness, DataReader, Read};
@@ -44,6 +45,8 @@ pub(super) struct SourceStage {
     pub(super) batching: Batching,
     /// Its end is only a pause: see [`DataSource::end_is_pause`](crate::io::DataSource::end_is_pause).
     pub(super) pauses: bool,
+    /// What it gives stands in partitions of topics, and is named by them.
+    pub(super) has_topics: bool,
     /// Whether it is told of commits.
     pub(super) tells: bool,
     reader: Box<dyn DataReader>,
@@ -93,6 +96,7 @@ impl SourceStage {
             letters: VecDeque::new(),
             batching: Batching::new(config),
             pauses: false,
+            has_topics: false,
             tells: true,
             boundedness: reader.boundedness(),
             reader,
@@ -320,6 +324,10 @@ impl SourceStage {
                         raw: reject.raw,
                         headers: Vec::new(),
                         time: self.clock.now_micros(),
+                        spot: match self.has_topics {
+                            true => Spot::of_message(origin.as_deref(), reject.offset),
+                            false => Spot { offset: Some(reject.offset), ..Spot::default() },
+                        },
                     });
                 }
                 Decision::Retry(_) | Decision::Fail => {

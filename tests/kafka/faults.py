@@ -166,13 +166,13 @@ class Run:
         return self.rig.engine(self.text(state=state), name or self.name)
 
     def wait_for_state(self, epochs):
-        """Until so many snapshots more have been written."""
+        """Until so many snapshots more have been written, or there is nothing left to commit."""
         def newest():
             folder = os.path.join(self.state, self.name)
             files = [f for f in os.listdir(folder) if f.endswith(".ckpt")] if os.path.isdir(folder) else []
             return max((int(f[6:26]) for f in files), default=-1)
         first, deadline = newest(), time.monotonic() + 60
-        while newest() < first + epochs:
+        while newest() < first + epochs and self.feeder.poll() is None:
             if time.monotonic() > deadline:
                 sys.exit(f"{self.name}: no commit within a minute\n{self.rig.words(self.name)}")
             time.sleep(0.02)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the Kafka suite against real brokers: starts Apache Kafka 3.9 and 4.1, one node each, and stops them at the end.
+# Runs the Kafka suite against real brokers: starts Apache Kafka 3.9 and 4.1, one node each, and stops them at the end. Then hurts
+# engine and brokers while transactional jobs run (faults.py); FAULT_SCALE=full kills as often as a full run does.
 #
-#   tests/kafka/run.sh [arguments of the test binary, e.g. a test's name]
+#   tests/kafka/run.sh [arguments of the test binary, e.g. a test's name: then no faults]
 #
 # Needs java 17 and mvn; without them, or if the artifacts can't be had, it prints SKIP and exits with 77.
 set -euo pipefail
@@ -20,6 +21,7 @@ done
 
 # Before the brokers, so that they do not wait for a compiler.
 cargo test -q --no-run --features rdkafka --test kafka_brokers
+[ $# -gt 0 ] || cargo build -q --features rdkafka --bin millstream
 dir=$(mktemp -d)
 finish() {
   local version
@@ -47,3 +49,15 @@ if ! timeout "${KAFKA_TEST_SECONDS:-300}" cargo test --features rdkafka --test k
   done
   exit 1
 fi
+[ $# -eq 0 ] || exit 0
+for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
+
+# What clients and brokers say to each other differs little between the versions: the older one gets the most important faults.
+faults="python3 tests/kafka/faults.py $target/debug/millstream"
+$faults "${versions[0]}" --only kills engine-stopped zombie >"$dir/faults" 2>&1 &
+older=$!
+code=0
+$faults "${versions[1]}" || code=1
+wait "$older" || code=1
+cat "$dir/faults"
+exit $code

@@ -73,7 +73,7 @@ impl KafkaCoordinator {
     /// Asks what was committed last.
     fn look(&mut self) -> Result<Option<u64>, KafkaError> {
         let transactor = self.transactor.clone();
-        let mut under_way = transactor.renew()?;
+        let mut under_way = transactor.lock();
         if let Some(topic) = &mut self.topic {
             return topic.read(&*transactor.client, under_way.sink()?);
         }
@@ -187,10 +187,11 @@ impl Coordinator for KafkaCoordinator {
             KafkaErrorKind::Retriable
                 if crate::record::seeded::is(crate::record::seeded::Bug::IndefiniteIsCommitted) =>
             {
-                self.look().map(drop).map_err(IoError::from)
+                self.transactor.renew().map(drop).map_err(IoError::from)
             }
             KafkaErrorKind::Retriable => {
                 log::warn!("job {}: {error}; asking whether epoch {epoch} was committed", self.job);
+                drop(self.transactor.renew()?);
                 match self.look()? {
                     Some(known) if known == epoch => Ok(()),
                     _ => Err(failed(format!("epoch {epoch} was not committed: {error}"))),

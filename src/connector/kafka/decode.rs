@@ -309,6 +309,12 @@ fn reject(message: &Message<'_>, origin: &Arc<str>, error: RecordError, out: &mu
     out.set_origin(None);
 }
 
+/// The id of a schema in front of a message, as Confluent's serializers put it there. No text begins with a byte 0.
+fn schema_id(bytes: &[u8]) -> Option<u32> {
+    let (id, _) = bytes.strip_prefix(&[0])?.split_first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*id))
+}
+
 /// Decodes one message into one record.
 fn one(
     decoder: &mut dyn Decoder,
@@ -321,6 +327,13 @@ fn one(
         out.record().values_mut().iter_mut().for_each(|slot| *slot = FieldValue::String("".into()));
         out.add_bytes(1);
         return Ok(());
+    }
+    if let Some(id) = schema_id(bytes).filter(|_| empty == Empty::Nothing) {
+        let message = format!(
+            "the Confluent wire format: byte 0, then the id {id} of a schema in a registry, which is not supported yet; have it \
+             written as plain JSON (JsonConverter, schemas.enable = false), or read the bytes with format = 'raw'"
+        );
+        return Err(RecordError::new(ErrorCode::Malformed, message));
     }
     let mark = out.mark();
     let (records, rejects) = (out.len(), out.rejects().len());

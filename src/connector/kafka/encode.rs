@@ -19,6 +19,8 @@ pub(super) struct Metadata {
     /// `_timestamp`, else `_event_time`.
     pub(super) timestamp: bool,
     event_time: bool,
+    /// Its records are dead letters: they have headers, for clients that write any.
+    pub(super) letter: bool,
 }
 
 impl Metadata {
@@ -35,6 +37,7 @@ impl Metadata {
             partition: set("_partition"),
             timestamp: set("_timestamp"),
             event_time: set("_event_time"),
+            letter: set("_letter"),
         })
     }
 }

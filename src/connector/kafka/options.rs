@@ -23,7 +23,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "topic_pattern",
         OptionKind::Text,
         "",
-        "sources: a regular expression; the topics whose whole name matches when the job starts",
+        "sources: a regular expression; the topics whose whole name matches",
     ),
     OptionSpec::new(
         "client",
@@ -97,6 +97,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         OptionKind::Duration,
         "2m",
         "sinks: how long a message is tried before the job fails; larger outlives longer outages",
+    ),
+    OptionSpec::new(
+        "discovery_interval",
+        OptionKind::Duration,
+        "1m",
+        "sources without end: how often they look for partitions, and topics that match, which came since; those are read from their \
+         first message; larger asks the brokers less",
     ),
     OptionSpec::new(
         "transaction_timeout",
@@ -224,6 +231,7 @@ pub(super) struct SourceOptions {
     pub(super) earliest_if_gone: bool,
     pub(super) accept_gaps: bool,
     pub(super) prefetch_bytes: usize,
+    pub(super) discovery_interval: Duration,
 }
 
 /// Checked options of a sink.
@@ -319,6 +327,7 @@ impl SourceOptions {
             earliest_if_gone: typed.text("out_of_range")?.as_deref() == Some("earliest"),
             accept_gaps: typed.text("gaps")?.as_deref() == Some("accept"),
             prefetch_bytes: prefetch(&typed)?,
+            discovery_interval: duration(options, "discovery_interval")?,
         })
     }
 }

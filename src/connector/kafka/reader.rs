@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::client::{Bounds, Event, KafkaError, KafkaErrorKind, KafkaSource, Part};
 use super::decode::MessageDecoder;
+use super::options::Topics;
 use super::position;
+use super::source::parts;
 use crate::io::{Boundedness, DataReader, IoError, Read};
-use crate::record::{BatchBuilder, Position, Schema};
+use crate::record::{BatchBuilder, Clock, Position, Schema};
 
 /// How long the end may take.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -56,6 +58,16 @@ pub(super) struct KafkaReader {
     pending: Option<KafkaError>,
     /// Messages that were gone before they were read, under `out_of_range = 'earliest'`.
     lost: u64,
+    discovery: Option<Discovery>,
+}
+
+/// The search for partitions that came since.
+struct Discovery {
+    topics: Topics,
+    servers: String,
+    every: Duration,
+    /// When to look next, on the monotonic clock.
+    next: Duration,
 }
 
 impl KafkaReader {
@@ -66,7 +78,56 @@ impl KafkaReader {
         decoder: MessageDecoder,
         policy: ReaderPolicy,
     ) -> Self {
-        Self { schema, client, lanes, decoder, policy, started: false, pending: None, lost: 0 }
+        Self {
+            schema,
+            client,
+            lanes,
+            decoder,
+            policy,
+            started: false,
+            pending: None,
+            lost: 0,
+            discovery: None,
+        }
+    }
+
+    /// From now on looks for partitions that came since.
+    pub(super) fn look_for_more(&mut self, topics: Topics, servers: String, every: Duration) {
+        let next = Clock::System.monotonic() + every;
+        self.discovery = Some(Discovery { topics, servers, every, next });
+    }
+
+    /// Takes partitions that came since, when it is time to look for them.
+    fn discover(&mut self) -> Result<(), IoError> {
+        let now = Clock::System.monotonic();
+        let Some(discovery) = self.discovery.as_mut().filter(|d| d.next <= now) else { return Ok(()) };
+        discovery.next = now + discovery.every;
+        let client = self.client.as_mut();
+        let found = match parts(&discovery.topics, &discovery.servers, client) {
+            Ok(found) => found,
+            Err(e) => {
+                // What is read meanwhile says what is wrong, if anything is.
+                log::debug!("looking for new partitions: {e}");
+                return Ok(());
+            }
+        };
+        let new: Vec<Part> = found.into_iter().filter(|p| !self.lanes.iter().any(|l| l.part == *p)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let bounds = match client.bounds(&new) {
+            Ok(bounds) => bounds,
+            Err(e) => {
+                log::debug!("new partitions have no offsets yet: {e}");
+                return Ok(());
+            }
+        };
+        for (part, bounds) in new.into_iter().zip(bounds) {
+            log::info!("{part}: a new partition, read from offset {}", bounds.first);
+            self.lanes.push(Lane::new(part, bounds.first, bounds, None));
+        }
+        let all: Vec<(Part, i64)> = self.lanes.iter().map(|l| (l.part.clone(), l.next)).collect();
+        Ok(self.client.start(&all)?)
     }
 
     /// Assigns the partitions where they stand, which may be where a checkpoint left them.
@@ -155,6 +216,7 @@ impl DataReader for KafkaReader {
         if !self.started {
             self.start()?;
         }
+        self.discover()?;
         if self.is_over() {
             return Ok(Read::End);
         }

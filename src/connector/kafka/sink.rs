@@ -47,7 +47,7 @@ impl KafkaTopic {
         written: Options,
         sets: &[&str],
     ) -> Result<Self, IoError> {
-        let metadata = Metadata::new(sets)?;
+        let mut metadata = Metadata::new(sets)?;
         let mut needs = vec![Need::Compression(&options.compression)];
         if metadata.headers {
             needs.push(Need::Headers("SELECT … AS _headers"));
@@ -57,6 +57,7 @@ impl KafkaTopic {
         }
         needs.extend(options.common.native.iter().map(|(name, _)| Need::NativeOption(name)));
         require(&client.caps(), &needs)?;
+        metadata.headers |= metadata.letter && client.caps().headers;
         if options.upsert && options.common.key_columns.is_empty() {
             return Err(IoError::config(
                 "changelog = 'upsert' needs the columns that tell rows apart: add key_columns = 'a, b' or a PRIMARY KEY",
@@ -158,6 +159,7 @@ impl DataSink for KafkaTopic {
             return Err(IoError::unsupported("the job is not transactional"));
         };
         let transactor = Arc::new(Transactor::new(self.client.clone(), self.settings()));
+        drop(transactor.renew()?);
         let cluster = cluster(&self.client.caps(), &self.options.common);
         Ok(Box::new(KafkaCoordinator::new(transactor, &transacted.job, cluster)))
     }

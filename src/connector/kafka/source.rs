@@ -50,24 +50,6 @@ impl KafkaTopics {
         }
     }
 
-    /// The partitions of all topics, in order.
-    fn parts(&self, client: &mut dyn KafkaSource) -> Result<Vec<Part>, IoError> {
-        let topics = match &self.options.topics {
-            Topics::Named(names) => names.clone(),
-            Topics::Pattern(pattern) => matching(pattern, client)?,
-        };
-        let mut parts = Vec::new();
-        for topic in topics {
-            let Some(mut partitions) = client.partitions(&topic)? else {
-                return Err(missing(&topic, &client.topics()?, &self.options.common.servers));
-            };
-            partitions.sort_unstable();
-            let name: Arc<str> = topic.as_str().into();
-            parts.extend(partitions.into_iter().map(|partition| Part { topic: name.clone(), partition }));
-        }
-        Ok(parts)
-    }
-
     /// Where each partition begins at the first start.
     fn begin(
         &self,
@@ -100,6 +82,28 @@ impl KafkaTopics {
             }
         })
     }
+}
+
+/// The partitions of all topics, in order.
+pub(super) fn parts(
+    topics: &Topics,
+    servers: &str,
+    client: &mut dyn KafkaSource,
+) -> Result<Vec<Part>, IoError> {
+    let topics = match topics {
+        Topics::Named(names) => names.clone(),
+        Topics::Pattern(pattern) => matching(pattern, client)?,
+    };
+    let mut parts = Vec::new();
+    for topic in topics {
+        let Some(mut partitions) = client.partitions(&topic)? else {
+            return Err(missing(&topic, &client.topics()?, servers));
+        };
+        partitions.sort_unstable();
+        let name: Arc<str> = topic.as_str().into();
+        parts.extend(partitions.into_iter().map(|partition| Part { topic: name.clone(), partition }));
+    }
+    Ok(parts)
 }
 
 /// Topics whose whole name matches, without those of the brokers themselves.
@@ -175,7 +179,7 @@ impl DataSource for KafkaTopics {
     fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
         self.check(scan)?;
         let mut client = self.client.source(&self.settings(scan.system.headers))?;
-        let parts = self.parts(client.as_mut())?;
+        let parts = parts(&self.options.topics, &self.options.common.servers, client.as_mut())?;
         let bounds = client.bounds(&parts)?;
         let begin = self.begin(client.as_mut(), &parts, &bounds)?;
         let mut lanes = Vec::with_capacity(parts.len());
@@ -189,6 +193,11 @@ impl DataSource for KafkaTopics {
             bounded: self.options.stop_at_latest,
         };
         let decoder = self.format.decoder(scan)?;
-        Ok(Box::new(KafkaReader::new(scan.schema.clone(), client, lanes, decoder, policy)))
+        let mut reader = KafkaReader::new(scan.schema.clone(), client, lanes, decoder, policy);
+        if !self.options.stop_at_latest {
+            let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
+            reader.look_for_more(topics.clone(), common.servers.clone(), *discovery_interval);
+        }
+        Ok(Box::new(reader))
     }
 }

@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     case_if("an aborted transaction leaves nothing, and the next one goes on", can, aborted),
     case_if("what stands behind an open transaction waits for its end", can, stable),
     case_if("a group's offsets come with the commit, with their metadata, or not at all", can, offsets),
+    case_if("offsets in an open transaction are waited for, and told as not known yet", can, pending),
     case_if("a transaction may hold offsets alone, or nothing", can, empty),
     case_if("a group that has committed nothing has no offsets", can, no_offsets),
     case_if("the next producer of an id fences the one before and aborts what it left open", can, fenced),
@@ -171,6 +172,32 @@ fn offsets(cluster: &dyn Cluster) -> Verdict {
     equal("at the end", &txn(sink)?.committed(&group, &parts).map_err(told)?, &last)?;
     sink.close(super::PATIENCE);
     Ok(())
+}
+
+fn pending(cluster: &dyn Cluster) -> Verdict {
+    let topic = cluster.topic(1, &[])?;
+    let (group, part) = (format!("group-{topic}"), parts(&topic, 1));
+    let mut sink = producer(cluster, &format!("id-{topic}"))?;
+    begin(sink.as_mut())?;
+    txn(sink.as_mut())?.send_offsets(&group, &[(part[0].clone(), 0)], "").map_err(told)?;
+    let mut settings = super::source_settings(cluster);
+    settings.group = Some(group);
+    settings.connection.timeout = Duration::from_millis(500);
+    let mut reader = cluster.client().source(&settings).map_err(told)?;
+    let early = reader.committed(&part).err().map(|e| e.kind);
+    equal("in the meantime", &early, &Some(KafkaErrorKind::Retriable))?;
+    commit(sink.as_mut())?;
+    let from = Clock::System.monotonic();
+    let found = loop {
+        match reader.committed(&part) {
+            Err(e)
+                if e.kind == KafkaErrorKind::Retriable
+                    && Clock::System.monotonic() - from < super::PATIENCE => {}
+            done => break done.map_err(told)?,
+        }
+    };
+    sink.close(super::PATIENCE);
+    equal("behind the commit", &found, &vec![Some(0)])
 }
 
 fn empty(cluster: &dyn Cluster) -> Verdict {

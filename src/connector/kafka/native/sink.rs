@@ -140,7 +140,8 @@ impl NativeSink {
     }
 
     fn give_up(&mut self, seq: usize, error: &RdError, message: &OwnedMessage) {
-        let error = sorted(&format!("topic {}", message.topic()), error);
+        // A producer that was fenced purges its queue, and says only that of each message.
+        let error = self.in_transaction(sorted(&format!("topic {}", message.topic()), error));
         self.failures += 1;
         self.failed.push(Failed {
             seq: seq as u64,

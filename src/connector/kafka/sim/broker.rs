@@ -102,6 +102,8 @@ pub(super) struct Broker {
     topics: BTreeMap<String, Vec<Log>>,
     groups: BTreeMap<(String, String, i32), GroupOffset>,
     outcomes: Vec<Outcome>,
+    /// Groups whose offsets are in a transaction.
+    pending: Vec<(usize, String)>,
     pub(super) holders: BTreeMap<String, Holder>,
     pub(super) faults: BTreeMap<Op, VecDeque<KafkaError>>,
     pub(super) largest: BTreeMap<String, usize>,
@@ -126,6 +128,11 @@ impl Broker {
     }
     pub(super) fn create(&mut self, topic: &str, partitions: usize) {
         self.topics.insert(topic.to_owned(), (0..partitions).map(|_| Log::default()).collect());
+    }
+    pub(super) fn grow(&mut self, topic: &str, partitions: usize) {
+        if let Some(logs) = self.topics.get_mut(topic) {
+            logs.resize_with(partitions.max(logs.len()), Log::default);
+        }
     }
     pub(super) fn topics(&self) -> Vec<String> {
         self.topics.keys().cloned().collect()
@@ -164,6 +171,7 @@ impl Broker {
         if let Some(outcome) = self.outcomes.get_mut(txn) {
             *outcome = if commit { Outcome::Committed } else { Outcome::Aborted };
         }
+        self.pending.retain(|(of, _)| *of != txn);
         for log in self.topics.values_mut().flatten() {
             if log.entries.iter().any(|e| e.txn == Some(txn)) {
                 log.entries.push(Entry { message: None, txn: Some(txn) });
@@ -232,6 +240,13 @@ impl Broker {
     pub(super) fn commit(&mut self, group: &str, part: &Part, offset: i64, metadata: &str) {
         let key = (group.to_owned(), part.topic.as_ref().to_owned(), part.partition);
         self.groups.insert(key, GroupOffset { offset, metadata: metadata.to_owned() });
+    }
+    pub(super) fn pend(&mut self, txn: usize, group: &str) {
+        self.pending.push((txn, group.to_owned()));
+    }
+    /// Whether a transaction that is open will change what the group has committed.
+    pub(super) fn is_pending(&self, group: &str) -> bool {
+        self.pending.iter().any(|(_, of)| of == group)
     }
     pub(super) fn forget(&mut self, group: &str) {
         self.groups.retain(|(name, ..), _| name != group);

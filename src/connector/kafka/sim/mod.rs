@@ -87,6 +87,10 @@ impl SimKafka {
     pub fn create(&self, topic: &str, partitions: usize) {
         self.broker.lock().create(topic, partitions);
     }
+    /// Gives a topic more partitions.
+    pub fn grow(&self, topic: &str, partitions: usize) {
+        self.broker.lock().grow(topic, partitions);
+    }
     /// Appends a message as if a producer had sent it.
     pub fn append(&self, topic: &str, partition: i32, message: SimMessage) {
         self.broker.lock().append(topic, partition, message, None);

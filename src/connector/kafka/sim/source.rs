@@ -60,6 +60,11 @@ impl KafkaSource for SimSource {
     fn committed(&mut self, parts: &[Part]) -> Result<Vec<Option<i64>>, KafkaError> {
         let group = self.group()?;
         let broker = self.broker.lock();
+        if self.settings.read_committed && broker.is_pending(group) {
+            return Err(KafkaError::retriable(format!(
+                "offsets of group {group} are in an open transaction"
+            )));
+        }
         Ok(parts.iter().map(|p| broker.committed(group, &p.topic, p.partition).map(|c| c.offset)).collect())
     }
     fn offsets_at(&mut self, parts: &[Part], millis: i64) -> Result<Vec<Option<i64>>, KafkaError> {

@@ -106,9 +106,10 @@ impl KafkaTxn for SimSink {
         self.sound()?;
         let mut broker = self.broker.lock();
         broker.meet(Op::TxnOffsets)?;
-        if self.open(&broker)?.is_none() {
+        let Some(txn) = self.open(&broker)? else {
             return Err(KafkaError::fatal("no transaction is open"));
-        }
+        };
+        broker.pend(txn, group);
         drop(broker);
         let own =
             |(part, offset): &(Part, i64)| (group.to_owned(), part.clone(), *offset, metadata.to_owned());
@@ -118,6 +119,11 @@ impl KafkaTxn for SimSink {
 
     fn committed(&mut self, group: &str, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
         let broker = self.broker.lock();
+        if broker.is_pending(group) {
+            return Err(KafkaError::retriable(format!(
+                "offsets of group {group} are in an open transaction"
+            )));
+        }
         Ok(parts.iter().map(|p| broker.committed(group, &p.topic, p.partition).cloned()).collect())
     }
 
