@@ -100,6 +100,16 @@ mod rdkafka {
     }
 
     #[test]
+    fn a_file_and_a_topic_keep_pace_on_3() {
+        file_to_topic("a_file_and_a_topic_keep_pace_on_3", "MILLSTREAM_KAFKA_3");
+    }
+
+    #[test]
+    fn a_file_and_a_topic_keep_pace_on_4() {
+        file_to_topic("a_file_and_a_topic_keep_pace_on_4", "MILLSTREAM_KAFKA_4");
+    }
+
+    #[test]
     fn no_broker_is_an_error_in_time() {
         unreachable("rdkafka");
     }
@@ -150,6 +160,80 @@ fn unreachable(client: &str) {
     let e = Engine::new().sql(&text).unwrap().start().map(drop).unwrap_err().to_string();
     assert!(from.elapsed() < Duration::from_secs(10), "{:?}", from.elapsed());
     assert!(e.contains(&format!("127.0.0.1:{port}")), "{e}");
+}
+
+/// A transactional job from a file that grows into a topic, stopped and started again: its positions are in a topic that it makes.
+#[cfg(feature = "rdkafka")]
+fn file_to_topic(test: &str, variable: &str) {
+    let Some(address) = address(variable, test) else { return };
+    let (job, output) = (fresh("job"), fresh("out"));
+    wire::create_topic(&address, &output, 2, &[]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("in.jsonl");
+    let topic = |name: &str, columns: &str, topic: &str, more: &str| {
+        format!(
+            "CREATE STREAM {name} {columns} WITH (connector = 'kafka', client = 'rdkafka', bootstrap_servers = '{address}', \
+             topic = '{topic}', format = 'json'{more});"
+        )
+    };
+    let count = |name: &str, columns: &str, of: &str| -> Vec<i64> {
+        let text = topic("t", columns, of, ", stop = 'latest'") + &format!("SELECT {name} FROM t");
+        let mut rows = Engine::new().sql(&text).unwrap().start().unwrap();
+        let mut all: Vec<i64> = rows.rows().filter_map(|r| r.values()[0].as_i64()).collect();
+        rows.wait().unwrap();
+        all.sort_unstable();
+        all
+    };
+    for (round, range) in [(1, 0..500), (2, 500..800), (3, 800..1000)] {
+        let lines: String = range.clone().map(|n| format!("{{\"id\":{n}}}\n")).collect();
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&input).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+        let engine = Engine::new();
+        let state = dir.path().join("state").display().to_string();
+        for (name, value) in [
+            ("state", state.as_str()),
+            ("mode", "transactional"),
+            ("job_name", &job),
+            ("commit_interval", "100 rows"),
+            ("batch_rows", "50"),
+        ] {
+            engine.set(name, value).unwrap();
+        }
+        let text = format!(
+            "CREATE STREAM a (id BIGINT) WITH (connector = 'file', path = '{}', format = 'json', follow = 'true');",
+            input.display()
+        ) + &topic("b", "", &output, "")
+            + "INSERT INTO b SELECT id FROM a";
+        let running = engine.sql(&text).unwrap().start().unwrap();
+        let from = std::time::Instant::now();
+        while running.stats().sinks.iter().map(|s| s.records).sum::<u64>() < range.clone().count() as u64 {
+            assert!(from.elapsed() < Duration::from_secs(60), "round {round}: nothing is written");
+            std::thread::yield_now();
+        }
+        running.stop(millstream::Stop::Checkpoint);
+        running.wait().unwrap();
+        assert_eq!(
+            count("id", "(id BIGINT)", &output),
+            (0..range.end).collect::<Vec<i64>>(),
+            "round {round}"
+        );
+    }
+    let epochs = count("epoch", "(epoch BIGINT)", &format!("{job}.positions"));
+    assert!(epochs.len() >= 3 && epochs.windows(2).all(|w| w[0] < w[1]), "{epochs:?}");
+    // The state is what belongs to them.
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    let engine = Engine::new();
+    let state = dir.path().join("other").display().to_string();
+    [("state", state.as_str()), ("mode", "transactional"), ("job_name", &job)]
+        .iter()
+        .for_each(|(n, v)| engine.set(n, v).unwrap());
+    let text = format!(
+        "CREATE STREAM a (id BIGINT) WITH (connector = 'file', path = '{}', format = 'json');",
+        input.display()
+    ) + &topic("b", "", &output, "")
+        + "INSERT INTO b SELECT id FROM a";
+    let e = engine.sql(&text).unwrap().start().map(drop).unwrap_err().to_string();
+    assert!(e.contains("bring back the state directory"), "{e}");
 }
 
 /// A job from topic to topic; Apache's own client reads the result.
