@@ -185,6 +185,7 @@ impl Shared {
                 batches: c.batches.get(),
                 rejected: c.rejected.get(),
                 retries: c.retries.get(),
+                in_hand: c.received.get().saturating_sub(c.written.get() + c.rejected.get()),
                 backpressure_s: seconds(&c.backpressure),
                 max_latency_ms: c.max_latency.get() as f64 / 1e6,
                 time: times(&c.times),

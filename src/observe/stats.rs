@@ -75,6 +75,8 @@ pub struct SinkStats {
     pub batches: u64,
     pub rejected: u64,
     pub retries: u64,
+    /// Rows handed to it that it has not written yet.
+    pub in_hand: u64,
     pub max_latency_ms: f64,
     /// How long the processor waited for room before this sink.
     pub backpressure_s: f64,

@@ -88,8 +88,14 @@ fn spin(stoppers: &[Stopper], done: &AtomicBool) {
     }
     let mut before = totals(stoppers);
     let mut at = Instant::now();
+    let mut sinks = Sinks::new();
     while !done.load(Ordering::Acquire) {
         std::thread::park_timeout(Duration::from_millis(200));
+        let stats: Vec<JobStats> = stoppers.iter().map(Stopper::stats).collect();
+        sinks
+            .stalled(&stats, Instant::now())
+            .iter()
+            .for_each(|text| bar.suspend(|| super::output::say(text)));
         let now = totals(stoppers);
         bar.set_message(line(&now, &before, at.elapsed().as_secs_f64()));
         bar.tick();
@@ -98,11 +104,54 @@ fn spin(stoppers: &[Stopper], done: &AtomicBool) {
     bar.finish_and_clear();
 }
 
+/// How long a sink may have rows in hand and write none before it is named.
+const STALL: Duration = Duration::from_secs(9);
+
+/// Finds sinks that hold up their jobs: also those on the thread that would have noticed.
+struct Sinks {
+    /// Rows written by each, since when that has not changed, and whether it was named.
+    seen: Vec<(u64, Instant, bool)>,
+}
+
+impl Sinks {
+    fn new() -> Self {
+        Self { seen: Vec::new() }
+    }
+
+    /// Names of sinks that have just been found to take nothing.
+    fn stalled(&mut self, stats: &[JobStats], now: Instant) -> Vec<String> {
+        let sinks = stats.iter().flat_map(|s| &s.sinks);
+        let mut stalled = Vec::new();
+        for (k, sink) in sinks.enumerate() {
+            let fresh = (sink.records, now, false);
+            let Some(seen) = self.seen.get_mut(k) else {
+                self.seen.push(fresh);
+                continue;
+            };
+            if seen.0 != sink.records || sink.in_hand == 0 {
+                *seen = fresh;
+            } else if !seen.2 && now.saturating_duration_since(seen.1) >= STALL {
+                seen.2 = true;
+                stalled.push(format!(
+                    "sink {} has taken nothing for {:.0?}: it holds up the job, with {} in hand",
+                    sink.name,
+                    now.saturating_duration_since(seen.1),
+                    count(sink.in_hand, "row")
+                ));
+            }
+        }
+        stalled
+    }
+}
+
 fn log_lines(stoppers: &[Stopper], done: &AtomicBool) {
     let mut before = totals(stoppers);
     let mut at = Instant::now();
+    let mut sinks = Sinks::new();
     while !done.load(Ordering::Acquire) {
         std::thread::park_timeout(Duration::from_millis(500));
+        let stats: Vec<JobStats> = stoppers.iter().map(Stopper::stats).collect();
+        sinks.stalled(&stats, Instant::now()).iter().for_each(|text| super::output::say(text));
         if at.elapsed() >= Duration::from_secs(10) && !done.load(Ordering::Acquire) {
             let now = totals(stoppers);
             super::output::say(&line(&now, &before, at.elapsed().as_secs_f64()));
@@ -163,4 +212,27 @@ pub(crate) fn summary(stats: &JobStats) -> String {
         String::new()
     };
     format!("{name}: {} in {:.2} s{speed}", parts.join(", "), stats.wall_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream::observe::SinkStats;
+
+    use super::*;
+
+    #[test]
+    fn a_sink_that_takes_nothing_is_named_once_and_again_after_it_went_on() {
+        let mut sinks = Sinks::new();
+        let start = Instant::now();
+        let mut at = |second: u64, records, in_hand| {
+            let sink = SinkStats { name: "o".into(), records, in_hand, ..SinkStats::default() };
+            let stats = JobStats { sinks: vec![sink], ..JobStats::default() };
+            sinks.stalled(&[stats], start + Duration::from_secs(second)).len()
+        };
+        assert_eq!((at(0, 5, 10), at(8, 5, 10), at(9, 5, 10), at(30, 5, 10)), (0, 0, 1, 0));
+        assert_eq!((at(31, 6, 10), at(39, 6, 10), at(41, 6, 10)), (0, 0, 1));
+        // Nothing to do is no stall.
+        assert_eq!((at(42, 6, 0), at(100, 6, 0), at(101, 6, 1), at(108, 6, 1)), (0, 0, 0, 0));
+        assert_eq!(at(110, 6, 1), 1);
+    }
 }
