@@ -22,7 +22,8 @@ pub const SETTINGS: &[OptionSpec] = &[
         "threads",
         OptionKind::Int { min: 1, max: 1024 },
         "",
-        "threads that do engine work at the same time under execution = 'auto'; default: the machine's; 1 means inline",
+        "threads that do engine work at the same time under execution = 'auto'; default: the machine's; 1 means inline; under \
+         'threads' what the stages leave of them decodes ahead and shares large batches: of 2 nothing",
     ),
     OptionSpec::new(
         "batch_rows",
