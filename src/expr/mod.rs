@@ -38,8 +38,8 @@ mod value;
 mod walk;
 
 pub use aggregate::{
-    Accumulator, AggregateCall, AggregateFunction, AggregateInput, AggregateProgram, AggregateState, MakeFn,
-    Retraction, SortKey,
+    Accumulator, AggregateCall, AggregateFunction, AggregateInput, AggregateProgram, AggregateState, Combine,
+    MakeFn, Retraction, SortKey,
 };
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
 pub use fold::fold;

@@ -31,7 +31,7 @@ pub use physical::{
 pub(crate) use ranked::{ranked, window_end};
 pub use rules::optimize;
 pub use stateful::{
-    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, SortSpec, Streaming,
+    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, Slices, SortSpec, Streaming,
     TopNSpec, Ttl, WatermarkSpec, WindowKind, WindowSpec, WindowTableSpec,
 };
 pub(crate) use streaming::Waits;

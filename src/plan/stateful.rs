@@ -153,6 +153,41 @@ pub struct Ttl {
     pub event_time: bool,
 }
 
+/// How windows that overlap come to their results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slices {
+    /// They don't overlap.
+    NotNeeded,
+    /// A record changes one slice of time, and a window combines its slices.
+    Shared,
+    /// Each window has groups of its own, and a record changes all that hold it; with the reason.
+    Apart(String),
+}
+
+impl AggregateSpec {
+    /// Whether its windows share slices.
+    pub fn slices(&self) -> Slices {
+        let overlap = match self.window.as_ref().map(|w| w.kind) {
+            Some(WindowKind::Hop { slide, size }) => slide < size,
+            Some(WindowKind::Cumulate { step, size }) => step < size,
+            _ => false,
+        };
+        if !overlap {
+            return Slices::NotNeeded;
+        }
+        if self.emit != Emit::Final {
+            return Slices::Apart("changes of every window are emitted".into());
+        }
+        if self.retracts {
+            return Slices::Apart("the input may take rows back".into());
+        }
+        match self.calls.iter().find(|c| c.combine().is_none()) {
+            Some(call) => Slices::Apart(format!("{} can't be combined", call.function.name)),
+            None => Slices::Shared,
+        }
+    }
+}
+
 /// Adds `window_start` and `window_end` to each record, once for each window that it belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowTableSpec {

@@ -1,7 +1,7 @@
 //! EXPLAIN's words for operators that keep state or know time.
 
 use super::{
-    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, Stateful, TopNSpec,
+    AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, Slices, Stateful, TopNSpec,
     WindowKind, WindowSpec,
 };
 use crate::expr::{AggregateCall, Expr, SortKey};
@@ -93,6 +93,11 @@ fn aggregate(spec: &AggregateSpec) -> Attributes {
     if let Some(ttl) = spec.expiry() {
         let time = if ttl.event_time { "event time" } else { "the clock" };
         text.push(("state_ttl", format!("{} by {time}", duration(ttl.micros))));
+    }
+    match spec.slices() {
+        Slices::NotNeeded => {}
+        Slices::Shared => text.push(("slices", "shared".into())),
+        Slices::Apart(reason) => text.push(("slices", format!("none, as {reason}"))),
     }
     if spec.retracts {
         text.push(("input", "changes".into()));

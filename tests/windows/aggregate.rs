@@ -115,6 +115,50 @@ fn ordered(rows: &[&Row]) -> String {
 
 pub const COUNT: Aggregate = Aggregate { sql: "count(*)", value: |rows| rows.len().to_string() };
 
+/// What depends on the order of rows: they are merged from slices and sessions.
+pub const IN_ORDER: [Aggregate; 7] = [
+    Aggregate { sql: "first_value(v)", value: |rows| int(rows.first().and_then(|r| r.v)) },
+    Aggregate { sql: "last_value(s)", value: |rows| text(rows.last().and_then(|r| r.s)) },
+    Aggregate { sql: "any_value(v)", value: |rows| int(v(rows).first().copied()) },
+    Aggregate {
+        sql: "array_agg(id)",
+        value: |rows| match rows.is_empty() {
+            true => "NULL".into(),
+            false => array(rows.iter().map(|r| r.id.to_string())),
+        },
+    },
+    Aggregate {
+        sql: "string_agg(s, '-')",
+        value: |rows| match rows.iter().filter_map(|r| r.s).collect::<Vec<_>>() {
+            texts if texts.is_empty() => "NULL".into(),
+            texts => text(Some(&texts.join("-"))),
+        },
+    },
+    Aggregate { sql: "arg_min(id, d)", value: |rows| int(arg_min(rows)) },
+    Aggregate { sql: "regr_count(x, v) + var_pop(v)", value: spread },
+];
+
+/// `id` of the row with the least `d`, the first of several.
+fn arg_min(rows: &[&Row]) -> Option<i64> {
+    let least = d(rows).into_iter().min()?;
+    rows.iter().find(|r| r.d.map(i128::from) == Some(least)).map(|r| r.id)
+}
+
+/// Youngs and Cramer's recurrence, as PostgreSQL has it: not a digit may differ.
+fn spread(rows: &[&Row]) -> String {
+    let pairs = rows.iter().filter(|r| r.x.is_some() && r.v.is_some()).count();
+    let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for x in v(rows).into_iter().map(|v| v as f64) {
+        n += 1.0;
+        sum += x;
+        if n > 1.0 {
+            let d: f64 = x * n - sum;
+            squares += d * d / (n * (n - 1.0));
+        }
+    }
+    if n == 0.0 { "NULL".into() } else { format!("{:?}", pairs as f64 + squares / n) }
+}
+
 pub const AGGREGATES: [Aggregate; 24] = [
     COUNT,
     Aggregate { sql: "count(v)", value: |rows| v(rows).len().to_string() },

@@ -46,11 +46,21 @@ fn hopping_windows_of_any_slide() {
 }
 
 #[test]
+fn hopping_windows_of_many_slices() {
+    for_seeds("slices", 60, |seed| {
+        check(seed, |random, shape| {
+            let slide = random.between(1, 3);
+            Kind::Hop { slide: slide * shape.unit, size: random.between(slide, 300) * shape.unit }
+        })
+    });
+}
+
+#[test]
 fn cumulating_windows() {
     for_seeds("cumulate", 60, |seed| {
         check(seed, |random, shape| {
             let step = random.between(1, 6) * shape.unit;
-            Kind::Cumulate { step, size: step * random.between(1, 6) }
+            Kind::Cumulate { step, size: step * random.of(&[1, 2, 3, 6, 100]) }
         })
     });
 }
@@ -82,8 +92,9 @@ fn windows_go_on_from_a_checkpoint() {
     for_seeds("restore", 25, |seed| {
         restore::restored(seed, 1, |random, shape| {
             let length = random.of(&[2, 5, 10, 30]) * shape.unit;
-            match random.below(4) {
+            match random.below(5) {
                 0 => Kind::Tumble { size: length },
+                4 => Kind::Hop { slide: 3 * shape.unit, size: length * 5 },
                 1 => Kind::Hop { slide: length / 2 + shape.unit, size: length * 2 },
                 2 => Kind::Cumulate { step: length, size: length * 3 },
                 _ => Kind::Session { gap: length },

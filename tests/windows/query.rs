@@ -1,6 +1,6 @@
 //! A windowed aggregation: what it asks, and the ways to spell it.
 
-use crate::aggregate::{AGGREGATES, Aggregate, COUNT, HAVINGS, Having, int, text};
+use crate::aggregate::{AGGREGATES, Aggregate, COUNT, HAVINGS, Having, IN_ORDER, int, text};
 use crate::random::Random;
 use crate::stream::{Row, Shape};
 use crate::time::{Late, Policy};
@@ -65,6 +65,11 @@ impl Query {
         let keys = random.of(&[vec![], vec![KEYS[0]], vec![KEYS[0]], vec![KEYS[1]], vec![KEYS[0], KEYS[2]]]);
         let n = random.between(1, 4) as usize;
         let mut aggregates: Vec<Aggregate> = random.some(&AGGREGATES, n).into_iter().copied().collect();
+        if random.percent(40) {
+            aggregates.push(random.of(&IN_ORDER));
+        }
+        // Variances of merged sessions are merged in floating point.
+        aggregates.retain(|a| !(a.sql.contains("var_pop") && matches!(kind, Kind::Session { .. })));
         if aggregates.iter().all(|a| a.sql != COUNT.sql) {
             aggregates.push(COUNT);
         }

@@ -2,16 +2,24 @@
 
 use std::cmp::Ordering;
 
+use super::combine::Combine;
+use super::key::total_order;
 use super::moments::{Moments, Spread};
 use super::wide::{Wide, decimal, decimal_mean, integer_mean, mantissa_at};
+use crate::expr::EvalResult;
 use crate::expr::value::{compare_floats, overflow};
-use crate::expr::{EvalResult, compare};
 use crate::record::FieldValue;
 
 /// State that does not fit into an [`Accumulator`] itself: values kept, sketches, user functions.
 pub trait AggregateState: std::fmt::Debug + Send + Sync {
     /// Takes the arguments of one row.
     fn update(&mut self, args: &[&FieldValue]);
+    /// How the states of slices become that of a window; `None`: they don't, as their order tells.
+    fn combine(&self) -> Option<Combine> {
+        None
+    }
+    /// Takes back everything that was [merged](Self::merge), where states are combined as [`Combine::Running`].
+    fn unmerge(&mut self, _other: &dyn AggregateState) {}
     /// Whether [`retract`](Self::retract) does what it says. If not, the rows are kept where any may leave again.
     fn takes_back(&self) -> bool {
         true
@@ -258,7 +266,7 @@ impl Accumulator {
             }
             Inner::FloatExtreme { best, seen, max } => {
                 if let V::Float(x) = value
-                    && (!*seen || beats(compare_floats(*x, *best), *max))
+                    && (!*seen || beats(order_of_floats(*x, *best), *max))
                 {
                     *best = *x;
                     *seen = true;
@@ -281,7 +289,7 @@ impl Accumulator {
             (Inner::End { .. }, _) => {}
             (_, V::Null) => {}
             (Inner::Extreme { best, max }, value)
-                if best.is_null() || compare(value, best).is_some_and(|o| beats(o, *max)) =>
+                if best.is_null() || beats(total_order(value, best), *max) =>
             {
                 best.assign(value);
             }
@@ -358,7 +366,7 @@ impl Accumulator {
                 *seen |= s;
             }
             (I::FloatExtreme { best, seen, max }, I::FloatExtreme { best: b, seen: true, .. })
-                if !*seen || beats(compare_floats(*b, *best), *max) =>
+                if !*seen || beats(order_of_floats(*b, *best), *max) =>
             {
                 *best = *b;
                 *seen = true;
@@ -490,6 +498,12 @@ impl Accumulator {
 #[inline]
 pub(super) fn beats(order: Ordering, max: bool) -> bool {
     order == if max { Ordering::Greater } else { Ordering::Less }
+}
+
+/// Equal ones, `-0.0` and `0.0`, by their sign: which of them is an extreme must not depend on the order of rows.
+#[inline]
+fn order_of_floats(x: f64, y: f64) -> Ordering {
+    compare_floats(x, y).then_with(|| x.total_cmp(&y))
 }
 
 impl IntKind {

@@ -5,7 +5,7 @@ use std::any::Any;
 use hashbrown::HashTable;
 
 use super::key::{hash_of, same};
-use super::{Accumulator, AggregateState};
+use super::{Accumulator, AggregateState, Combine};
 use crate::expr::EvalResult;
 use crate::record::FieldValue;
 
@@ -32,6 +32,17 @@ impl Distinct {
             }
         }
     }
+
+    fn remove(&mut self, value: &FieldValue, n: i64) {
+        let found = self.values.find_entry(hash_of([value]), |(v, _)| same(v, value));
+        let Ok(mut entry) = found else { return };
+        entry.get_mut().1 -= n;
+        if entry.get().1 <= 0 {
+            let ((kept, _), _) = entry.remove();
+            // Of equal values the first one counts: `1.0` may have come before `1.00`.
+            self.inner.retract(&[&kept]);
+        }
+    }
 }
 
 impl AggregateState for Distinct {
@@ -43,14 +54,8 @@ impl AggregateState for Distinct {
         }
     }
     fn retract(&mut self, args: &[&FieldValue]) {
-        let [value, ..] = args else { return };
-        let found = self.values.find_entry(hash_of([*value]), |(v, _)| same(v, value));
-        let Ok(mut entry) = found else { return };
-        entry.get_mut().1 -= 1;
-        if entry.get().1 == 0 {
-            let ((kept, _), _) = entry.remove();
-            // Of equal values the first one counts: `1.0` may have come before `1.00`.
-            self.inner.retract(&[&kept]);
+        if let [value, ..] = args {
+            self.remove(value, 1);
         }
     }
     fn merge(&mut self, other: &dyn AggregateState) {
@@ -58,6 +63,14 @@ impl AggregateState for Distinct {
             for (value, n) in &other.values {
                 self.add(value, *n);
             }
+        }
+    }
+    fn combine(&self) -> Option<Combine> {
+        self.inner.takes_back().then_some(Combine::Running)
+    }
+    fn unmerge(&mut self, other: &dyn AggregateState) {
+        if let Some(other) = other.as_any().downcast_ref::<Self>() {
+            other.values.iter().for_each(|(value, n)| self.remove(value, *n));
         }
     }
     fn finish(&self) -> EvalResult<FieldValue> {

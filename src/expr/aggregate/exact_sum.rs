@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use super::AggregateState;
+use super::{AggregateState, Combine};
 use crate::expr::EvalResult;
 use crate::expr::value::overflow;
 use crate::record::FieldValue;
@@ -15,20 +15,19 @@ const LOWEST: i32 = -1074;
 const PENDING: u32 = 1 << 30;
 
 /// A fixed-point number wide enough for every sum of doubles (Kulisch's accumulator), with counts of what is no number.
-#[derive(Clone, Debug)]
+/// Only the digits from the lowest to the highest one in use are held: a few, where values are of like magnitude.
+#[derive(Clone, Debug, Default)]
 pub(super) struct ExactSum {
-    digits: [i64; DIGITS],
+    /// The place of the first digit held.
+    first: usize,
+    digits: Vec<i64>,
     pending: u32,
     nan: i64,
     infinite: i64,
     negative_infinite: i64,
 }
 
-impl Default for ExactSum {
-    fn default() -> Self {
-        Self { digits: [0; DIGITS], pending: 0, nan: 0, infinite: 0, negative_infinite: 0 }
-    }
-}
+type Digits = [i64; DIGITS];
 
 impl ExactSum {
     /// Adds a value `sign` times: 1 or -1.
@@ -47,42 +46,87 @@ impl ExactSum {
         let fraction = bits & ((1 << 52) - 1);
         // Subnormal numbers have exponent 0 and no hidden bit; their lowest bit is that of exponent 1.
         let (mantissa, at) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+        if mantissa == 0 {
+            return;
+        }
         let spread = u128::from(mantissa) << (at % 32);
         let sign = if x.is_sign_negative() { -sign } else { sign };
-        for (i, digit) in self.digits.iter_mut().skip(at / 32).take(3).enumerate() {
+        for (i, digit) in self.digits_from(at / 32, 3).iter_mut().enumerate() {
             *digit += sign * (spread >> (32 * i) & 0xffff_ffff) as i64;
         }
         self.pending += 1;
         if self.pending >= PENDING {
-            self.carry();
+            self.settle();
         }
     }
 
-    /// All digits but the last into `0..2^32`.
-    fn carry(&mut self) {
-        let mut carry = 0;
-        let last = DIGITS - 1;
-        for (i, digit) in self.digits.iter_mut().enumerate() {
-            *digit += carry;
-            if i < last {
-                carry = *digit >> 32;
-                *digit &= 0xffff_ffff;
-            }
+    /// The digits from that place on, made where they are not held yet.
+    fn digits_from(&mut self, at: usize, n: usize) -> &mut [i64] {
+        if self.digits.is_empty() {
+            self.first = at;
+        } else if at < self.first {
+            self.digits.splice(..0, std::iter::repeat_n(0, self.first - at));
+            self.first = at;
         }
-        self.pending = 0;
+        let from = at - self.first;
+        if self.digits.len() < from + n {
+            self.digits.resize(from + n, 0);
+        }
+        self.digits.get_mut(from..from + n).unwrap_or_default()
     }
 
-    pub(super) fn absorb(&mut self, other: &Self) {
-        let mut other = other.clone();
-        other.carry();
-        self.carry();
-        for (a, b) in self.digits.iter_mut().zip(other.digits) {
-            *a += b;
-        }
+    /// Moves the carries on.
+    fn settle(&mut self) {
+        let (digits, negative) = self.magnitude_digits();
+        self.set(&digits, negative);
+    }
+
+    /// Holds what these digits, all in their range, say.
+    fn set(&mut self, digits: &[i64], negative: bool) {
+        self.first = digits.iter().position(|d| *d != 0).unwrap_or(0);
+        let end = digits.iter().rposition(|d| *d != 0).map_or(self.first, |last| last + 1);
+        self.digits.clear();
+        let used = digits.get(self.first..end).unwrap_or_default();
+        self.digits.extend(used.iter().map(|d| if negative { -d } else { *d }));
         self.pending = 1;
-        self.nan += other.nan;
-        self.infinite += other.infinite;
-        self.negative_infinite += other.negative_infinite;
+    }
+
+    /// All digits of the absolute value, each in `0..2^32`, and whether the sum is negative.
+    fn magnitude_digits(&self) -> (Digits, bool) {
+        let mut all = [0; DIGITS];
+        for (to, from) in all.iter_mut().skip(self.first).zip(&self.digits) {
+            *to = *from;
+        }
+        carry(&mut all);
+        let negative = all.last().is_some_and(|d| *d < 0);
+        if negative {
+            all.iter_mut().for_each(|d| *d = -*d);
+            carry(&mut all);
+        }
+        (all, negative)
+    }
+
+    /// Adds another sum `sign` times: 1 or -1.
+    pub(super) fn absorb(&mut self, other: &Self, sign: i64) {
+        if other.digits.is_empty() {
+            // Nothing but counts.
+        } else if self.pending.saturating_add(other.pending) < PENDING - 2 {
+            for (a, b) in self.digits_from(other.first, other.digits.len()).iter_mut().zip(&other.digits) {
+                *a += sign * b;
+            }
+            self.pending += other.pending + 1;
+        } else {
+            let mut other = other.clone();
+            other.settle();
+            self.settle();
+            for (a, b) in self.digits_from(other.first, other.digits.len()).iter_mut().zip(&other.digits) {
+                *a += sign * b;
+            }
+            self.pending = 3;
+        }
+        self.nan += sign * other.nan;
+        self.infinite += sign * other.infinite;
+        self.negative_infinite += sign * other.negative_infinite;
     }
 
     /// The sum rounded to the nearest double; infinite also if it is too large.
@@ -93,37 +137,44 @@ impl ExactSum {
         if self.infinite > 0 || self.negative_infinite > 0 {
             return if self.infinite > 0 { f64::INFINITY } else { f64::NEG_INFINITY };
         }
-        let mut sum = self.clone();
-        sum.carry();
-        let negative = sum.digits.last().is_some_and(|d| *d < 0);
-        if negative {
-            sum.digits.iter_mut().for_each(|d| *d = -*d);
-            sum.carry();
-        }
-        let magnitude = sum.magnitude();
+        let (digits, negative) = self.magnitude_digits();
+        let magnitude = magnitude(&digits);
         if negative { -magnitude } else { magnitude }
-    }
-
-    /// Of a number whose digits are all in their range: the three highest digits decide, what is below only rounds.
-    fn magnitude(&self) -> f64 {
-        let Some(top) = self.digits.iter().rposition(|d| *d != 0) else { return 0.0 };
-        let lowest = top.saturating_sub(2);
-        let mut window = 0u128;
-        for digit in self.digits.iter().skip(lowest).take(3).rev() {
-            window = window << 32 | *digit as u128;
-        }
-        if self.digits.iter().take(lowest).any(|d| *d != 0) {
-            window |= 1;
-        }
-        // In two steps, each a power of two that a double has; nothing is lost, since the lowest bit is that of all doubles.
-        let power = 32 * lowest as i32 + LOWEST;
-        let half = power / 2;
-        window as f64 * 2f64.powi(half) * 2f64.powi(power - half)
     }
 
     fn has_special(&self) -> bool {
         self.nan > 0 || self.infinite > 0 || self.negative_infinite > 0
     }
+}
+
+/// All digits but the last into `0..2^32`.
+fn carry(digits: &mut Digits) {
+    let mut carry = 0;
+    let last = DIGITS - 1;
+    for (i, digit) in digits.iter_mut().enumerate() {
+        *digit += carry;
+        if i < last {
+            carry = *digit >> 32;
+            *digit &= 0xffff_ffff;
+        }
+    }
+}
+
+/// Of a number whose digits are all in their range: the three highest digits decide, what is below only rounds.
+fn magnitude(digits: &Digits) -> f64 {
+    let Some(top) = digits.iter().rposition(|d| *d != 0) else { return 0.0 };
+    let lowest = top.saturating_sub(2);
+    let mut window = 0u128;
+    for digit in digits.iter().skip(lowest).take(3).rev() {
+        window = window << 32 | *digit as u128;
+    }
+    if digits.iter().take(lowest).any(|d| *d != 0) {
+        window |= 1;
+    }
+    // In two steps, each a power of two that a double has; nothing is lost, since the lowest bit is that of all doubles.
+    let power = 32 * lowest as i32 + LOWEST;
+    let half = power / 2;
+    window as f64 * 2f64.powi(half) * 2f64.powi(power - half)
 }
 
 /// SUM or AVG of doubles that may leave again.
@@ -155,8 +206,17 @@ impl AggregateState for ExactFloat {
     }
     fn merge(&mut self, other: &dyn AggregateState) {
         if let Some(other) = other.as_any().downcast_ref::<Self>() {
-            self.sum.absorb(&other.sum);
+            self.sum.absorb(&other.sum, 1);
             self.n += other.n;
+        }
+    }
+    fn combine(&self) -> Option<Combine> {
+        Some(Combine::Running)
+    }
+    fn unmerge(&mut self, other: &dyn AggregateState) {
+        if let Some(other) = other.as_any().downcast_ref::<Self>() {
+            self.sum.absorb(&other.sum, -1);
+            self.n -= other.n;
         }
     }
     fn finish(&self) -> EvalResult<FieldValue> {
@@ -171,18 +231,35 @@ impl AggregateState for ExactFloat {
     }
     fn to_values(&self) -> Vec<FieldValue> {
         let mut sum = self.sum.clone();
-        sum.carry();
-        let counts = [self.n, sum.nan, sum.infinite, sum.negative_infinite];
-        counts.into_iter().chain(sum.digits).map(FieldValue::Integer).collect()
+        sum.settle();
+        let place = [self.n, sum.nan, sum.infinite, sum.negative_infinite, sum.first as i64];
+        // As many digits as all of them, one less, are written with a zero: see `restore`.
+        let zero = (sum.digits.len() == DIGITS - 1).then_some(0);
+        place.into_iter().chain(sum.digits).chain(zero).map(FieldValue::Integer).collect()
     }
     fn restore(&mut self, values: &[FieldValue]) -> Result<(), String> {
         let numbers: Vec<i64> = values.iter().filter_map(FieldValue::as_i64).collect();
-        let [n, nan, infinite, negative_infinite, digits @ ..] = numbers.as_slice() else {
+        let [n, nan, infinite, negative_infinite, rest @ ..] = numbers.as_slice() else {
             return Err("an exact sum without its counts".into());
         };
-        let digits = digits.try_into().map_err(|_| format!("an exact sum of {} digits", digits.len()))?;
-        let (nan, infinite, negative_infinite) = (*nan, *infinite, *negative_infinite);
-        self.sum = ExactSum { digits, pending: 1, nan, infinite, negative_infinite };
+        let (first, digits) = match rest {
+            // What older programs wrote: all digits, from the first.
+            all if all.len() == DIGITS => (0, all),
+            [first, digits @ ..] if (0..=DIGITS as i64 + 1 - digits.len() as i64).contains(first) => {
+                (*first as usize, digits)
+            }
+            _ => return Err(format!("an exact sum of {} digits", rest.len())),
+        };
+        self.sum = ExactSum {
+            first,
+            digits: digits.iter().copied().take(DIGITS - first).collect(),
+            pending: 1,
+            nan: *nan,
+            infinite: *infinite,
+            negative_infinite: *negative_infinite,
+        };
+        // As it would be written again.
+        self.sum.settle();
         self.n = *n;
         Ok(())
     }
@@ -190,7 +267,7 @@ impl AggregateState for ExactFloat {
         Box::new(self.clone())
     }
     fn heap_bytes(&self) -> usize {
-        size_of::<Self>()
+        size_of::<Self>() + self.sum.digits.capacity() * 8
     }
     fn as_any(&self) -> &dyn Any {
         self
@@ -238,5 +315,40 @@ mod tests {
             state.add(x, -1);
         }
         assert_eq!(state.value(), -3.25);
+    }
+
+    #[test]
+    fn sums_of_parts_are_the_sum_of_all_and_come_back_from_a_snapshot() {
+        let parts: [&[f64]; 4] =
+            [&[1e300, -0.1, 5e-324], &[f64::NAN, 7.5], &[-1e300, 1e-300], &[0.1, f64::INFINITY, -1e308]];
+        let state = |values: &[f64]| {
+            let mut state = ExactFloat::new(false);
+            values.iter().for_each(|x| state.update(&[&FieldValue::Float(*x)]));
+            state
+        };
+        let again = |state: &ExactFloat| {
+            let mut read = ExactFloat::new(false);
+            read.restore(&state.to_values()).unwrap();
+            assert_eq!(read.to_values(), state.to_values());
+            read
+        };
+        let mut whole = state(&[]);
+        for part in parts {
+            whole.merge(&again(&state(part)));
+            whole = again(&whole);
+        }
+        whole.unmerge(&state(parts[1]));
+        assert_eq!(whole.finish().unwrap(), FieldValue::Float(f64::INFINITY));
+        whole.unmerge(&state(parts[3]));
+        assert_eq!(whole.finish().unwrap(), FieldValue::Float(sum(&[-0.1, 1e-300])));
+        whole.unmerge(&state(parts[2]));
+        whole.unmerge(&state(&[1e300, 5e-324]));
+        assert_eq!(whole.finish().unwrap(), FieldValue::Float(-0.1));
+        // What older programs wrote: all digits, two's complement at the end.
+        let mut old = vec![FieldValue::Integer(1), 0.into(), 0.into(), 0.into()];
+        old.extend((0..DIGITS).map(|i| FieldValue::Integer(if i == DIGITS - 1 { -1 } else { 0xffff_ffff })));
+        let mut read = ExactFloat::new(false);
+        read.restore(&old).unwrap();
+        assert_eq!(read.finish().unwrap(), FieldValue::Float(-5e-324));
     }
 }

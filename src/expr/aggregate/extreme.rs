@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use super::AggregateState;
 use super::key::Key;
+use super::{AggregateState, Combine};
 use crate::expr::EvalResult;
 use crate::record::FieldValue;
 
@@ -25,13 +25,17 @@ impl Multiset {
     }
     /// A value that is not there is left alone: the operator retracts only what it has added.
     pub(super) fn remove(&mut self, value: &FieldValue) {
+        self.remove_many(value, 1);
+    }
+    fn remove_many(&mut self, value: &FieldValue, n: u64) {
         let key = Key(value.clone());
-        if let Some(n) = self.values.get_mut(&key) {
-            *n -= 1;
-            if *n == 0 {
+        if let Some(count) = self.values.get_mut(&key) {
+            let n = n.min(*count);
+            *count -= n;
+            if *count == 0 {
                 self.values.remove(&key);
             }
-            self.len -= 1;
+            self.len -= n;
         }
     }
     pub(super) fn len(&self) -> u64 {
@@ -112,6 +116,14 @@ impl AggregateState for Sorted {
     fn merge(&mut self, other: &dyn AggregateState) {
         if let Some(other) = other.as_any().downcast_ref::<Self>() {
             self.values.absorb(&other.values);
+        }
+    }
+    fn combine(&self) -> Option<Combine> {
+        Some(Combine::Running)
+    }
+    fn unmerge(&mut self, other: &dyn AggregateState) {
+        if let Some(other) = other.as_any().downcast_ref::<Self>() {
+            other.values.iter().for_each(|(value, n)| self.values.remove_many(value, n));
         }
     }
     fn finish(&self) -> EvalResult<FieldValue> {

@@ -23,13 +23,18 @@ impl PartialOrd for Key {
 }
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        compare_nulls_last(&self.0, &other.0).then_with(|| written(&self.0, &other.0))
+        total_order(&self.0, &other.0)
     }
+}
+
+/// The order of [`Key`].
+pub(super) fn total_order(a: &FieldValue, b: &FieldValue) -> Ordering {
+    compare_nulls_last(a, b).then_with(|| written(a, b))
 }
 
 /// Whether two values are equal and written alike.
 pub(super) fn identical(a: &FieldValue, b: &FieldValue) -> bool {
-    compare_nulls_last(a, b).then_with(|| written(a, b)).is_eq()
+    total_order(a, b).is_eq()
 }
 
 /// Order of equal values that are written in different ways.

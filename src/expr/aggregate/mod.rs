@@ -7,6 +7,7 @@
 
 mod accumulator;
 mod collect;
+mod combine;
 mod distinct;
 mod exact_sum;
 mod extreme;
@@ -23,6 +24,7 @@ mod wide;
 use std::sync::Arc;
 
 pub use accumulator::{Accumulator, AggregateState};
+pub use combine::Combine;
 pub use program::{AggregateInput, AggregateProgram};
 
 pub(super) use functions::register_all;

@@ -1,6 +1,7 @@
 //! A compiled call: evaluates what a row brings, then feeds accumulators.
 
 use super::super::{EvalContext, EvalResult, Expr, Program};
+use super::combine::{Combine, SliceState, slice_state};
 use super::{Accumulator, AggregateCall};
 use crate::expr::value::failed;
 use crate::record::{DataType, ErrorCode, FieldValue, RecordError, StreamRecord};
@@ -13,6 +14,16 @@ pub struct AggregateInput {
     passes: bool,
     /// Values of the arguments that are no plain columns.
     computed: Vec<FieldValue>,
+    /// The row's number in the input, for calls that want it.
+    number: FieldValue,
+}
+
+impl AggregateInput {
+    /// Sets the number of the row in the input, from 1.
+    #[inline]
+    pub fn set_number(&mut self, number: i64) {
+        self.number = FieldValue::Integer(number);
+    }
 }
 
 /// Where an argument comes from.
@@ -24,6 +35,8 @@ enum Source {
     Computed { at: usize, program: Program },
     /// The same for all rows.
     Constant(FieldValue),
+    /// The row's number.
+    Number,
 }
 
 /// A call that is ready to run.
@@ -41,6 +54,21 @@ pub struct AggregateProgram {
 impl AggregateProgram {
     /// Compiles a call. `retracts`: values may leave again, by [`retract`](Self::retract).
     pub fn compile(call: &AggregateCall, retracts: bool) -> Self {
+        Self::with_state(call, super::functions::empty_state(call, retracts))
+    }
+
+    /// Compiles a call over slices, whose states are combined; `None` if they can't be. Such a call wants
+    /// [`AggregateInput::set_number`].
+    pub fn compile_for_slices(call: &AggregateCall) -> Option<(Self, Combine)> {
+        let SliceState { empty, combine, numbered } = slice_state(call)?;
+        let mut program = Self::with_state(call, empty);
+        if numbered {
+            program.sources = program.sources.into_iter().chain([Source::Number]).collect();
+        }
+        Some((program, combine))
+    }
+
+    fn with_state(call: &AggregateCall, empty: Accumulator) -> Self {
         let mut computed = 0;
         let source = |expr: &Expr| {
             let program = Program::compile(expr);
@@ -65,7 +93,7 @@ impl AggregateProgram {
             filter: call.filter.as_ref().map(Program::compile),
             skips_null: call.function.skips_null,
             computed,
-            empty: super::functions::empty_state(call, retracts),
+            empty,
         }
     }
 
@@ -119,7 +147,7 @@ impl AggregateProgram {
                         }
                     }
                 }
-                Source::Constant(_) => {}
+                Source::Constant(_) | Source::Number => {}
             }
         }
         Ok(())
@@ -175,6 +203,11 @@ impl AggregateProgram {
         into.merge(from);
     }
 
+    /// Takes back what `from` holds and was merged before, where slices are combined as [`Combine::Running`].
+    pub fn unmerge(&self, into: &mut Accumulator, from: &Accumulator) {
+        into.unmerge(from);
+    }
+
     /// The result for the rows so far.
     ///
     /// # Errors
@@ -191,6 +224,7 @@ impl Source {
             Source::Column { index, .. } => column(record, *index),
             Source::Computed { at, .. } => input.computed.get(*at).unwrap_or(&FieldValue::Null),
             Source::Constant(value) => value,
+            Source::Number => &input.number,
         }
     }
 }

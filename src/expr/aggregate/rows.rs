@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::key::{identical, same};
-use super::{Accumulator, AggregateState};
+use super::{Accumulator, AggregateState, Combine};
 use crate::expr::EvalResult;
 use crate::record::FieldValue;
 
@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) order: Vec<Direction>,
     /// Equal arguments count once; without ORDER BY they are sorted, as in PostgreSQL.
     pub(super) distinct: bool,
+    /// Each row ends with its number in the input, so that rows of slices come into the order of all rows again.
+    pub(super) numbered: bool,
     /// The function's own empty state.
     pub(super) empty: Accumulator,
 }
@@ -53,10 +55,20 @@ impl Rows {
         Self { plan: Arc::new(plan), rows: VecDeque::new() }
     }
 
+    /// All rows in order of arrival.
+    fn arrived(&self) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        if self.plan.numbered {
+            // Runs that are in order already, one a slice.
+            rows.sort_by_key(|r| r.last().and_then(FieldValue::as_i64));
+        }
+        rows
+    }
+
     /// The rows as the function is to see them.
     fn arranged(&self) -> Vec<&Row> {
         let plan = &*self.plan;
-        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        let mut rows = self.arrived();
         if plan.distinct {
             rows.sort_by(|a, b| self.by_order(a, b).then_with(|| by_args(plan.args_of(a), plan.args_of(b))));
             rows.dedup_by(|a, b| plan.args_of(a).iter().zip(plan.args_of(b)).all(|(x, y)| same(x, y)));
@@ -128,11 +140,14 @@ impl AggregateState for Rows {
         }
         state.finish()
     }
+    fn combine(&self) -> Option<Combine> {
+        self.plan.numbered.then_some(Combine::Gather)
+    }
     fn to_values(&self) -> Vec<FieldValue> {
-        self.rows.iter().flat_map(|r| r.iter().cloned()).collect()
+        self.arrived().into_iter().flat_map(|r| r.iter().cloned()).collect()
     }
     fn restore(&mut self, values: &[FieldValue]) -> Result<(), String> {
-        let width = self.plan.args + self.plan.order.len();
+        let width = self.plan.args + self.plan.order.len() + usize::from(self.plan.numbered);
         if width == 0 || !values.len().is_multiple_of(width) {
             return Err(format!("{} values are no rows of {width}", values.len()));
         }

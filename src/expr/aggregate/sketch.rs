@@ -4,9 +4,9 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::AggregateState;
 use super::key::hash_of;
 use super::moments::as_double;
+use super::{AggregateState, Combine};
 use crate::expr::EvalResult;
 use crate::expr::value::failed;
 use crate::record::{ErrorCode, FieldValue};
@@ -116,6 +116,9 @@ impl AggregateState for HyperLogLog {
         if let [value, ..] = args {
             self.insert(hash_of([*value]));
         }
+    }
+    fn combine(&self) -> Option<Combine> {
+        Some(Combine::Gather)
     }
     fn takes_back(&self) -> bool {
         false
@@ -246,6 +249,21 @@ impl AggregateState for DdSketch {
             }
             self.n += other.n;
         }
+    }
+    fn combine(&self) -> Option<Combine> {
+        Some(Combine::Running)
+    }
+    fn unmerge(&mut self, other: &dyn AggregateState) {
+        let Some(other) = other.as_any().downcast_ref::<Self>() else { return };
+        for (bucket, n) in &other.buckets {
+            if let Some(count) = self.buckets.get_mut(bucket) {
+                *count -= n;
+                if *count <= 0 {
+                    self.buckets.remove(bucket);
+                }
+            }
+        }
+        self.n -= other.n;
     }
     fn finish(&self) -> EvalResult<FieldValue> {
         if self.n <= 0 || self.fraction.is_nan() {

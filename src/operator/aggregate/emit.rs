@@ -2,7 +2,7 @@
 
 use super::shape::{Groups, Shape};
 use super::windows::Span;
-use crate::expr::{Accumulator, EvalContext};
+use crate::expr::{Accumulator, EvalContext, EvalResult};
 use crate::operator::Output;
 use crate::record::{Batch, FieldValue, RecordError, RowKind};
 
@@ -91,7 +91,19 @@ impl<'e, 'o> Emitter<'e, 'o> {
 
     /// Appends a final result, if it passes HAVING; tells whether it did. The results stay in [`results`](Self::results).
     pub(super) fn insert(&mut self, key: &[FieldValue], window: Option<Span>, cells: &[Accumulator]) -> bool {
-        if !self.results_of(key, cells) {
+        let shape = self.shape;
+        self.insert_with(key, window, |to| shape.finish(cells, to))
+    }
+
+    /// The same with what gives the results.
+    pub(super) fn insert_with(
+        &mut self,
+        key: &[FieldValue],
+        window: Option<Span>,
+        results: impl FnOnce(&mut Vec<FieldValue>) -> EvalResult<()>,
+    ) -> bool {
+        if let Err(error) = results(&mut self.results) {
+            self.fail(key, &error);
             return false;
         }
         let results = std::mem::take(&mut self.results);

@@ -6,14 +6,18 @@
 //!
 //! Many groups without windows take records in [`blocks`], the others one by one.
 //!
-//! [`windows`] is arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`] keeps the groups of
-//! open windows, [`sessions`] those of sessions.
+//! [`windows`] and [`slicing`] are arithmetic, [`shape`] what does not change, [`emit`] writes rows; [`panes`] keeps the groups of
+//! open windows, [`slices`] those of windows that overlap ([`overlapping`]), [`sessions`] those of sessions.
 
 mod blocks;
 mod emit;
+mod overlapping;
 mod panes;
 mod sessions;
 mod shape;
+mod slab;
+mod slices;
+mod slicing;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -34,14 +38,16 @@ use super::{
     InputId, Operator, Output, Rejected, Shards, StateContract, StateError, StateReader, StateWriter,
 };
 use crate::expr::EvalResult;
-use crate::plan::{AggregateSpec, Emit, Ttl, WindowKind};
+use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
 use crate::state::{KEY_GROUPS, shard_of};
 use blocks::{BLOCK, Block, Part};
 use emit::Emitter;
+use overlapping::Overlapping;
 use panes::Panes;
 use sessions::Sessions;
 use shape::{Groups, Row, Scratch, Shape, adds};
+use slicing::Slicing;
 use ttl::Alarm;
 use windows::{Span, Windows};
 
@@ -60,6 +66,7 @@ struct GroupShard {
 enum State {
     Groups(Vec<GroupShard>),
     Panes(Windows, Vec<Panes>),
+    Slices(Box<Overlapping>),
     Sessions(Windows, i64, Vec<Sessions>),
 }
 
@@ -105,7 +112,12 @@ impl AggregateOp {
                 WindowKind::Session { gap } => {
                     State::Sessions(windows, gap, (0..shards).map(|_| Sessions::new(&shape)).collect())
                 }
-                _ => State::Panes(windows, (0..shards).map(|_| Panes::default()).collect()),
+                kind => match Slicing::new(kind).filter(|_| spec.slices() == Slices::Shared) {
+                    Some(slicing) => {
+                        State::Slices(Box::new(Overlapping::new(&shape, windows, slicing, shards)))
+                    }
+                    None => State::Panes(windows, (0..shards).map(|_| Panes::default()).collect()),
+                },
             },
         };
         Ok(Self {
@@ -142,6 +154,7 @@ impl AggregateOp {
                 self.fire(watermark, out);
             }
             if let State::Sessions(..) = self.state {
+                scratch.set_number(self.seq + 1);
                 self.take_session(record, scratch, time, watermark, out);
                 return Ok(());
             }
@@ -160,6 +173,9 @@ impl AggregateOp {
         }
         out.counters.absorbed += 1;
         self.seq += 1;
+        if self.shape.numbered {
+            scratch.set_number(self.seq);
+        }
         let sets = self.shape.sets();
         for set in 0..sets {
             let hash = self.shape.hash(record, scratch, set);
@@ -287,6 +303,7 @@ impl AggregateOp {
         match &self.state {
             State::Groups(_) => None,
             State::Panes(windows, _) | State::Sessions(windows, ..) => Some(*windows),
+            State::Slices(overlapping) => Some(overlapping.windows),
         }
     }
 
@@ -331,6 +348,7 @@ impl AggregateOp {
                     panes.take(shape, windows, row, span);
                 }
             }
+            State::Slices(overlapping) => self.next_fire = self.next_fire.min(overlapping.put(shape, row)),
             // Taken by `take_session`.
             State::Sessions(..) => {}
         }
@@ -366,6 +384,11 @@ impl AggregateOp {
             let next = |panes: &Panes| panes.next_due(windows, watermark);
             self.next_fire = shards.iter().filter_map(next).min().unwrap_or(i64::MAX);
         }
+        if let State::Slices(overlapping) = &mut self.state {
+            let mut to = Emitter::new(&self.shape, out, before);
+            self.next_fire = overlapping.fire(&self.shape, watermark, &mut to);
+            to.finish();
+        }
         if watermark != i64::MAX {
             self.fired = watermark;
         }
@@ -397,6 +420,7 @@ impl AggregateOp {
                 }
             }
             State::Panes(_, shards) => show_panes(shards, only, &mut to),
+            State::Slices(overlapping) => show_panes(&mut overlapping.fired, only, &mut to),
             State::Sessions(_, gap, shards) => Self::show_sessions(*gap, shards, &mut to),
         }
         to.finish();
@@ -573,6 +597,7 @@ impl Operator for AggregateOp {
         match &self.state {
             State::Groups(shards) => shards.iter().map(|s| s.groups.bytes()).sum(),
             State::Panes(_, shards) => shards.iter().map(Panes::bytes).sum(),
+            State::Slices(overlapping) => overlapping.bytes(),
             State::Sessions(_, _, shards) => shards.iter().map(Sessions::bytes).sum(),
         }
     }
@@ -586,8 +611,8 @@ impl Operator for AggregateOp {
         match &mut self.state {
             State::Groups(shards) => shards.iter_mut().for_each(|s| s.groups.take_down(budget)),
             State::Panes(_, shards) => shards.iter_mut().for_each(|s| s.take_down(budget)),
-            // Sessions are written as a whole.
-            State::Sessions(..) => {}
+            // Sessions and slices are written as a whole.
+            State::Sessions(..) | State::Slices(_) => {}
         }
     }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::windows::Span;
-use crate::expr::{Accumulator, AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program};
-use crate::plan::{AggregateSpec, Emit, Ttl};
+use crate::expr::{
+    Accumulator, AggregateInput, AggregateProgram, Combine, EvalContext, EvalResult, Expr, Program,
+};
+use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{
     ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord, group_hash, same_group,
 };
@@ -39,6 +41,10 @@ pub(super) struct Shape {
     /// The start of windows that records bring.
     start: Option<Program>,
     pub(super) calls: Vec<AggregateProgram>,
+    /// Of each call, where windows share slices.
+    pub(super) combine: Vec<Combine>,
+    /// Whether calls want the numbers of records.
+    pub(super) numbered: bool,
     pub(super) having: Option<Program>,
     pub(super) emit: Emit,
     pub(super) retracts: bool,
@@ -56,6 +62,13 @@ pub(super) struct Scratch {
     inputs: Vec<AggregateInput>,
     /// The start of the window that the record brings; without one, its end.
     pub(super) start: i64,
+}
+
+impl Scratch {
+    /// Tells calls that want it the number of the record in the input.
+    pub(super) fn set_number(&mut self, number: u64) {
+        self.inputs.iter_mut().for_each(|i| i.set_number(number as i64));
+    }
 }
 
 /// One record at its turn.
@@ -93,13 +106,27 @@ impl Shape {
             counts: (0..keys.len()).map(|k| set.contains(&k)).collect(),
             number: FieldValue::Integer(number as i64),
         };
+        // States of slices, and of sessions that become one, are merged: they must not depend on the order of that.
+        let sliced = spec.slices() == Slices::Shared;
+        let merges = spec.window.as_ref().is_some_and(|w| matches!(w.kind, WindowKind::Session { .. }));
+        let mut combine = Vec::new();
+        let call = |call| match AggregateProgram::compile_for_slices(call) {
+            Some((program, how)) if sliced || merges => {
+                combine.extend(sliced.then_some(how));
+                program
+            }
+            _ => AggregateProgram::compile(call, spec.retracts),
+        };
+        let calls = spec.calls.iter().map(call).collect();
         Self {
             sets: spec.grouping_sets.iter().enumerate().map(set).collect(),
             keys,
             computed,
             time: spec.window.as_ref().map(|w| Program::compile(&w.time)),
             start: spec.window.as_ref().and_then(|w| w.start.as_ref()).map(Program::compile),
-            calls: spec.calls.iter().map(|c| AggregateProgram::compile(c, spec.retracts)).collect(),
+            calls,
+            combine,
+            numbered: sliced || merges,
             having: spec.having.as_ref().map(Program::compile),
             emit: spec.emit,
             retracts: spec.retracts,
@@ -253,6 +280,29 @@ impl Shape {
             for ((call, input), cell) in calls {
                 call.retract(cell, row.record, input);
             }
+        }
+    }
+
+    /// Adds a row to the accumulator of one call.
+    #[inline]
+    pub(super) fn feed_one(&self, at: usize, cells: &mut [Accumulator], row: &Row<'_>) {
+        if let (Some(call), Some(input), Some(cell)) =
+            (self.calls.get(at), row.scratch.inputs.get(at), cells.get_mut(at))
+        {
+            call.update(cell, row.record, input);
+        }
+    }
+
+    /// The calls that are combined so, with their places.
+    pub(super) fn combines(&self, how: Combine) -> impl Iterator<Item = (usize, &AggregateProgram)> {
+        let calls = self.calls.iter().enumerate().zip(&self.combine);
+        calls.filter(move |(_, combine)| **combine == how).map(|(call, _)| call)
+    }
+
+    /// Takes back from the accumulator of one call what `from` has of it.
+    pub(super) fn unmerge(&self, at: usize, cells: &mut [Accumulator], from: &[Accumulator]) {
+        if let (Some(call), Some(cell), Some(from)) = (self.calls.get(at), cells.get_mut(at), from.get(at)) {
+            call.unmerge(cell, from);
         }
     }
 

@@ -1,15 +1,17 @@
 //! The state of an aggregation in a snapshot: every group has its key, so that any number of shards reads it.
 
+use super::overlapping::Overlapping;
 use super::panes::Panes;
 use super::sessions::{read_sessions, write_sessions};
 use super::shape::{Groups, Shape};
+use super::slices::{Slice, Slices, Track};
 use super::windows::Span;
 use super::{AggregateOp, State};
 use crate::expr::Accumulator;
-use crate::record::FieldValue;
-use crate::state::{StateError, StateReader, StateWriter, read_groups, write_groups};
+use crate::record::{FieldValue, group_hash};
+use crate::state::{StateError, StateReader, StateWriter, key_group, read_groups, shard_of, write_groups};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 fn write_cell(cell: &Accumulator, to: &mut StateWriter) {
     cell.with_values(|values| to.shorts(values));
@@ -91,6 +93,96 @@ pub(super) fn read_panes(
     Ok(())
 }
 
+/// Writes windows that share slices: the groups of all shards by key group, then in order of arrival.
+fn write_slices(to: &mut StateWriter, overlapping: &mut Overlapping) {
+    write_span(to, overlapping.last);
+    to.i64(overlapping.entered);
+    to.i64(overlapping.closed);
+    let mut all: Vec<(usize, u64, usize, &Slices)> = overlapping
+        .shards
+        .iter()
+        .flat_map(|slices| {
+            let place = |slot| (slices.groups.head(slot), slot);
+            let live = slices.groups.live().map(place);
+            live.map(move |(head, slot)| (key_group(head.hash), head.first, slot, slices))
+        })
+        .collect();
+    all.sort_by_key(|(group, first, ..)| (*group, *first));
+    to.u64(all.len() as u64);
+    for (_, first, slot, slices) in all {
+        let Some(track) = slices.tracks.get(slot) else { continue };
+        to.values(slices.groups.key(slot));
+        to.u64(first);
+        to.u8(u8::from(track.active));
+        to.u64(track.back_first);
+        slices.groups.cells(slot).iter().for_each(|c| write_cell(c, to));
+        for n in [track.front, track.entered, track.slices.len()] {
+            to.u64(n as u64);
+        }
+        for slice in &track.slices {
+            to.i64(slice.number);
+            to.u64(slice.first);
+            slices.slab.get(slice.at).iter().for_each(|c| write_cell(c, to));
+        }
+    }
+    write_panes(to, &mut overlapping.fired.iter_mut().collect::<Vec<_>>());
+}
+
+/// Reads them into any number of shards.
+fn read_slices(
+    from: &mut StateReader<'_>,
+    shape: &Shape,
+    overlapping: &mut Overlapping,
+) -> Result<(), StateError> {
+    overlapping.last = read_span(from)?;
+    overlapping.entered = from.i64()?;
+    overlapping.closed = from.i64()?;
+    let mut values = Vec::new();
+    let mut cells = |from: &mut StateReader<'_>| -> Result<Vec<Accumulator>, StateError> {
+        let one = |at| {
+            values.clear();
+            from.shorts(&mut values)?;
+            cell(shape, at, &values)
+        };
+        (0..shape.calls.len()).map(one).collect()
+    };
+    for _ in 0..from.u64()? {
+        let key = from.values()?;
+        if key.len() != shape.widths().key {
+            return Err(StateError("a group in the state has another key than the plan's".into()));
+        }
+        let (first, active, back_first) = (from.u64()?, from.u8()? != 0, from.u64()?);
+        let window = cells(from)?;
+        let (front, entered, count) = (from.u64()? as usize, from.u64()? as usize, from.u64()? as usize);
+        if front > entered || entered > count {
+            return Err(StateError("a group in the state has fewer slices than it says".into()));
+        }
+        let hash = group_hash(&key);
+        let at = shard_of(hash, overlapping.shards.len());
+        let Some(slices) = overlapping.shards.get_mut(at) else { continue };
+        let slot = slices.groups.insert(hash, first, key, window);
+        for n in 0..count {
+            let (number, first) = (from.i64()?, from.u64()?);
+            let at = slices.slab.take(&shape.calls);
+            for (to, from) in slices.slab.get_mut(at).iter_mut().zip(cells(from)?) {
+                *to = from;
+            }
+            slices.restore(slot, Slice { number, first, at }, n >= entered);
+        }
+        if slices.tracks.len() <= slot {
+            slices.tracks.resize_with(slot + 1, Track::default);
+        }
+        if let Some(track) = slices.tracks.get_mut(slot) {
+            (track.front, track.entered) = (front, entered);
+            (track.active, track.back_first) = (active, back_first);
+        }
+        if active {
+            slices.active.push(slot as u32);
+        }
+    }
+    read_panes(from, shape, &mut overlapping.fired.iter_mut().collect::<Vec<_>>())
+}
+
 impl AggregateOp {
     pub(super) fn write(&mut self, to: &mut StateWriter) {
         to.u8(VERSION);
@@ -99,6 +191,7 @@ impl AggregateOp {
         match &mut self.state {
             State::Groups(shards) => write_shards(to, shards.iter_mut().map(|s| &mut s.groups)),
             State::Panes(_, shards) => write_panes(to, &mut shards.iter_mut().collect::<Vec<_>>()),
+            State::Slices(overlapping) => write_slices(to, overlapping),
             State::Sessions(_, _, shards) => write_sessions(to, shards),
         }
     }
@@ -127,6 +220,10 @@ impl AggregateOp {
                 read_panes(from, shape, &mut shards.iter_mut().collect::<Vec<_>>())?;
                 let next = shards.iter().filter_map(|p| p.next_due(windows, self.fired)).min();
                 self.next_fire = next.unwrap_or(i64::MAX);
+            }
+            State::Slices(overlapping) => {
+                read_slices(from, shape, overlapping)?;
+                self.next_fire = overlapping.next_due(self.fired);
             }
             State::Sessions(windows, gap, shards) => {
                 self.next_fire = read_sessions(from, shape, windows, *gap, shards)?;

@@ -98,10 +98,12 @@ impl Windows {
             }
             WindowKind::Cumulate { step, size } => {
                 let start = floor(t, size);
-                let from = t.max(after).max(start) - start;
-                let length = (from / step + 1) * step;
+                let from = t.max(after).max(start).saturating_sub(start);
+                if from >= size {
+                    return None;
+                }
                 // The last one is shorter where the step does not divide the size.
-                let length = if from < size { length.min(size) } else { return None };
+                let length = (from / step + 1).saturating_mul(step).min(size);
                 Some(Span { start, end: start.saturating_add(length) })
             }
             WindowKind::Session { .. } | WindowKind::Given => None,
@@ -121,11 +123,11 @@ impl Windows {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::record::FieldValue;
 
-    fn windows(kind: WindowKind) -> Windows {
+    pub(in super::super) fn windows(kind: WindowKind) -> Windows {
         let time = crate::expr::typing::literal(FieldValue::Timestamp(0));
         Windows::new(&WindowSpec {
             kind,

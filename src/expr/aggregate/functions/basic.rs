@@ -70,7 +70,7 @@ fn sums() -> Vec<AggregateFunction> {
         ),
         row(
             "sum(double)",
-            "Sum in the order of the rows",
+            "Sum in the order of the rows; exact where rows leave again, windows overlap or sessions merge",
             ("sum(x)", "(0.5::double), (0.25)", "0.75"),
             [DOUBLE],
             DOUBLE,

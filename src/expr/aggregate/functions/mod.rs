@@ -41,14 +41,19 @@ pub(super) fn empty_state(call: &AggregateCall, retracts: bool) -> Accumulator {
     }
     let sorted = !call.order_by.is_empty() && !function.within_group;
     if call.distinct || sorted {
-        return rows(call, (function.make)(call, false));
+        return rows(call, (function.make)(call, false), false);
     }
     let own = (function.make)(call, retracts);
-    if retracts && !own.takes_back() { rows(call, own) } else { own }
+    if retracts && !own.takes_back() { rows(call, own, false) } else { own }
+}
+
+/// The rows, each with its number in the input behind its values.
+pub(super) fn numbered_rows(call: &AggregateCall) -> Accumulator {
+    rows(call, (call.function.make)(call, false), true)
 }
 
 /// The rows themselves, in front of the function's own state.
-fn rows(call: &AggregateCall, empty: Accumulator) -> Accumulator {
+fn rows(call: &AggregateCall, empty: Accumulator, numbered: bool) -> Accumulator {
     let within = call.function.within_group;
     let direction = |k: &SortKey| Direction { descending: k.descending, nulls_first: k.nulls_first };
     let (args, order) = if within {
@@ -56,7 +61,7 @@ fn rows(call: &AggregateCall, empty: Accumulator) -> Accumulator {
     } else {
         (call.args.len(), call.order_by.iter().map(direction).collect())
     };
-    Accumulator::boxed(Rows::new(Plan { args, order, distinct: call.distinct, empty }))
+    Accumulator::boxed(Rows::new(Plan { args, order, distinct: call.distinct, numbered, empty }))
 }
 
 /// The scale of the values that a call aggregates.
