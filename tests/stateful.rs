@@ -314,6 +314,22 @@ fn a_changed_plan_is_refused_with_what_survives_unless_it_is_allowed() {
 }
 
 #[test]
+fn a_store_on_disk_is_refused_with_what_to_do() {
+    let _alone = alone();
+    let place = Place::new();
+    let (source, sink) = (place.source(), place.sink());
+    let engine = place.engine("inline", 1, &source, &sink);
+    engine.set("state_backend", "memory").unwrap();
+    assert!(engine.set("state_backend", "tape").is_err());
+    engine.set("state_backend", "disk").unwrap();
+    let error = run(engine, GROUPS).unwrap_err().to_string();
+    assert!(
+        error.contains("state_backend = 'disk' is not supported yet") && error.contains("memory"),
+        "{error}"
+    );
+}
+
+#[test]
 fn commits_by_rows_and_bytes_come_as_often_as_asked() {
     let _alone = alone();
     for (interval, least, most) in [("100 rows", 8, 12), ("10 KB", 1, 6), ("1h", 1, 1)] {

@@ -143,6 +143,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "directory where the job keeps its state and position; without it every run starts at the beginning",
     ),
     OptionSpec::new(
+        "state_backend",
+        OptionKind::OneOf(&["memory", "disk"]),
+        "memory",
+        "where state lives while a job runs: memory, written to the state directory at commits; disk is not supported yet",
+    ),
+    OptionSpec::new(
         "commit_interval",
         OptionKind::Interval,
         "1s",

@@ -2,7 +2,8 @@
 
 use crate::catalog::{OptionValue, Options, SETTINGS, setting};
 use crate::job::{
-    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, Mode, OnError, PlanChange, TraceMode,
+    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, Mode, OnError, PlanChange, StateBackend,
+    TraceMode,
 };
 
 /// Resolves settings that were checked when they were set.
@@ -64,6 +65,9 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
             config.trace = if t == "propagate" { TraceMode::Propagate } else { TraceMode::Off }
         }
         ("state", Text(t)) => config.state = (!t.is_empty()).then(|| t.into()),
+        ("state_backend", Text(t)) => {
+            config.state_backend = if t == "disk" { StateBackend::Disk } else { StateBackend::Memory }
+        }
         ("commit_interval", Duration(d)) => config.commit_interval = CommitInterval::Time(d),
         ("commit_interval", Rows(n)) => config.commit_interval = CommitInterval::Rows(n),
         ("commit_interval", Bytes(n)) => config.commit_interval = CommitInterval::Bytes(n),
@@ -137,6 +141,7 @@ mod tests {
             "at_end" => "drain",
             "require_bounded_state" => "true",
             "plan_change" => "allow",
+            "state_backend" => "disk",
             _ => "77s",
         };
         let default = format!("{:?}", job_config(&Options::default(), "j"));

@@ -91,6 +91,16 @@ pub enum AtEnd {
     Drain,
 }
 
+/// Where state lives while a job runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateBackend {
+    /// In memory; commits write it to the state directory.
+    #[default]
+    Memory,
+    /// On disk, for more than memory holds: refused, as there is none yet.
+    Disk,
+}
+
 /// Whether a job may go on from the state of another plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanChange {
@@ -148,6 +158,8 @@ pub struct JobConfig {
     pub mode: Mode,
     /// State directory.
     pub state: Option<PathBuf>,
+    /// Where state lives while the job runs.
+    pub state_backend: StateBackend,
     /// Where the files of the state directory are: the disk, but for tests.
     pub medium: Arc<dyn Medium>,
     /// What lies between two commits.
@@ -213,6 +225,7 @@ impl Default for JobConfig {
             trace: TraceMode::Off,
             mode: Mode::Simple,
             state: None,
+            state_backend: StateBackend::Memory,
             medium: Arc::new(Disk),
             commit_interval: CommitInterval::Time(Duration::from_secs(1)),
             snapshot_slice: 256 << 10,

@@ -517,7 +517,7 @@ impl Core {
             self.letter(&record, &stage, error);
             return Ok(());
         }
-        if let Some(limit) = self.budget.reject() {
+        if let Some(limit) = self.budget.reject(error.code) {
             return Err(JobError::Budget { limit, last: error.to_string() });
         }
         match decide(self.on_error, Failure::Record, 0, Duration::ZERO, Duration::ZERO, 0.0) {

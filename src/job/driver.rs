@@ -233,6 +233,7 @@ impl Driver {
         let core = Arc::new(Mutex::new(parts.core));
         let mut view = shared.live.lock();
         view.core = Some(core.clone());
+        view.budget = Some(parts.budget.clone());
         view.sources = inflows.iter().map(|s| (s.name.clone(), s.counters.clone())).collect();
         view.sinks = outflows
             .iter()

@@ -39,7 +39,8 @@ mod topology;
 mod trace;
 
 pub use config::{
-    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, Mode, OnError, PlanChange, TraceMode,
+    AtEnd, BatchStrategy, CommitInterval, Execution, JobConfig, Mode, OnError, PlanChange, StateBackend,
+    TraceMode,
 };
 pub(crate) use dead_letter::DeadLetter;
 pub use dead_letter::dead_letter_schema;

@@ -1,9 +1,11 @@
 //! The one function that decides what becomes of a failure, and the budget that it may not exceed.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{JobConfig, OnError};
+use crate::record::ErrorCode;
 
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub fn decide(
 #[derive(Debug)]
 pub(super) struct ErrorBudget {
     rejected: AtomicU64,
+    /// The same of each class.
+    classes: [AtomicU64; ErrorCode::ALL.len()],
     seen: AtomicU64,
     max: Option<u64>,
     ratio: Option<f64>,
@@ -76,6 +80,7 @@ impl ErrorBudget {
     pub(super) fn new(config: &JobConfig) -> Self {
         Self {
             rejected: AtomicU64::new(0),
+            classes: Default::default(),
             seen: AtomicU64::new(0),
             max: config.max_errors,
             ratio: config.max_error_ratio,
@@ -87,8 +92,17 @@ impl ErrorBudget {
             self.seen.fetch_add(records, Ordering::Relaxed);
         }
     }
+    /// Rejected records of each class that has some, by its label.
+    pub(super) fn by_class(&self) -> BTreeMap<&'static str, u64> {
+        let counted =
+            ErrorCode::ALL.iter().zip(&self.classes).map(|(c, n)| (c.label(), n.load(Ordering::Relaxed)));
+        counted.filter(|(_, n)| *n > 0).collect()
+    }
     /// Counts a rejected record; says in words which limit it breaks.
-    pub(super) fn reject(&self) -> Option<String> {
+    pub(super) fn reject(&self, class: ErrorCode) -> Option<String> {
+        if let Some(count) = self.classes.get(class as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(max) = self.max
             && rejected > max
@@ -154,16 +168,27 @@ mod tests {
     }
 
     #[test]
+    fn rejected_records_are_counted_by_class() {
+        let budget = ErrorBudget::new(&JobConfig::default());
+        for (n, class) in (1..).zip(ErrorCode::ALL) {
+            (0..n).for_each(|_| assert!(budget.reject(class).is_none()));
+        }
+        let counted = budget.by_class();
+        let expected: Vec<_> = (1..).zip(ErrorCode::ALL).map(|(n, class)| (class.label(), n)).collect();
+        assert_eq!(counted, expected.into_iter().collect());
+    }
+
+    #[test]
     fn the_budget_counts_and_the_ratio_waits_for_a_sample() {
         let budget = ErrorBudget::new(&JobConfig { max_errors: Some(2), ..JobConfig::default() });
-        assert_eq!((budget.reject(), budget.reject()), (None, None));
-        assert!(budget.reject().is_some());
+        assert_eq!((budget.reject(ErrorCode::Overflow), budget.reject(ErrorCode::Overflow)), (None, None));
+        assert!(budget.reject(ErrorCode::Overflow).is_some());
         let budget = ErrorBudget::new(&JobConfig { max_error_ratio: Some(0.01), ..JobConfig::default() });
         budget.saw(100);
-        assert!((0..50).all(|_| budget.reject().is_none()));
+        assert!((0..50).all(|_| budget.reject(ErrorCode::Overflow).is_none()));
         assert!(budget.verdict().is_some());
         budget.saw(10_000);
-        assert!((0..51).all(|_| budget.reject().is_none()));
-        assert!(budget.reject().is_some());
+        assert!((0..51).all(|_| budget.reject(ErrorCode::Overflow).is_none()));
+        assert!(budget.reject(ErrorCode::Overflow).is_some());
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::JobConfig;
 use super::core::Core;
+use super::policy::ErrorBudget;
 use crate::observe::{
     CommitStats, Counter, JobStats, PlacementDecision, SinkCounters, SinkStats, SourceCounters, SourceStats,
     StageTimes, ThreadStats, ThreadTimes, TimeStats,
@@ -56,6 +57,7 @@ pub(super) struct JobView {
     pub(super) sources: Vec<(String, Arc<SourceCounters>)>,
     pub(super) sinks: Vec<(String, Arc<SinkCounters>)>,
     pub(super) threads: Vec<Arc<ThreadTimes>>,
+    pub(super) budget: Option<Arc<ErrorBudget>>,
     pub(super) letters_written: Option<Arc<SinkCounters>>,
     pub(super) state: &'static str,
     pub(super) execution: String,
@@ -195,6 +197,7 @@ impl Shared {
         stats.threads = view.threads.iter().map(|t| of_thread(t, now)).collect();
         let end = view.wall.map_or(now, |wall| self.started + wall);
         stats.threads.extend(view.pool.iter().flat_map(|p| p.threads(end)).map(of_worker));
+        stats.rejected_by_class = view.budget.as_ref().map(|b| b.by_class()).unwrap_or_default();
         stats.dead_letters = view.letters_written.as_ref().map_or(0, |c| c.written.get());
         if let Some(core) = &view.core {
             let core = core.lock();

@@ -216,7 +216,7 @@ impl SinkStage {
             _ => return Err(JobError::io(stage, error)),
         };
         self.counters.rejected.add(1);
-        if let Some(limit) = self.budget.reject() {
+        if let Some(limit) = self.budget.reject(error.code) {
             return Err(JobError::Budget { limit, last: error.to_string() });
         }
         match decision {
@@ -252,7 +252,7 @@ impl SinkStage {
             let stage = format!("sink {}", self.name);
             self.counters.written.set(self.counters.written.get().saturating_sub(1));
             self.counters.rejected.add(1);
-            if let Some(limit) = self.budget.reject() {
+            if let Some(limit) = self.budget.reject(error.code) {
                 return Err(JobError::Budget { limit, last: error.to_string() });
             }
             // It can't be written again in its place: `retry` is left to the sink itself.

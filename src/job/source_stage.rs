@@ -306,7 +306,7 @@ impl SourceStage {
             self.counters.rejected.add(1);
             self.budget.saw(1);
             let place = place_of(&reject, origin.as_deref());
-            if let Some(limit) = self.budget.reject() {
+            if let Some(limit) = self.budget.reject(reject.error.code) {
                 return Err(JobError::Budget { limit, last: format!("{place}: {}", reject.error) });
             }
             match decide(self.on_error, Failure::Record, 0, Duration::ZERO, self.retry_budget, 0.0) {

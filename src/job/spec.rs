@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CommitInterval, JobConfig, JobError, Mode, OnError, dead_letter_schema};
+use super::{CommitInterval, JobConfig, JobError, Mode, OnError, StateBackend, dead_letter_schema};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns, Transactions};
 use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind};
 use crate::record::Clock;
@@ -93,6 +93,12 @@ impl JobSpec {
             return Err(JobError::Config(format!(
                 "source {}: it can't be read again from a position, so a job with --state can't use it",
                 part.0.name
+            )));
+        }
+        if self.config.state_backend == StateBackend::Disk {
+            return Err(JobError::Config(format!(
+                "job {}: state_backend = 'disk' is not supported yet: no build of this version has a store on disk, so state has to                  fit into memory; leave it at 'memory', and bound the state by windows, or raise state_max_bytes",
+                self.config.name
             )));
         }
         self.check_sinks()?;

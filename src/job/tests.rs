@@ -322,6 +322,7 @@ fn a_record_that_the_sink_refuses_follows_the_policy_and_its_neighbours_are_writ
         let sink = refusing();
         let stats = run(OnError::Skip, &sink, None).unwrap();
         assert_eq!((sink.rows.lock().clone(), stats.rejected), (expected.clone(), 1));
+        assert_eq!(stats.rejected_by_class, [("sink_rejected", 1)].into());
         let (sink, letters) = (refusing(), Letters::default());
         let stats = run(OnError::Dlq, &sink, Some(&letters)).unwrap();
         assert_eq!((sink.rows.lock().clone(), stats.dead_letters), (expected.clone(), 1));

@@ -1,5 +1,7 @@
 //! The statistics of a job, as one serializable value.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// Where a stage's time went, in seconds, on whichever thread it was. The threads' own accounts are in [`ThreadStats`].
@@ -136,6 +138,8 @@ pub struct JobStats {
     pub late: u64,
     /// Records that could not be processed, in all stages.
     pub rejected: u64,
+    /// The same by class (`malformed`, `division_by_zero` …), those that there are.
+    pub rejected_by_class: BTreeMap<&'static str, u64>,
     /// Dead letters written.
     pub dead_letters: u64,
     /// Payload bytes in.

@@ -43,6 +43,26 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 16] = [
+        Self::Malformed,
+        Self::Encoding,
+        Self::TypeMismatch,
+        Self::TooLarge,
+        Self::DuplicateKey,
+        Self::UnknownField,
+        Self::RaggedRow,
+        Self::NotNull,
+        Self::Overflow,
+        Self::DivisionByZero,
+        Self::InvalidCast,
+        Self::InvalidArgument,
+        Self::Panic,
+        Self::SinkRejected,
+        Self::Late,
+        Self::FutureTime,
+    ];
+
     /// The label, e.g. `division_by_zero`.
     pub fn label(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! `checkpoint`: what commits cost a job that keeps many groups – the longest stall, memory, bytes written, recovery.
 //!
-//! Keys come in turn, so that each epoch touches every group, or with `--touched` a share of them. The job runs with one thread, so
-//! the source stands on the processor's: the time between two of its reads is what it waited for.
+//! Keys come in turn, so that each epoch touches every group, or with `--touched` a share of them. The source is faster than the
+//! processor, so the time between two of its reads is what the processor did meanwhile: a batch, and what a commit added to it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -156,12 +156,11 @@ struct Run {
     sizes: Vec<f64>,
 }
 
-fn engine(keys: &Keys, state: Option<&Path>, interval: &str) -> Result<Engine, Failure> {
+fn engine(keys: &Keys, execution: &str, state: Option<&Path>, interval: &str) -> Result<Engine, Failure> {
     let engine = Engine::new();
     engine.register_source("keys", keys.clone())?;
     engine.register_writer("out", Nowhere)?;
-    engine.set("execution", "auto")?;
-    engine.set("threads", "1")?;
+    engine.set("execution", execution)?;
     engine.set("state_max_bytes", "16 GiB")?;
     engine.set("commit_interval", interval)?;
     if let Some(dir) = state {
@@ -172,8 +171,8 @@ fn engine(keys: &Keys, state: Option<&Path>, interval: &str) -> Result<Engine, F
 
 const SQL: &str = "INSERT INTO out SELECT k, count(*) AS n, sum(v) AS total FROM keys GROUP BY k";
 
-fn once(keys: &Keys, state: Option<&Path>, interval: &str) -> Result<Run, Failure> {
-    let job = engine(keys, state, interval)?.sql(SQL)?.start()?;
+fn once(keys: &Keys, execution: &str, state: Option<&Path>, interval: &str) -> Result<Run, Failure> {
+    let job = engine(keys, execution, state, interval)?.sql(SQL)?.start()?;
     let (mut epoch, mut sizes) = (0, Vec::new());
     while keys.seen.done.load(Ordering::Relaxed) == 0 {
         if job.is_finished() {
@@ -211,17 +210,41 @@ pub fn run(common: &Common, groups: u64, touched: f64) -> Result<(), Failure> {
     print_machine(&m);
     report.line(&m)?;
     let rows = common.records.unwrap_or(groups * (WARM + rounds)).max(groups * (WARM + 1));
-    let keys = || Keys { groups, touched: some, rows, start: Instant::now(), seen: Arc::default() };
     println!(
         "checkpoint: {groups} groups (BIGINT key, count and sum), {some} of them touched in each epoch, a commit every {groups} rows\n"
     );
+    let case = Case {
+        groups,
+        touched: some,
+        rows,
+        repeat: common.repeat.unwrap_or(if common.quick { 1 } else { 5 }),
+    };
+    for execution in ["threads", "inline"] {
+        measure(execution, &case, &mut report)?;
+    }
+    report.line(&noise.json())?;
+    noise.warning().iter().for_each(|w| println!("{w}"));
+    Ok(())
+}
+
+/// What all runs have in common.
+struct Case {
+    groups: u64,
+    touched: u64,
+    rows: u64,
+    repeat: usize,
+}
+
+fn measure(execution: &str, case: &Case, report: &mut Report) -> Result<(), Failure> {
+    let Case { groups, touched, rows, .. } = *case;
+    let keys = || Keys { groups, touched, rows, start: Instant::now(), seen: Arc::default() };
     let (mut plain, mut kept, mut recoveries) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..common.repeat.unwrap_or(if common.quick { 1 } else { 5 }) {
+    for _ in 0..case.repeat {
         let dir = tempfile::tempdir()?;
-        plain.push(once(&keys(), None, "1h")?);
-        kept.push(once(&keys(), Some(dir.path()), &format!("{groups} rows"))?);
+        plain.push(once(&keys(), execution, None, "1h")?);
+        kept.push(once(&keys(), execution, Some(dir.path()), &format!("{groups} rows"))?);
         let start = Instant::now();
-        let job = engine(&keys(), Some(dir.path()), "1h")?.sql(SQL)?.start()?;
+        let job = engine(&keys(), execution, Some(dir.path()), "1h")?.sql(SQL)?.start()?;
         recoveries.push(start.elapsed().as_secs_f64());
         job.stop(Stop::Abort);
         let _ = job.wait();
@@ -237,6 +260,7 @@ pub fn run(common: &Common, groups: u64, touched: f64) -> Result<(), Failure> {
     let (stall, gap) = (most(&kept, |r| r.stats.commit.max_stall_s * 1e3), most(&kept, |r| r.gap));
     let extra = of(&kept, |r| r.extra as f64) - of(&plain, |r| r.extra as f64);
     let recovery = median(&recoveries);
+    println!("execution {execution}");
     println!("longest stall for a commit     {stall:>10.2} ms (what the job counts)");
     println!(
         "longest time between two reads {gap:>10.2} ms; without commits {:.2} ms",
@@ -253,13 +277,11 @@ pub fn run(common: &Common, groups: u64, touched: f64) -> Result<(), Failure> {
         most(&kept, |r| { r.stats.commit.delayed as f64 })
     );
     report.line(&json!({
-        "name": "checkpoint", "stage": "commits", "groups": groups, "touched": some, "records": measured as u64,
+        "name": "checkpoint", "stage": execution, "groups": groups, "touched": touched, "records": measured as u64,
         "seconds": of(&kept, |r| r.seconds), "records_per_second": with, "without_commits_per_second": without,
         "ratio": median(&ratio), "max_stall_ms": stall, "max_gap_ms": gap, "max_gap_without_ms": most(&plain, |r| r.gap),
         "snapshot_bytes": size, "state_bytes": state, "extra_peak_bytes": extra, "recovery_s": recovery,
         "max_commit_s": most(&kept, |r| r.stats.commit.max_s), "delayed": most(&kept, |r| r.stats.commit.delayed as f64),
     }))?;
-    report.line(&noise.json())?;
-    noise.warning().iter().for_each(|w| println!("{w}"));
     Ok(())
 }

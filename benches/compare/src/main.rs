@@ -113,6 +113,9 @@ enum Command {
         /// Also runs DuckDB and Polars, where Python (or PYTHON) has them, and compares their outputs.
         #[arg(long)]
         peers: bool,
+        /// Instead: what a commit every second costs, at least once and exactly once.
+        #[arg(long)]
+        commits: bool,
         /// Only these cases: words of 'ndjson group', 'csv' …
         #[arg(long, value_name = "WORDS")]
         case: Option<String>,
@@ -188,7 +191,9 @@ fn main() -> ExitCode {
                 Err(e) => Err(format!("--latency-budget: {e}").into()),
             }
         }
-        Command::Files { common, peers, case } => files::run(&common, peers, case.as_deref()),
+        Command::Files { common, peers, commits, case } => {
+            files::run(&common, peers, commits, case.as_deref())
+        }
         Command::Latency { common, rate } => latency::run(&common, rate),
         Command::Sql { common, scenario, series, second_thread } => {
             sql::run(&common, sql::Only { scenario, series, threads: second_thread })

@@ -27,6 +27,11 @@ impl Report {
         }
         Ok(Self { json, plots: common.plot.clone() })
     }
+    /// Only JSON lines, into that file.
+    #[cfg(test)]
+    pub fn to_file(path: &std::path::Path) -> Result<Self, Failure> {
+        Ok(Self { json: Some(fs::File::create(path)?), plots: None })
+    }
     pub fn line(&mut self, value: &Value) -> Result<(), Failure> {
         if let Some(file) = &mut self.json {
             writeln!(file, "{value}")?;

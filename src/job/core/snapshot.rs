@@ -5,7 +5,8 @@ use crate::job::JobError;
 use crate::plan::NodeSpec;
 use crate::state::{Frozen, InputState, OperatorState, StateContract, StateReader, StateWriter};
 
-/// A fingerprint of what a node does: only an operator that does the same can use its state.
+/// A fingerprint of what a node does: only an operator that does the same can use its state. What it hashes is the plan's own text and
+/// that of values, whose look a test holds.
 pub(in crate::job) fn fingerprint(node: &NodeSpec) -> u32 {
     crc32fast::hash(format!("{:?} {}", node.operator, node.inputs.len()).as_bytes())
 }
@@ -78,5 +79,30 @@ impl NodeSlot {
         self.watermark = from.watermark;
         self.timer = self.operator.next_timer();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::record::{CompactString, Decimal, FieldValue, Interval, StructValue};
+
+    /// Fingerprints are in every state directory: a version of a dependency that prints its types otherwise must not get in unseen.
+    #[test]
+    fn the_text_that_fingerprints_hash_is_what_it_was() {
+        let names: Arc<[CompactString]> = Arc::from(vec!["a".into()]);
+        let text = |v: FieldValue| format!("{v:?}");
+        assert_eq!(text(Decimal::new(-12_300, 4).into()), "Decimal(-1.2300)");
+        assert_eq!(text(Decimal::MAX.into()), "Decimal(79228162514264337593543950335)");
+        assert_eq!(text("it's \"é\"\n".into()), "String(\"it's \\\"é\\\"\\n\")");
+        let structured = StructValue { names, values: vec![0.1f64.into(), i64::MIN.into(), true.into()] };
+        assert_eq!(
+            text(FieldValue::Struct(Arc::new(structured))),
+            "Struct(StructValue { names: [\"a\"], values: [Float(0.1), Integer(-9223372036854775808), Boolean(true)] })"
+        );
+        let interval = Interval { months: -1, days: 2, micros: 3 };
+        assert_eq!(text(interval.into()), "Interval(Interval { months: -1, days: 2, micros: 3 })");
+        assert_eq!(text(FieldValue::Bytes(vec![0, 255].into())), "Bytes([0, 255])");
     }
 }

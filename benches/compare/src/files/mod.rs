@@ -1,6 +1,7 @@
 //! `files`: NDJSON and CSV files, copied, filtered and projected, grouped, windowed; beside DuckDB and Polars with `--peers`.
 
 mod cases;
+mod commits;
 mod outputs;
 mod peers;
 
@@ -37,7 +38,7 @@ struct Bench<'a> {
     peers: Vec<Peer>,
 }
 
-pub fn run(common: &Common, with_peers: bool, only: Option<&str>) -> Result<(), Failure> {
+pub fn run(common: &Common, with_peers: bool, with_commits: bool, only: Option<&str>) -> Result<(), Failure> {
     let rows = common.records.unwrap_or(if common.quick { 20_000 } else { 2_000_000 });
     let mut threads = common.threads.map_or(vec![1, cores().clamp(1, 2)], |n| vec![n]);
     threads.dedup();
@@ -53,6 +54,14 @@ pub fn run(common: &Common, with_peers: bool, only: Option<&str>) -> Result<(), 
         repeat: common.repeat.unwrap_or(if common.quick { 1 } else { 5 }),
         peers: if with_peers { peers::find(dir.path())? } else { Vec::new() },
     };
+    if with_commits {
+        let orders = cases::write_orders(dir.path(), rows)?;
+        let threads = common.threads.unwrap_or(cores().clamp(1, 2));
+        commits::run(&bench, &orders, threads, !common.quick, &mut report)?;
+        report.line(&noise.json())?;
+        noise.warning().iter().for_each(|w| println!("{w}"));
+        return Ok(());
+    }
     println!(
         "{:<8} {:<9} {:>7} {:<18} {:>12} {:>8} {:>8} {:>24}",
         "format", "query", "threads", "program", "rows/s", "± σ", "MB/s", "millstream / it (≥ 95 %)"
@@ -111,7 +120,7 @@ impl Bench<'_> {
         let mut peers: Vec<(String, Vec<f64>)> =
             self.peers.iter().map(|p| (p.name.clone(), Vec::new())).collect();
         for _ in 0..self.repeat {
-            let (taken, stats) = self.once(&case, input, &mine, threads)?;
+            let (taken, stats) = self.once(&case, input, &mine, threads, &[])?;
             seconds.push(taken);
             placement = describe(&stats);
             for (peer, (_, seconds)) in self.peers.iter().zip(&mut peers) {
@@ -131,11 +140,15 @@ impl Bench<'_> {
         input: &Input,
         output: &Path,
         threads: usize,
+        settings: &[(&str, String)],
     ) -> Result<(f64, JobStats), Failure> {
         let start = Instant::now();
         let engine = Engine::new();
         engine.set("threads", &threads.to_string())?;
         engine.set("batch_rows", &self.batch.to_string())?;
+        for (name, value) in settings {
+            engine.set(name, value)?;
+        }
         let stats = engine.sql(&case.pipeline(&input.path, output))?.start()?.wait()?;
         let seconds = start.elapsed().as_secs_f64();
         let absorbed: u64 = stats.operators.iter().map(|o| o.absorbed).sum();
@@ -244,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn every_way_to_commit_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench { dir: dir.path(), batch: 100, repeat: 2, peers: Vec::new() };
+        let orders = cases::write_orders(dir.path(), 1_000).unwrap();
+        let json = dir.path().join("results.jsonl");
+        let mut report = Report::to_file(&json).unwrap();
+        commits::run(&bench, &orders, 1, false, &mut report).unwrap();
+        assert_eq!(std::fs::read_to_string(&json).unwrap().lines().count(), 6);
+    }
+
+    #[test]
     fn a_file_with_other_rows_than_expected_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let bench = Bench { dir: dir.path(), batch: 100, repeat: 1, peers: Vec::new() };
@@ -251,7 +275,11 @@ mod tests {
         orders.rows = 1_001;
         let out = dir.path().join("out.jsonl");
         assert!(
-            bench.once(&CASES[0], &orders, &out, 1).unwrap_err().to_string().contains("lost or duplicated")
+            bench
+                .once(&CASES[0], &orders, &out, 1, &[])
+                .unwrap_err()
+                .to_string()
+                .contains("lost or duplicated")
         );
     }
 }
