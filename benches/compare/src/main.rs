@@ -6,6 +6,8 @@ mod attribution;
 mod checkpoint;
 mod files;
 mod journey;
+#[cfg(feature = "rdkafka")]
+mod kafka;
 mod latency;
 mod machine;
 mod measure;
@@ -164,8 +166,14 @@ enum Command {
     },
     /// The Nexmark queries (not supported yet).
     Nexmark,
-    /// Kafka (not supported yet).
-    Kafka,
+    /// Jobs between two topics of a broker, beside a bare loop of the same client (feature `rdkafka`).
+    Kafka {
+        #[command(flatten)]
+        common: Common,
+        /// The broker.
+        #[arg(long, value_name = "HOST:PORT")]
+        servers: String,
+    },
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -203,7 +211,12 @@ fn main() -> ExitCode {
         Command::Nexmark => {
             Err("nexmark is not supported yet: the engine has no event time, windows and joins".into())
         }
-        Command::Kafka => Err("kafka is not supported yet: there is no Kafka connector".into()),
+        #[cfg(feature = "rdkafka")]
+        Command::Kafka { common, servers } => kafka::run(&common, &servers),
+        #[cfg(not(feature = "rdkafka"))]
+        Command::Kafka { .. } => {
+            Err("the command kafka is not compiled in: build with --features rdkafka".into())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
