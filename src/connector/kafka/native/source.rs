@@ -268,11 +268,19 @@ impl KafkaSource for NativeSource {
         for part in parts {
             list.add_partition(&part.topic, part.partition);
         }
-        let found = self
-            .client
-            .committed_offsets(list, self.timeout())
-            .map_err(|e| sorted("offsets of the group", &e))?;
-        Ok(offsets(&found, parts))
+        // The group's coordinator moves when a broker starts.
+        let clock = Clock::System;
+        let until = clock.monotonic() + self.timeout();
+        loop {
+            let left = until.saturating_sub(clock.monotonic()).max(Duration::from_millis(1));
+            let asked = self.client.committed_offsets(list.clone(), left);
+            match asked.map_err(|e| sorted("offsets of the group", &e)) {
+                Err(e) if e.kind == KafkaErrorKind::Retriable && clock.monotonic() < until => {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+                done => return Ok(offsets(&done?, parts)),
+            }
+        }
     }
 
     fn offsets_at(&mut self, parts: &[Part], millis: i64) -> Result<Vec<Option<i64>>, KafkaError> {
