@@ -1,7 +1,8 @@
 //! `require_bounded_state`: what can grow for ever is refused by name, everything else is not.
 
-use millstream::Engine;
+use millstream::connector::memory::MemorySource;
 use millstream::plan::{ExplainFormat, ExplainStage};
+use millstream::{DataType, Engine, Schema, StreamRecord};
 
 const SENSORS: &str = "CREATE STREAM endless (sensor_id VARCHAR, temperature DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
    WITH (connector = 'generator', preset = 'sensors');
@@ -104,4 +105,59 @@ fn a_time_to_live_is_a_bound_and_explain_tells_it() {
     engine.set("state_ttl", "90m").unwrap();
     let text = explained(&engine, "SELECT sensor_id, count(*) AS n FROM some GROUP BY sensor_id");
     assert!(text.contains("for the job's life") && !text.contains("state_ttl"), "{text}");
+}
+
+/// 8,000 rows: every word is another one, `k` has 500 values.
+fn words() -> MemorySource {
+    let schema = Schema::of([("k", DataType::BigInt), ("x", DataType::Double), ("word", DataType::Varchar)]);
+    let row = |n: i64| {
+        let word = format!("a word that is too long to lie in the value itself, number {n}");
+        StreamRecord::with_values(schema.clone(), [(n % 500).into(), (n as f64).into(), word.as_str().into()])
+    };
+    MemorySource::from_vec(schema.clone(), (0..8_000).map(row).collect()).unwrap()
+}
+
+/// Runs `SELECT call …` under a limit in KB.
+fn limited(call: &str, by: &str, limit: u32, execution: &str) -> Result<(), String> {
+    let engine = Engine::new();
+    engine.register_source("words", words()).unwrap();
+    engine.set("execution", execution).unwrap();
+    engine.set("state_max_bytes", &format!("{limit} KB")).unwrap();
+    let mut job = engine.sql(&format!("SELECT {call} AS c FROM words {by}")).unwrap().start().unwrap();
+    job.rows().for_each(drop);
+    job.wait().map(drop).map_err(|e| e.to_string())
+}
+
+#[test]
+fn what_accumulators_keep_counts_and_the_error_names_the_operator() {
+    // One group that keeps values, and some that hold something of a fixed size.
+    for call in [
+        "string_agg(word, ',')",
+        "array_agg(word)",
+        "array_agg(x ORDER BY word)",
+        "count(DISTINCT word)",
+        "count(DISTINCT x)",
+        "sum(DISTINCT x)",
+        "median(x)",
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY x)",
+        "mode(word)",
+        "histogram(x)",
+    ] {
+        for execution in ["inline", "auto"] {
+            let error = limited(call, "", 150, execution).expect_err(call);
+            assert!(error.contains("aggregate: its state takes"), "{call}: {error}");
+            assert!(error.contains("state_max_bytes = 150000"), "{call}: {error}");
+        }
+        limited(call, "", 64_000, "inline").unwrap_or_else(|e| panic!("{call}: {e}"));
+    }
+    let by_k = "GROUP BY k";
+    for call in ["approx_count_distinct(word)", "max(word)", "first_value(word)", "string_agg(word, ',')"] {
+        let error = limited(call, by_k, 80, "inline").expect_err(call);
+        assert!(error.contains("aggregate: its state takes"), "{call}: {error}");
+    }
+    // What keeps nothing beyond its cell does not count.
+    for call in ["count(*)", "sum(x)", "max(x)", "stddev(x)", "bool_or(x > 3.0)"] {
+        limited(call, by_k, 80, "inline").unwrap_or_else(|e| panic!("{call}: {e}"));
+        limited(call, "", 10, "inline").unwrap_or_else(|e| panic!("{call}: {e}"));
+    }
 }

@@ -134,3 +134,43 @@ fn an_aggregate_groups_filters_sees_null_and_survives_what_the_engine_does_with_
     let clash = engine.register_scalar("weighted", |x: i64| x).unwrap_err().to_string();
     assert!(clash.contains("already an aggregate function 'weighted'"), "{clash}");
 }
+
+#[test]
+fn a_panic_in_an_aggregate_s_closure_ends_the_job_and_names_the_function() {
+    for (panics_at, what) in [(3, "update"), (1000, "finish")] {
+        let engine = Engine::new();
+        engine
+            .register_aggregate(
+                "fragile",
+                || 0i64,
+                move |sum: &mut i64, x: i64| {
+                    assert!(x != panics_at, "it broke");
+                    *sum += x;
+                },
+                |sum, later| *sum += later,
+                move |sum| {
+                    assert!(panics_at != 1000, "it broke");
+                    Some(*sum)
+                },
+            )
+            .unwrap();
+        // A state that is half changed can't be kept, whatever the policy for records says.
+        engine.set("on_error", "skip").unwrap();
+        let (send, source) = MemorySource::channel(Schema::of([("n", DataType::BigInt)]), 16);
+        engine.register_source("numbers", source).unwrap();
+        for n in 1..=6i64 {
+            send.send_values([n.into()]).unwrap();
+        }
+        drop(send);
+        let mut job = engine
+            .sql("SELECT n % 2 AS k, fragile(n) AS x FROM numbers GROUP BY n % 2")
+            .unwrap()
+            .start()
+            .unwrap();
+        job.rows().for_each(drop);
+        let error = job.wait().unwrap_err().to_string();
+        let told = format!("the {what} of the aggregate function fragile() panicked: it broke");
+        assert!(error.contains(&told), "{error}");
+        assert_eq!(error.contains("[panic]"), what == "finish", "{error}");
+    }
+}

@@ -21,7 +21,7 @@ use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::trace::Tracer;
 use super::{DeadLetter, JobConfig, JobError, OnError};
 use crate::observe::{NodeEntry, NodeStats};
-use crate::operator::{Choice, InputId, Operator, OperatorCounters, Output, Rejected, Workers};
+use crate::operator::{Choice, Fatal, InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::plan::InputRef;
 use crate::record::{Batch, ErrorCode, Pools, RecordError, StreamRecord};
 
@@ -427,18 +427,23 @@ impl Core {
         if let Some(decision) = out.decision.take() {
             self.decisions.push((slot.name.clone(), decision));
         }
-        let held = slot.operator.state_bytes();
+        let mut held = slot.operator.state_bytes();
+        if held > self.state_max_bytes {
+            slot.operator.recount();
+            held = slot.operator.state_bytes();
+        }
         let fatal = fatal.or_else(|| {
             (held > self.state_max_bytes).then(|| {
-                format!(
+                let why = format!(
                     "its state takes {held} bytes, more than state_max_bytes = {}; raise it with SET state_max_bytes = '…', \
                      or keep less",
                     self.state_max_bytes
-                )
+                );
+                Fatal { why, code: None }
             })
         });
-        if let Some(why) = fatal {
-            return Err(JobError::Operator { operator: slot.name.clone(), why });
+        if let Some(Fatal { why, code }) = fatal {
+            return Err(JobError::Operator { operator: slot.name.clone(), why, code });
         }
         if out.done && !slot.done {
             slot.done = true;

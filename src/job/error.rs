@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::io::{IoError, IoErrorKind};
 use crate::observe::LedgerError;
-use crate::record::RecordError;
+use crate::record::{ErrorCode, RecordError};
 
 /// The reason why a job failed.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub enum JobError {
         operator: String,
         /// Why.
         why: String,
+        /// What kind of error a result of it is, if that is why.
+        code: Option<ErrorCode>,
     },
     /// A thread of the job panicked.
     Panic {
@@ -102,7 +104,10 @@ impl fmt::Display for JobError {
             }
             JobError::Io { stage, error } => write!(f, "{stage}: {error}"),
             JobError::BrokenPipe { stage } => write!(f, "{stage}: the reader of the pipe is gone"),
-            JobError::Operator { operator, why } => write!(f, "operator {operator}: {why}"),
+            JobError::Operator { operator, why, code } => {
+                write!(f, "operator {operator}: {why}")?;
+                code.map_or(Ok(()), |code| write!(f, " [{}]", code.label()))
+            }
             JobError::Panic { thread, message } => write!(f, "thread {thread} panicked: {message}"),
             JobError::Ledger(e) => write!(f, "{e}"),
             JobError::State(e) | JobError::Locked(e) | JobError::Config(e) => f.write_str(e),

@@ -86,6 +86,15 @@ pub struct Choice {
     pub why: String,
 }
 
+/// Why an operator can't go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fatal {
+    /// A sentence.
+    pub why: String,
+    /// What kind of error a result is, e.g. a SUM beyond BIGINT.
+    pub code: Option<ErrorCode>,
+}
+
 /// Among how many threads operators may share their keyed state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shards {
@@ -124,8 +133,8 @@ pub struct Output<'a> {
     /// Set by an operator that makes the watermark, when its stream falls silent (`idle_timeout`) or speaks again:
     /// operators with several inputs leave a silent one out of the minimum.
     pub idle: Option<bool>,
-    /// Set by an operator that can't go on, e.g. beyond `state_max_bytes`: the job fails with this sentence.
-    pub fatal: Option<String>,
+    /// Set by an operator that can't go on, e.g. when a group has no result: the job fails with this.
+    pub fatal: Option<Fatal>,
     /// Set by an operator that works in another way from now on.
     pub decision: Option<Choice>,
 }
@@ -197,6 +206,10 @@ pub trait Operator: Send {
     fn state_bytes(&self) -> usize {
         0
     }
+
+    /// Makes [`state_bytes`](Self::state_bytes), which may be too high, exact; this may take as long as there is state. Called when the
+    /// estimate is beyond `state_max_bytes`.
+    fn recount(&mut self) {}
 
     /// Writes all state. Called at a barrier. Tables of groups are only frozen where the writer allows that
     /// ([`write_groups`](crate::state::write_groups)).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{InputId, Operator, OperatorCounters, Output, Rejected, Workers};
+use super::{Fatal, InputId, Operator, OperatorCounters, Output, Rejected, Workers};
 use crate::record::{Batch, DataType, ErrorCode, Pool, Pools, Schema, StreamRecord};
 
 /// A batch of one BIGINT column `n`.
@@ -21,7 +21,7 @@ pub(super) struct Bench {
     pub(super) done: bool,
     /// Each watermark that the operator handed on.
     pub(super) watermarks: Vec<i64>,
-    pub(super) fatal: Option<String>,
+    pub(super) fatal: Option<Fatal>,
     pub(super) idle: bool,
     /// What the job's clock shows.
     pub(super) now: i64,

@@ -271,6 +271,10 @@ impl<C> GroupTable<C> {
         let w = self.widths.shown;
         self.shown.get_mut(slot * w..slot * w + w).unwrap_or_default()
     }
+    /// What all cells hold beyond themselves, those of free slots too; `of` tells it of one.
+    pub fn heap_of_cells(&self, of: impl Fn(&C) -> usize) -> usize {
+        self.cells.iter().map(of).sum()
+    }
     /// Memory of its arrays and keys, in bytes; not what cells hold beyond themselves.
     pub fn bytes(&self) -> usize {
         self.index.bytes()

@@ -95,6 +95,7 @@ pub fn run(case: &Case, sql: &str, config: Config, directory: &Path) -> Outcome 
         Err(e) => {
             let code = match &e {
                 Error::Job(JobError::Record { error, .. }) => error.code.label(),
+                Error::Job(JobError::Operator { code: Some(code), .. }) => code.label(),
                 _ => "",
             };
             Outcome::Failed { code: code.to_string(), message: e.to_string() }

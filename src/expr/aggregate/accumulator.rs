@@ -478,6 +478,11 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Whether it may hold memory beyond itself.
+    pub fn may_grow(&self) -> bool {
+        matches!(self.0, Inner::Boxed(_) | Inner::Extreme { .. } | Inner::End { .. })
+    }
+
     /// Whether its state lies elsewhere, behind a pointer.
     #[inline]
     pub fn is_boxed(&self) -> bool {

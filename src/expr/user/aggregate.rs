@@ -1,6 +1,7 @@
 //! Aggregate functions from closures: an empty state, what a row does to it, how two states become one, the result.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use ::serde::Serialize;
@@ -9,7 +10,7 @@ use ::serde::de::DeserializeOwned;
 use super::{Parameter, SqlArg, SqlResult, returns, signature};
 use crate::expr::aggregate::{Accumulator, AggregateFunction, AggregateState, Retraction};
 use crate::expr::{Arity, EvalResult, ReturnType};
-use crate::record::{DataType, FieldValue};
+use crate::record::{DataType, ErrorCode, FieldValue, RecordError};
 
 /// The result type for arguments of these types, or why they don't fit.
 pub(super) type Check = fn(&[DataType]) -> Result<DataType, String>;
@@ -105,6 +106,7 @@ impl UserAggregate {
         }
         let (parameters, check) = of::<S, M, _, R>(&update);
         let code = Arc::new(Code {
+            name,
             empty: Box::new(empty),
             update: Box::new(move |state: &mut S, args: &[&FieldValue]| update.update(state, args)),
             merge: Box::new(merge),
@@ -136,6 +138,7 @@ type Merge<S> = Box<dyn Fn(&mut S, &S) + Send + Sync>;
 type Finish<S> = Box<dyn Fn(&S) -> EvalResult<FieldValue> + Send + Sync>;
 
 struct Code<S> {
+    name: &'static str,
     empty: Empty<S>,
     update: Update<S>,
     merge: Merge<S>,
@@ -154,9 +157,24 @@ impl<S> std::fmt::Debug for User<S> {
     }
 }
 
+/// Calls a closure that changes a state. A panic leaves the state half changed, so it goes on – with the name of the function – and ends
+/// the job, or has it go on from its last commit.
+fn guarded(name: &str, what: &str, call: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+        resume_unwind(Box::new(told(name, what, &*panic)));
+    }
+}
+
+fn told(name: &str, what: &str, panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    format!("the {what} of the aggregate function {name}() panicked: {text}")
+}
+
 impl<S: UserState> AggregateState for User<S> {
     fn update(&mut self, args: &[&FieldValue]) {
-        (self.code.update)(&mut self.state, args);
+        let Self { state, code } = self;
+        guarded(code.name, "update", || (code.update)(state, args));
     }
     /// A closure says only how rows come: where they may leave again, they are kept.
     fn takes_back(&self) -> bool {
@@ -165,11 +183,16 @@ impl<S: UserState> AggregateState for User<S> {
     fn retract(&mut self, _: &[&FieldValue]) {}
     fn merge(&mut self, other: &dyn AggregateState) {
         if let Some(other) = other.as_any().downcast_ref::<Self>() {
-            (self.code.merge)(&mut self.state, &other.state);
+            let Self { state, code } = self;
+            guarded(code.name, "merge", || (code.merge)(state, &other.state));
         }
     }
     fn finish(&self) -> EvalResult<FieldValue> {
-        (self.code.finish)(&self.state)
+        let result = catch_unwind(AssertUnwindSafe(|| (self.code.finish)(&self.state)));
+        result.unwrap_or_else(|panic| {
+            let text = told(self.code.name, "finish", &*panic);
+            Err(Box::new(RecordError::new(ErrorCode::Panic, text)))
+        })
     }
     fn to_values(&self) -> Vec<FieldValue> {
         // A state that can't be written is restored with an error, not as something else.
@@ -188,7 +211,9 @@ impl<S: UserState> AggregateState for User<S> {
         Box::new(Self { state: self.state.clone(), code: self.code.clone() })
     }
     fn heap_bytes(&self) -> usize {
-        size_of::<Self>()
+        // What the closures keep beyond the state itself is as large as it is written, more or less.
+        let written = postcard::to_allocvec(&self.state).map_or(0, |bytes| bytes.len());
+        size_of::<Self>() + written.saturating_sub(size_of::<S>())
     }
     fn as_any(&self) -> &dyn Any {
         self

@@ -3,7 +3,7 @@
 use super::shape::{Groups, Shape};
 use super::windows::Span;
 use crate::expr::{Accumulator, EvalContext, EvalResult};
-use crate::operator::Output;
+use crate::operator::{Fatal, Output};
 use crate::record::{Batch, FieldValue, RecordError, RowKind};
 
 /// Rows of one output batch.
@@ -68,7 +68,8 @@ impl<'e, 'o> Emitter<'e, 'o> {
     fn fail(&mut self, key: &[FieldValue], error: &RecordError) {
         let key: Vec<String> = key.iter().map(crate::expr::to_text).collect();
         let group = if key.is_empty() { String::new() } else { format!(" in group ({})", key.join(", ")) };
-        self.out.fatal.get_or_insert_with(|| format!("{error}{group}"));
+        let code = Some(error.code);
+        self.out.fatal.get_or_insert_with(|| Fatal { why: format!("{error}{group}"), code });
     }
 
     /// Whether the row that was appended last passes HAVING; otherwise it is taken back.

@@ -37,7 +37,7 @@ use super::sharing::{Sharing, Way};
 use super::{
     InputId, Operator, Output, Rejected, Shards, StateContract, StateError, StateReader, StateWriter,
 };
-use crate::expr::EvalResult;
+use crate::expr::{Accumulator, EvalResult};
 use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
 use crate::state::{KEY_GROUPS, shard_of};
@@ -50,6 +50,9 @@ use shape::{Groups, Row, Scratch, Shape, adds};
 use slicing::Slicing;
 use ttl::Alarm;
 use windows::{Span, Windows};
+
+/// Bytes that accumulators may hold before they are counted.
+const COUNT_FROM: usize = 1 << 20;
 
 /// Groups without windows, of one shard.
 #[derive(Debug)]
@@ -84,6 +87,9 @@ pub struct AggregateOp {
     seq: u64,
     /// No window is due before the watermark reaches this.
     next_fire: i64,
+    /// What accumulators held beyond themselves when that was counted, and what rows may have added since, in bytes.
+    cells_held: usize,
+    cells_grown: usize,
     /// The watermark of the last firing: rows emitted later carry it.
     fired: i64,
     contract: StateContract,
@@ -130,6 +136,8 @@ impl AggregateOp {
             state,
             seq: 0,
             next_fire: i64::MAX,
+            cells_held: 0,
+            cells_grown: 0,
             fired: i64::MIN,
         })
     }
@@ -248,6 +256,24 @@ impl AggregateOp {
             block.settle(records, out);
         }
         self.seq += records.len() as u64;
+    }
+
+    /// Adds what a batch may have made accumulators grow by: at most, so that counting all of them is rarely needed – when this is as
+    /// much as was counted last, or seems to be beyond the limit.
+    fn count_growth(&mut self, batch: &Batch) {
+        let (calls, bytes) = self.shape.growing;
+        if calls == 0 {
+            return;
+        }
+        // Where a record is in more windows than that, counting comes sooner instead.
+        let windows = self.windows().map_or(1, |w| w.at_once()).min(16);
+        let values = batch.bytes().saturating_mul(2 * calls);
+        let grown = batch.len().saturating_mul(bytes).saturating_add(values);
+        let grown = grown.saturating_mul(self.shape.sets()).saturating_mul(windows);
+        self.cells_grown = self.cells_grown.saturating_add(grown);
+        if self.cells_grown > self.cells_held.max(COUNT_FROM) {
+            self.recount();
+        }
     }
 
     /// Takes records in the way that pays.
@@ -568,6 +594,7 @@ impl Operator for AggregateOp {
         if self.shape.emit == Emit::Changes {
             self.show(None, out);
         }
+        self.count_growth(batch);
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
@@ -594,12 +621,26 @@ impl Operator for AggregateOp {
     }
 
     fn state_bytes(&self) -> usize {
-        match &self.state {
+        let cells = self.cells_held.saturating_add(self.cells_grown);
+        let tables: usize = match &self.state {
             State::Groups(shards) => shards.iter().map(|s| s.groups.bytes()).sum(),
             State::Panes(_, shards) => shards.iter().map(Panes::bytes).sum(),
             State::Slices(overlapping) => overlapping.bytes(),
             State::Sessions(_, _, shards) => shards.iter().map(Sessions::bytes).sum(),
-        }
+        };
+        tables.saturating_add(cells)
+    }
+
+    fn recount(&mut self) {
+        self.cells_grown = 0;
+        self.cells_held = match &self.state {
+            State::Groups(shards) => {
+                shards.iter().map(|s| s.groups.heap_of_cells(Accumulator::heap_bytes)).sum()
+            }
+            State::Panes(_, shards) => shards.iter().map(Panes::heap_of_cells).sum(),
+            State::Slices(overlapping) => overlapping.heap_of_cells(),
+            State::Sessions(_, _, shards) => shards.iter().map(Sessions::heap_of_cells).sum(),
+        };
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
@@ -617,7 +658,9 @@ impl Operator for AggregateOp {
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        self.read(from)
+        self.read(from)?;
+        self.recount();
+        Ok(())
     }
 
     fn state_contract(&self) -> StateContract {

@@ -150,6 +150,12 @@ impl Overlapping {
         }
     }
 
+    /// What accumulators hold beyond themselves, in bytes.
+    pub(super) fn heap_of_cells(&self) -> usize {
+        self.shards.iter().map(Slices::heap_of_cells).sum::<usize>()
+            + self.fired.iter().map(Panes::heap_of_cells).sum::<usize>()
+    }
+
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.shards.iter().map(Slices::bytes).sum::<usize>()

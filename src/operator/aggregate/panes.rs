@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::shape::{Groups, Row, Shape};
 use super::windows::{Span, Windows};
+use crate::expr::Accumulator;
 use crate::plan::Emit;
 
 /// One window.
@@ -118,6 +119,11 @@ impl Panes {
         for pane in self.slab.iter_mut().flatten() {
             pane.groups.take_down(budget);
         }
+    }
+
+    /// What accumulators hold beyond themselves, in bytes.
+    pub(super) fn heap_of_cells(&self) -> usize {
+        self.slab.iter().flatten().map(|p| p.groups.heap_of_cells(Accumulator::heap_bytes)).sum()
     }
 
     /// Memory, in bytes.

@@ -294,6 +294,11 @@ impl Sessions {
         }
     }
 
+    /// What accumulators hold beyond themselves, in bytes.
+    pub(super) fn heap_of_cells(&self) -> usize {
+        self.slab.iter().flat_map(|s| &s.cells).map(Accumulator::heap_bytes).sum()
+    }
+
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let of = |s: &Session| {

@@ -51,6 +51,8 @@ pub(super) struct Shape {
     /// How long groups live untouched: their last cell keeps when that was.
     pub(super) ttl: Option<Ttl>,
     pub(super) schema: Arc<Schema>,
+    /// Calls whose state may grow beyond its cell, and bytes by which a row may make them grow, but for what its values hold.
+    pub(super) growing: (usize, usize),
     /// Whether shown values are kept.
     shows: bool,
 }
@@ -117,8 +119,12 @@ impl Shape {
             }
             _ => AggregateProgram::compile(call, spec.retracts),
         };
-        let calls = spec.calls.iter().map(call).collect();
+        let calls: Vec<AggregateProgram> = spec.calls.iter().map(call).collect();
+        let growing = calls.iter().map(AggregateProgram::new_state).filter(Accumulator::may_grow);
+        // A row may make a group, and a value kept takes its place twice while a table grows.
+        let growing = growing.fold((0, 0), |(n, bytes), state| (n + 1, bytes + state.heap_bytes() + 192));
         Self {
+            growing,
             sets: spec.grouping_sets.iter().enumerate().map(set).collect(),
             keys,
             computed,

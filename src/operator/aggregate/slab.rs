@@ -63,6 +63,11 @@ impl Slab {
         self.chunks.get_mut(chunk).and_then(|c| c.get_mut(row..row + self.width)).unwrap_or_default()
     }
 
+    /// What accumulators hold beyond themselves, in bytes.
+    pub(super) fn heap_of_cells(&self) -> usize {
+        self.chunks.iter().flatten().map(Accumulator::heap_bytes).sum()
+    }
+
     /// Memory of the rows, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK * self.width * size_of::<Accumulator>() + self.free.capacity() * 4

@@ -347,6 +347,11 @@ impl Slices {
         }
     }
 
+    /// What accumulators hold beyond themselves, in bytes.
+    pub(super) fn heap_of_cells(&self) -> usize {
+        self.groups.heap_of_cells(Accumulator::heap_bytes) + self.slab.heap_of_cells()
+    }
+
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.groups.bytes()

@@ -42,6 +42,16 @@ impl Windows {
         Self { kind, lateness, late: spec.late, has_watermark: spec.has_watermark }
     }
 
+    /// How many windows hold a record, at most.
+    pub(super) fn at_once(&self) -> usize {
+        let (unit, size) = match self.kind {
+            WindowKind::Hop { slide, size } => (slide, size),
+            WindowKind::Cumulate { step, size } => (step, size),
+            _ => return 1,
+        };
+        usize::try_from(size / unit.max(1)).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
     pub(super) fn kind(&self) -> WindowKind {
         self.kind
     }
