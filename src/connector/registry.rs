@@ -462,7 +462,8 @@ mod tests {
         let options = Options::new([("path", "x.csv"), ("layout", "parts")]);
         let sink = connectors.sink(&SinkRequest { name: "t", options: &options, sets: &[] }).unwrap();
         let e = sink.open(Schema::new([]), &SinkStart::Fresh).err().unwrap().to_string();
-        assert!(e.contains("needs SET mode = 'transactional'"), "{e}");
+        assert!(e.contains("is a directory of parts, whose names hold that of their job"), "{e}");
+        assert!(sink.named("job").is_some(), "a job opens what it names");
         let options = Options::new([("path", "x.unknown")]);
         let e = connectors
             .sink(&SinkRequest { name: "t", options: &options, sets: &[] })

@@ -245,7 +245,7 @@ impl DataSink for FileSink {
         self.compression.check_built()?;
         if self.has_parts() {
             return Err(IoError::config(format!(
-                "'{}' is a directory of parts, whose names hold that of their job",
+                "'{}' is a directory of parts, whose names hold that of their job: open what DataSink::named gives",
                 self.path.display()
             )));
         }

@@ -57,27 +57,25 @@ const OPTIONS: &[OptionSpec] = &[
         "layout",
         OptionKind::OneOf(&["auto", "single", "parts"]),
         "auto",
-        "sinks: one file, or a directory of part files; auto: parts in transactional jobs, where they appear whole with their \
-         commit, and where files are rotated or the path depends on the row",
+        "sinks: one file, or a directory of parts; auto: parts if the job is transactional, rotates, or has paths of the row",
     ),
     OptionSpec::new(
         "rotate_size",
         OptionKind::Bytes,
         "",
-        "sinks: a part goes on growing over commits until it has this size; larger = fewer files, in transactional jobs seen later",
+        "sinks: a part grows over commits until it has this size; larger = fewer files, in transactional jobs seen later",
     ),
     OptionSpec::new(
         "rotate_interval",
         OptionKind::Duration,
         "",
-        "sinks: a part goes on growing over commits until it is this old; longer = fewer files, in transactional jobs seen later",
+        "sinks: a part grows over commits until it is this old; longer = fewer files, in transactional jobs seen later",
     ),
     OptionSpec::new(
         "max_open_files",
         OptionKind::Int { min: 1, max: 100_000 },
         "100",
-        "sinks: files written to at the same time if the path depends on the row; beyond, the one idle for longest is ended; more = \
-         fewer and larger files, and up to 64 KiB each, compressed ones more",
+        "sinks: open files where the path is the row's; beyond, the one idle longest is ended; each takes 64 KiB or more",
     ),
 ];
 

@@ -4,7 +4,7 @@
 //! conformance suite ([`conformance`]) runs against each of them. Above the seam a reader decodes messages and knows the next
 //! offset of each partition; a writer encodes records and answers for each message until it is acknowledged. Delivery is at
 //! least once: positions stand in the job's checkpoint, and a group's offsets are committed behind it. In a transactional job it
-//! is exactly once: its sinks share a producer ([`transactor`]), and an epoch counts when its transaction does ([`coordinator`]).
+//! is exactly once: its sinks share a producer (`transactor.rs`), and an epoch counts when its transaction does (`coordinator.rs`).
 //!
 //! Partitions are assigned by hand, all of a topic to one reader: nobody is asked for permission, so backpressure may stop
 //! polling for as long as it likes, and no rebalance comes. Sharing a topic among the members of a group is refused

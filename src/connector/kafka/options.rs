@@ -102,15 +102,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "discovery_interval",
         OptionKind::Duration,
         "1m",
-        "sources without end: how often they look for partitions, and topics that match, which came since; those are read from their \
-         first message; larger asks the brokers less",
+        "sources without end: how often new partitions and topics are looked for, to be read from their first message",
     ),
     OptionSpec::new(
         "transaction_timeout",
         OptionKind::Duration,
         "1m",
-        "sinks of transactional jobs: after so long the brokers abort a transaction and shut its producer out; at most the brokers' \
-         transaction.max.timeout.ms; larger outlives longer pauses, and makes readers wait longer for a job that died",
+        "transactional sinks: brokers abort a transaction that lasts longer; larger outlives pauses, readers wait longer",
     ),
     OptionSpec::new(
         "isolation",
