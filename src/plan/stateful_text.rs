@@ -128,20 +128,25 @@ pub(super) fn call(call: &AggregateCall) -> String {
     text
 }
 
+impl WindowKind {
+    /// The call that makes such windows, as a user writes it, with durations such as `1m`.
+    pub(crate) fn call(self, time: Option<&Expr>) -> String {
+        let (name, durations) = match self {
+            WindowKind::Tumble { size } => ("TUMBLE", vec![size]),
+            WindowKind::Hop { slide, size } => ("HOP", vec![slide, size]),
+            WindowKind::Cumulate { step, size } => ("CUMULATE", vec![step, size]),
+            WindowKind::Session { gap } => ("SESSION", vec![gap]),
+            WindowKind::Given => return time.map(Expr::to_string).unwrap_or_default(),
+        };
+        let args = time.map(Expr::to_string).into_iter().chain(durations.into_iter().map(duration));
+        format!("{name}({})", args.collect::<Vec<_>>().join(", "))
+    }
+}
+
 fn window(spec: &WindowSpec) -> Attributes {
-    let kind = match spec.kind {
-        WindowKind::Tumble { size } => format!("TUMBLE({}, {})", spec.time, duration(size)),
-        WindowKind::Hop { slide, size } => {
-            format!("HOP({}, {}, {})", spec.time, duration(slide), duration(size))
-        }
-        WindowKind::Cumulate { step, size } => {
-            format!("CUMULATE({}, {}, {})", spec.time, duration(step), duration(size))
-        }
-        WindowKind::Session { gap } => format!("SESSION({}, {})", spec.time, duration(gap)),
-        WindowKind::Given => match &spec.start {
-            Some(start) => format!("({start}, {})", spec.time),
-            None => spec.time.to_string(),
-        },
+    let kind = match (&spec.start, spec.kind) {
+        (Some(start), WindowKind::Given) => format!("({start}, {})", spec.time),
+        _ => spec.kind.call(Some(&spec.time)),
     };
     let mut text = vec![("window", kind)];
     if !spec.has_watermark {

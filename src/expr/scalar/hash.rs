@@ -129,6 +129,14 @@ fn checksums() -> Vec<FunctionSpec> {
             |_, a| Ok((xxh64(bytes(a, 0)?, 0) as i64).into()),
         ),
         row(
+            "xxhash(value)",
+            "The same as xxhash64",
+            ("xxhash('abc')", "4952883123889572249"),
+            [ANY],
+            derived(text_or_bytes),
+            |_, a| Ok((xxh64(bytes(a, 0)?, 0) as i64).into()),
+        ),
+        row(
             "crc32(value)",
             "CRC-32 (IEEE) of text or bytes",
             ("crc32('The quick brown fox jumps over the lazy dog')", "1095738169"),

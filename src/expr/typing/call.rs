@@ -78,6 +78,22 @@ fn conditional(name: &str, args: Vec<Expr>) -> Typed {
     }
 }
 
+const ROWS: &str = "for the last rows write OVER (ROWS WINDOW BUFFER 100 ROWS PARTITION BY … ORDER BY …)";
+
+/// Functions of other engines that are none here, and what to write instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    // Rows in PostgreSQL, a BOOLEAN in DuckDB: either would be silently wrong for users of the other.
+    (
+        "regexp_matches",
+        "it gives rows in PostgreSQL and a BOOLEAN in DuckDB; write regexp_match for the groups of the first match, \
+         regexp_extract_all for all matches, regexp_like for whether there is one",
+    ),
+    ("count_window", ROWS),
+    ("countwindow", ROWS),
+    ("tumble_rows", ROWS),
+    ("hop_rows", ROWS),
+];
+
 fn unknown(functions: &FunctionRegistry, name: &str, count: usize) -> TypeError {
     if let Some(form) = SPECIAL_FORMS.iter().find(|f| f.name == name) {
         return TypeError::new(format!("{name} does not take {count} arguments")).with_hint(form.signature);
@@ -85,6 +101,9 @@ fn unknown(functions: &FunctionRegistry, name: &str, count: usize) -> TypeError 
     let known =
         functions.names().chain(functions.aggregate_names()).chain(SPECIAL_FORMS.iter().map(|f| f.name));
     let error = TypeError::new(format!("there is no function {name}"));
+    if let Some((_, hint)) = ELSEWHERE.iter().find(|(n, _)| *n == name) {
+        return error.with_hint(*hint);
+    }
     match nearest(name, known).as_slice() {
         [] => error,
         near => error.with_hint(format!("did you mean {}?", near.join(" or "))),

@@ -7,7 +7,7 @@ use super::scope::Names;
 use super::window::{Form, clause_form};
 use super::{Bind, Session, all};
 use crate::expr::{Expr, typing};
-use crate::record::FieldValue;
+use crate::record::{DataType, FieldValue};
 use crate::sql::Diagnostic;
 
 /// Aggregates that this engine knows by name and can't compute yet.
@@ -114,6 +114,10 @@ impl Session<'_, '_> {
         }
         if !known && let Some(form) = Form::of(&lower).or_else(|| clause_form(&lower)) {
             return self.window_value(form, args, names);
+        }
+        if !known && let Some((form, bound)) = Form::bound_of(&lower) {
+            self.window_value(form, args, names)?;
+            return Ok(bound.expr(&lower, DataType::Timestamp));
         }
         if !known && lower == "unnest" {
             let error = Diagnostic::new("UNNEST in an expression is not supported yet", at);

@@ -75,6 +75,17 @@ impl Form {
         FORMS.iter().find(|f| f.name.eq_ignore_ascii_case(name))
     }
 
+    /// The window whose bound a call such as Flink's `TUMBLE_START(time, size)` is, and which bound.
+    pub(super) fn bound_of(name: &str) -> Option<(&'static Form, StandIn)> {
+        let (form, side) = name.rsplit_once('_')?;
+        let bound = match side {
+            _ if side.eq_ignore_ascii_case("start") => StandIn::WindowStart,
+            _ if side.eq_ignore_ascii_case("end") => StandIn::WindowEnd,
+            _ => return None,
+        };
+        Some((Form::of(form)?, bound))
+    }
+
     /// How it is written, `first` in front of the time.
     pub(super) fn signature(&self, first: &str) -> String {
         format!("{}({first}time, {})", self.name.to_uppercase(), self.durations.join(", "))
@@ -235,9 +246,12 @@ impl Session<'_, '_> {
                 k.grace = k.grace.or(found.grace);
                 k.time = k.time.take().or(found.time);
             }
-            Some(_) => {
-                let error = Diagnostic::new("a SELECT has one window", found.span);
-                let hint = "group by one in a subquery and by the other outside";
+            Some(known) => {
+                let [known, other] = [&*known, &found].map(|w| w.kind.call(w.time.as_ref()));
+                let message = format!("a SELECT has one window, and {other} is not {known}");
+                let error = Diagnostic::new(message, found.span);
+                let hint =
+                    "write the same one everywhere, or group by one in a subquery and by the other outside";
                 return Err(self.report(error.with_hint(hint)));
             }
         }

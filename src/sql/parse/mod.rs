@@ -11,6 +11,7 @@ pub(in crate::sql) mod lexer;
 mod options;
 mod query;
 mod rewrite;
+mod row_windows;
 pub(in crate::sql) mod windows;
 mod words;
 

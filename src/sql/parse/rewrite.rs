@@ -5,7 +5,7 @@ use sqlparser::tokenizer::{Span as Place, Token, TokenWithSpan, Word};
 
 use super::cursor::{Cursor, shown, word};
 use super::lexer::Tok;
-use super::{is, words};
+use super::{is, row_windows, words};
 use crate::sql::{Diagnostic, Span, types};
 
 /// What an open bracket belongs to.
@@ -163,6 +163,12 @@ impl<'a> Rewriter<'a> {
         }
         if w.value.eq_ignore_ascii_case("ROWS") && self.token(at + 1).is_some_and(|t| is(t, "WINDOW")) {
             return self.buffer(at);
+        }
+        if w.value.eq_ignore_ascii_case("EXCLUDE")
+            && self.open.last().is_some()
+            && let Some(rows) = row_windows::excluded(self.toks, at)
+        {
+            return rows.map(|words| at + words);
         }
         if !previous.is_some_and(|p| is(p, "AS")) {
             if let Some(error) = words::unbuilt(self.toks, at, operand) {

@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Token, Word};
 
 use super::cursor::word;
 use super::lexer::Tok;
-use super::{is, words};
+use super::{is, row_windows, words};
 use crate::catalog::parse_duration;
 use crate::sql::{Diagnostic, Span};
 
@@ -34,6 +34,7 @@ pub(super) fn lift(source: &str, toks: &[Tok]) -> Result<Vec<Tok>, Diagnostic> {
     let mut toks = toks.to_vec();
     let (mut at, mut found) = (0, 0);
     while at < toks.len() {
+        row_windows::refuse(&toks, at)?;
         let (clause_here, function_here) = (is_clause(&toks, at), opens_function(&toks, at));
         found += usize::from(clause_here || function_here);
         if found > MAX_WINDOWS {

@@ -149,6 +149,7 @@ def topic(Topic):
         "a clause without the time": f"SELECT {columns} FROM c GROUP BY k WINDOW TUMBLING (60s)",
         "ksqlDB's clause": f"SELECT {columns} FROM c WINDOW TUMBLING (SIZE 1 MINUTE) GROUP BY k",
         "ksqlDB's clause before WHERE": f"SELECT {columns} FROM c WINDOW TUMBLING (SIZE 60 SECONDS) WHERE TRUE GROUP BY k EMIT FINAL",
+        "Flink's bounds": "SELECT k, TUMBLE_START(ts, INTERVAL '1' MINUTE) AS window_start, TUMBLE_END(ts, INTERVAL '1' MINUTE) AS window_end, count(*) AS n, sum(x) AS s FROM c GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE), k",
         "a hop of its own size": f"SELECT {columns} FROM c GROUP BY k WINDOW SLIDING (ts, 1m, 1m)",
         "a view with a watermark below": f"CREATE VIEW v AS SELECT ts AS at, k, x FROM c;\nSELECT {columns} FROM TUMBLE(v, at, INTERVAL '1' MINUTE) GROUP BY window_start, window_end, k",
     }
@@ -169,6 +170,7 @@ def topic(Topic):
         t.query(f"{title} as a table function", f"SELECT {columns} FROM {sql.replace('(', '(c, ', 1)} GROUP BY k, window_start, window_end", rows=want)
     hops = per_key(reference(rows, hop(20, 60), key)[0])
     t.query("hop as a clause", f"SELECT {columns} FROM c GROUP BY k WINDOW SLIDING (ts, 1m, 20s)", rows=hops)
+    t.query("hop with Flink's bounds", "SELECT k, HOP_START(ts, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) AS window_start, HOP_END(ts, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) AS window_end, count(*) AS n, sum(x) AS s FROM c GROUP BY HOP(ts, INTERVAL '20' SECOND, INTERVAL '1' MINUTE), k", rows=hops)
     t.query("hop as ksqlDB's clause", f"SELECT {columns} FROM c WINDOW HOPPING (SIZE 1 MINUTE, ADVANCE BY 20 SECONDS) GROUP BY k", rows=hops)
 
     gap = per_key(sessions(rows, 10, key)[0])
@@ -177,6 +179,7 @@ def topic(Topic):
         "a table function with a comma": f"SELECT {columns} FROM SESSION(c, ts, INTERVAL '10' SECOND, PARTITION BY k) GROUP BY window_start, window_end, k",
         "Flink's table function": f"SELECT {columns} FROM TABLE(SESSION(TABLE c PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, k",
         "a value": f"SELECT {columns} FROM c GROUP BY SESSION(ts, INTERVAL '10' SECOND), k",
+        "a value with Flink's bounds": "SELECT k, SESSION_START(ts, INTERVAL '10' SECOND) AS window_start, SESSION_END(ts, INTERVAL '10' SECOND) AS window_end, count(*) AS n, sum(x) AS s FROM c GROUP BY SESSION(ts, INTERVAL '10' SECOND), k",
         "a clause": f"SELECT {columns} FROM c GROUP BY k WINDOW SESSION (ts, 10s)",
         "ksqlDB's clause": f"SELECT {columns} FROM c WINDOW SESSION (10 SECONDS) GROUP BY k",
     }.items():
