@@ -39,13 +39,59 @@ impl SortOrder {
     }
 
     /// The keys of a record.
-    pub(in crate::operator) fn keys(&self, record: &StreamRecord, now: i64) -> EvalResult<Box<[FieldValue]>> {
+    pub(in crate::operator) fn keys(&self, record: &StreamRecord, now: i64) -> EvalResult<Keys> {
         let ctx = EvalContext { record, now };
-        self.programs.iter().map(|p| Ok(p.eval(&ctx)?.into_owned())).collect()
+        match &*self.programs {
+            [one] => Ok(Keys::One(one.eval(&ctx)?.into_owned())),
+            many => {
+                many.iter().map(|p| Ok(p.eval(&ctx)?.into_owned())).collect::<EvalResult<_>>().map(Keys::Many)
+            }
+        }
     }
 
     pub(in crate::operator) fn directions(&self) -> &Arc<[Direction]> {
         &self.directions
+    }
+}
+
+/// The values of a row's ORDER BY. One alone, as most have it, needs no allocation.
+#[derive(Clone, Debug)]
+pub(in crate::operator) enum Keys {
+    One(FieldValue),
+    Many(Box<[FieldValue]>),
+}
+
+impl std::ops::Deref for Keys {
+    type Target = [FieldValue];
+    #[inline]
+    fn deref(&self) -> &[FieldValue] {
+        match self {
+            Keys::One(key) => std::slice::from_ref(key),
+            Keys::Many(keys) => keys,
+        }
+    }
+}
+
+impl Keys {
+    /// Bytes that they take beside `Self` (estimate).
+    pub(in crate::operator) fn heap_bytes(&self) -> usize {
+        let own = match self {
+            Keys::One(_) => 0,
+            Keys::Many(keys) => size_of_val::<[FieldValue]>(keys),
+        };
+        own + self.iter().map(FieldValue::heap_bytes).sum::<usize>()
+    }
+    pub(in crate::operator) fn snapshot(&self, to: &mut StateWriter) {
+        self.iter().for_each(|k| to.value(k));
+    }
+    pub(in crate::operator) fn restore(
+        directions: &[Direction],
+        from: &mut StateReader<'_>,
+    ) -> Result<Self, StateError> {
+        match directions {
+            [_] => Ok(Keys::One(from.value()?)),
+            many => many.iter().map(|_| from.value()).collect::<Result<_, _>>().map(Keys::Many),
+        }
     }
 }
 
@@ -78,16 +124,12 @@ pub(in crate::operator) fn compare_keys(
 #[derive(Clone, Debug)]
 pub(in crate::operator) struct Rank {
     directions: Arc<[Direction]>,
-    pub(in crate::operator) keys: Box<[FieldValue]>,
+    keys: Keys,
     pub(in crate::operator) arrival: u64,
 }
 
 impl Rank {
-    pub(in crate::operator) fn new(
-        directions: &Arc<[Direction]>,
-        keys: Box<[FieldValue]>,
-        arrival: u64,
-    ) -> Self {
+    pub(in crate::operator) fn new(directions: &Arc<[Direction]>, keys: Keys, arrival: u64) -> Self {
         Self { directions: directions.clone(), keys, arrival }
     }
     /// Whether both rows have the same keys.
@@ -96,17 +138,17 @@ impl Rank {
     }
     /// Bytes that it takes (estimate).
     pub(in crate::operator) fn footprint(&self) -> usize {
-        size_of::<Self>() + self.keys.iter().map(|k| size_of::<FieldValue>() + k.heap_bytes()).sum::<usize>()
+        size_of::<Self>() + self.keys.heap_bytes()
     }
     pub(in crate::operator) fn snapshot(&self, to: &mut StateWriter) {
-        self.keys.iter().for_each(|k| to.value(k));
+        self.keys.snapshot(to);
         to.u64(self.arrival);
     }
     pub(in crate::operator) fn restore(
         directions: &Arc<[Direction]>,
         from: &mut StateReader<'_>,
     ) -> Result<Self, StateError> {
-        let keys = directions.iter().map(|_| from.value()).collect::<Result<_, _>>()?;
+        let keys = Keys::restore(directions, from)?;
         Ok(Self::new(directions, keys, from.u64()?))
     }
 }

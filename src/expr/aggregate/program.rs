@@ -19,6 +19,10 @@ pub struct AggregateInput {
 }
 
 impl AggregateInput {
+    /// What each row brings to a call that [looks at columns alone](AggregateProgram::is_plain).
+    pub fn plain() -> Self {
+        Self { passes: true, ..Self::default() }
+    }
     /// Sets the number of the row in the input, from 1.
     #[inline]
     pub fn set_number(&mut self, number: i64) {
@@ -95,6 +99,12 @@ impl AggregateProgram {
             computed,
             empty,
         }
+    }
+
+    /// Whether it looks at columns and constants alone, so that all rows bring [the same](AggregateInput::plain).
+    pub fn is_plain(&self) -> bool {
+        let plain = |source: &Source| matches!(source, Source::Column { .. } | Source::Constant(_));
+        self.filter.is_none() && self.sources.iter().all(plain)
     }
 
     /// The state of an empty group.

@@ -1,6 +1,6 @@
 //! Compiled calls OVER: what a row brings to them, and what they give for a row once its frame is known.
 
-use super::line::{Line, Span};
+use super::line::{Line, OverRow, Span};
 use crate::expr::{AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program, Retraction};
 use crate::plan::{Frame, FrameBound, OverFunction, OverSpec};
 use crate::record::{ErrorCode, FieldValue, RecordError, StreamRecord};
@@ -38,11 +38,19 @@ enum Call {
     },
 }
 
-/// What a row brings to the calls: evaluated once, when it comes.
-#[derive(Debug, Default)]
+/// What a row brings to the calls besides its columns: evaluated once, when it comes.
+#[derive(Debug)]
 pub(super) struct Brought {
-    pub(super) inputs: Box<[AggregateInput]>,
+    inputs: Box<[AggregateInput]>,
     computed: Box<[FieldValue]>,
+}
+
+impl Brought {
+    /// Bytes that it takes (estimate).
+    pub(super) fn footprint(&self) -> usize {
+        let computed = self.computed.iter().map(|v| size_of_val(v) + v.heap_bytes()).sum::<usize>();
+        size_of::<Self>() + size_of_val::<[AggregateInput]>(&self.inputs) + computed
+    }
 }
 
 /// All calls of one operator.
@@ -53,6 +61,8 @@ pub(super) struct Calls {
     /// Whether each aggregate can take rows back; if not, its frame is added up anew.
     pub(super) takes_back: Vec<bool>,
     computed: Vec<Program>,
+    /// What every row brings to each aggregate, if they look at nothing but columns.
+    plain: Option<AggregateInput>,
     /// Rows before the current one that LAG may reach; `None`: any.
     pub(super) reach: Option<u64>,
     /// Rows at the start of an unbounded frame that are still needed.
@@ -68,6 +78,7 @@ impl Calls {
             aggregates: Vec::new(),
             takes_back: Vec::new(),
             computed: Vec::new(),
+            plain: None,
             reach: Some(0),
             head: 0,
             only_frames: true,
@@ -77,6 +88,8 @@ impl Calls {
             made.only_frames &= matches!(call, Call::Aggregate(_) | Call::First(_) | Call::Last(_));
             made.calls.push(call);
         }
+        let plain = made.computed.is_empty() && made.aggregates.iter().all(AggregateProgram::is_plain);
+        made.plain = plain.then(AggregateInput::plain);
         made
     }
 
@@ -135,22 +148,35 @@ impl Calls {
         }
     }
 
-    /// Evaluates everything that the calls need of a row.
-    pub(super) fn evaluate(&self, record: &StreamRecord, now: i64) -> EvalResult<Brought> {
+    /// Evaluates everything that the calls need of a row; `None` where that is only its columns.
+    pub(super) fn evaluate(&self, record: &StreamRecord, now: i64) -> EvalResult<Option<Box<Brought>>> {
         let ctx = EvalContext { record, now };
+        if self.plain.is_some() {
+            let mut input = AggregateInput::default();
+            self.aggregates.iter().try_for_each(|program| program.evaluate(&ctx, &mut input))?;
+            return Ok(None);
+        }
         let input = |program: &AggregateProgram| {
             let mut input = AggregateInput::default();
             program.evaluate(&ctx, &mut input)?;
             Ok(input)
         };
-        Ok(Brought {
+        Ok(Some(Box::new(Brought {
             inputs: self.aggregates.iter().map(input).collect::<EvalResult<_>>()?,
             computed: self
                 .computed
                 .iter()
                 .map(|p| Ok(p.eval(&ctx)?.into_owned()))
                 .collect::<EvalResult<_>>()?,
-        })
+        })))
+    }
+
+    /// What a row brings to aggregate `i`.
+    pub(super) fn input<'a>(&'a self, row: &'a OverRow, i: usize) -> Option<&'a AggregateInput> {
+        match &row.brought {
+            Some(brought) => brought.inputs.get(i),
+            None => self.plain.as_ref(),
+        }
     }
 
     /// The results for row `at` of a line, whose frame has been added up.
@@ -218,7 +244,7 @@ fn value(arg: &Arg, line: &Line, row: u64) -> Option<FieldValue> {
     let row = line.row(row)?;
     match arg {
         Arg::Column(index) => row.record.values().get(*index).cloned(),
-        Arg::Computed(at) => row.brought.computed.get(*at).cloned(),
+        Arg::Computed(at) => row.brought.as_ref()?.computed.get(*at).cloned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::function::{Brought, Calls};
 use crate::expr::{Accumulator, compare};
-use crate::operator::kept::{Direction, Rank};
+use crate::operator::kept::{Direction, Keys, compare_keys};
 use crate::plan::{Frame, FrameBound};
 use crate::record::{Decimal, FieldValue, StreamRecord};
 use crate::state::{StateError, StateReader, StateWriter};
@@ -15,14 +15,30 @@ use crate::state::{StateError, StateReader, StateWriter};
 /// A row with everything that was evaluated for it.
 #[derive(Debug)]
 pub(super) struct OverRow {
-    pub(super) rank: Rank,
+    pub(super) keys: Keys,
+    pub(super) arrival: u64,
     pub(super) record: Arc<StreamRecord>,
-    pub(super) brought: Brought,
+    pub(super) brought: Option<Box<Brought>>,
+    /// Bytes that it takes (estimate).
+    pub(super) bytes: usize,
 }
 
 impl OverRow {
-    pub(super) fn footprint(&self) -> usize {
-        self.rank.footprint() + self.record.footprint() + 64
+    pub(super) fn new(
+        keys: Keys,
+        arrival: u64,
+        record: Arc<StreamRecord>,
+        brought: Option<Box<Brought>>,
+    ) -> Self {
+        // Rings are at most twice as long as what they hold.
+        let brought_bytes = brought.as_ref().map_or(0, |b| b.footprint());
+        let bytes = 2 * size_of::<Self>() + keys.heap_bytes() + record.footprint() + brought_bytes;
+        Self { keys, arrival, record, brought, bytes }
+    }
+    pub(super) fn snapshot(&self, to: &mut StateWriter) {
+        self.keys.snapshot(to);
+        to.u64(self.arrival);
+        to.record(&self.record);
     }
 }
 
@@ -40,8 +56,8 @@ pub(super) struct Span {
 #[derive(Debug, Default)]
 pub(super) struct Line {
     /// The first rows, where an unbounded frame needs them and they have left `rows`.
-    head: Vec<Arc<OverRow>>,
-    rows: VecDeque<Arc<OverRow>>,
+    head: Vec<OverRow>,
+    rows: VecDeque<OverRow>,
     /// Position of the first of `rows`.
     base: u64,
     pub(super) accumulators: Vec<Accumulator>,
@@ -63,13 +79,13 @@ impl Line {
     pub(super) fn end(&self) -> u64 {
         self.base + self.rows.len() as u64
     }
-    pub(super) fn row(&self, at: u64) -> Option<&Arc<OverRow>> {
+    pub(super) fn row(&self, at: u64) -> Option<&OverRow> {
         match at.checked_sub(self.base) {
             Some(i) => self.rows.get(usize::try_from(i).ok()?),
             None => self.head.get(usize::try_from(at).ok()?),
         }
     }
-    pub(super) fn push(&mut self, row: Arc<OverRow>) {
+    pub(super) fn push(&mut self, row: OverRow) {
         self.rows.push_back(row);
     }
 
@@ -86,7 +102,7 @@ impl Line {
             self.dense_rank += 1;
         }
         // More peers may have come since.
-        while self.is_peer(at, self.peers.end) {
+        while self.is_peer(at, self.peers.end, directions) {
             self.peers.end += 1;
         }
         let (start, end) =
@@ -96,8 +112,11 @@ impl Line {
         Span { start, end, peers: self.peers.clone(), dense_rank: self.dense_rank }
     }
 
-    fn is_peer(&self, at: u64, other: u64) -> bool {
-        matches!((self.row(at), self.row(other)), (Some(a), Some(b)) if a.rank.is_peer(&b.rank))
+    fn is_peer(&self, at: u64, other: u64, directions: &[Direction]) -> bool {
+        match (self.row(other), self.row(at)) {
+            (Some(a), Some(b)) => compare_keys(directions, &a.keys, &b.keys).is_eq(),
+            _ => false,
+        }
     }
 
     fn bound(&self, at: u64, frame: &Frame, is_start: bool, directions: &[Direction]) -> u64 {
@@ -122,7 +141,7 @@ impl Line {
         let (Some(direction), Some(current)) = (directions.first(), self.row(at)) else { return at };
         let mut to = if is_start { self.start } else { self.end };
         while let Some(row) = self.row(to) {
-            let order = distance(&row.rank, &current.rank, offset, *direction);
+            let order = distance(&row.keys, &current.keys, offset, *direction);
             if order == Ordering::Less || (order == Ordering::Equal && !is_start) { to += 1 } else { break }
         }
         to
@@ -160,7 +179,7 @@ impl Line {
             }
             for at in add {
                 if let Some(row) = row(at)
-                    && let Some(input) = row.brought.inputs.get(i)
+                    && let Some(input) = calls.input(row, i)
                 {
                     program.update(state, &row.record, input);
                 }
@@ -168,7 +187,7 @@ impl Line {
             if takes_back {
                 for at in added.start..start {
                     if let Some(row) = row(at)
-                        && let Some(input) = row.brought.inputs.get(i)
+                        && let Some(input) = calls.input(row, i)
                     {
                         program.retract(state, &row.record, input);
                     }
@@ -178,40 +197,38 @@ impl Line {
         self.added = start..end;
     }
 
-    /// Forgets what no later row needs; `at` was the last row that was looked at. Returns the bytes set free.
-    pub(super) fn forget(&mut self, at: u64, frame: &Frame, calls: &Calls) -> usize {
-        let Some(reach) = calls.reach else { return 0 };
+    /// Hands over what no later row needs; `at` was the last row that was looked at.
+    pub(super) fn forget(&mut self, at: u64, frame: &Frame, calls: &Calls, mut take: impl FnMut(OverRow)) {
+        let Some(reach) = calls.reach else { return };
         let unbounded = frame.start == FrameBound::UnboundedPreceding;
         if unbounded && calls.head == u64::MAX {
-            return 0;
+            return;
         }
         // What LAG, the rows still to be added, the last row of the frame, and its first one need.
         let mut keep = (at + 1).saturating_sub(reach).min(self.added.end).min(self.end.saturating_sub(1));
         if !unbounded {
             keep = keep.min(self.start);
         }
-        let mut freed = 0;
         while self.base < keep {
             let Some(row) = self.rows.pop_front() else { break };
             if unbounded && self.base < calls.head {
                 self.head.push(row);
             } else {
-                freed += row.footprint();
+                take(row);
             }
             self.base += 1;
         }
-        freed
     }
 
     /// Whether no row of it reaches to `time` with a RANGE frame of that length.
     pub(super) fn is_over(&self, time: i64, length: i64) -> bool {
-        match self.rows.back().and_then(|r| r.rank.keys.first()) {
+        match self.rows.back().and_then(|r| r.keys.first()) {
             Some(FieldValue::Timestamp(last)) => last.saturating_add(length) < time,
             _ => false,
         }
     }
     pub(super) fn footprint(&self) -> usize {
-        self.rows.iter().chain(&self.head).map(|r| r.footprint()).sum()
+        self.rows.iter().chain(&self.head).map(|r| r.bytes).sum()
     }
 
     pub(super) fn snapshot(&self, to: &mut StateWriter) {
@@ -229,8 +246,7 @@ impl Line {
         for list in [self.head.iter().collect::<Vec<_>>(), self.rows.iter().collect()] {
             to.u64(list.len() as u64);
             for row in list {
-                row.rank.snapshot(to);
-                to.record(&row.record);
+                row.snapshot(to);
             }
         }
         for state in &self.accumulators {
@@ -260,10 +276,10 @@ impl Line {
             ..Self::default()
         };
         for _ in 0..from.count()? {
-            line.head.push(Arc::new(read(from)?));
+            line.head.push(read(from)?);
         }
         for _ in 0..from.count()? {
-            line.rows.push_back(Arc::new(read(from)?));
+            line.rows.push_back(read(from)?);
         }
         for program in &calls.aggregates {
             let values = (0..from.count()?).map(|_| from.value()).collect::<Result<Vec<_>, _>>()?;
@@ -274,8 +290,8 @@ impl Line {
 }
 
 /// Where the first key of `row` stands relative to that of `current` plus `offset`, in the direction of the order.
-fn distance(row: &Rank, current: &Rank, offset: i64, direction: Direction) -> Ordering {
-    let (Some(row), Some(current)) = (row.keys.first(), current.keys.first()) else { return Ordering::Equal };
+fn distance(row: &Keys, current: &Keys, offset: i64, direction: Direction) -> Ordering {
+    let (Some(row), Some(current)) = (row.first(), current.first()) else { return Ordering::Equal };
     match (row.is_null(), current.is_null()) {
         (true, true) => return Ordering::Equal,
         (true, false) => return if direction.nulls_first { Ordering::Less } else { Ordering::Greater },

@@ -6,17 +6,15 @@
 
 mod function;
 mod line;
+mod waiting;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
-
-use hashbrown::HashMap;
 
 use self::function::Calls;
 use self::line::{Line, OverRow};
+use self::waiting::{Queue, Waiting};
 use super::kept::{
-    MAX_ROWS, PartitionKey, Partitions, Rank, SortOrder, blank, copy_row, emit_made, for_each_record,
+    Keys, MAX_ROWS, PartitionKey, Partitions, SortOrder, blank, copy_row, emit_made, for_each_record,
     take_record,
 };
 use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
@@ -24,27 +22,33 @@ use crate::expr::EvalResult;
 use crate::plan::{Frame, FrameBound, OverSpec, Streaming};
 use crate::record::{Batch, ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord};
 
-/// A row that waits for the watermark, or for the end.
+/// Records that are kept no more, to take the places of those that come: a stream whose frames slide allocates none.
 #[derive(Debug)]
-struct Waiting {
-    place: usize,
-    row: OverRow,
+struct Spare {
+    records: Vec<(Arc<StreamRecord>, usize)>,
+    bytes: usize,
+    blank: Arc<StreamRecord>,
 }
 
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
+impl Spare {
+    /// Of any operator, at the most.
+    const MAX_BYTES: usize = 1 << 20;
+
+    fn new() -> Self {
+        Self { records: Vec::new(), bytes: 0, blank: blank() }
     }
-}
-impl Eq for Waiting {}
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+    fn give(&mut self, row: OverRow) {
+        // Those that somebody else still reads can't be filled again.
+        if self.bytes + row.bytes <= Self::MAX_BYTES && Arc::strong_count(&row.record) == 1 {
+            self.bytes += row.bytes;
+            self.records.push((row.record, row.bytes));
+        }
     }
-}
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.row.rank.cmp(&other.row.rank)
+    /// Takes a record out of its batch for keeps.
+    fn exchange(&mut self, slot: &mut Arc<StreamRecord>) -> Arc<StreamRecord> {
+        let Some((spare, bytes)) = self.records.pop() else { return take_record(slot, &self.blank) };
+        self.bytes -= bytes;
+        std::mem::replace(slot, spare)
     }
 }
 
@@ -59,7 +63,7 @@ pub struct OverOp {
     schema: Arc<Schema>,
     input: Arc<Schema>,
     lines: Partitions<Line>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
+    waiting: Queue,
     arrivals: u64,
     /// Rows before this time have been emitted; rows emitted later carry it as their watermark.
     fired: i64,
@@ -67,7 +71,11 @@ pub struct OverOp {
     since_sweep: usize,
     bytes: usize,
     results: Vec<FieldValue>,
-    blank: Arc<StreamRecord>,
+    /// Where rows that fired together ended up: partition and position in its line.
+    peers: Vec<(usize, u64)>,
+    /// Rows that the batch in hand has fired so far.
+    made: Option<Batch>,
+    spare: Spare,
 }
 
 impl OverOp {
@@ -81,22 +89,25 @@ impl OverOp {
             return Err("a call OVER that looks at rows to come needs bounded input".into());
         }
         let columns = spec.schema.len().saturating_sub(spec.calls.len());
+        let order = SortOrder::new(&spec.order_by);
         Ok(Self {
             partition: PartitionKey::new(&spec.partition_by),
-            order: SortOrder::new(&spec.order_by),
+            waiting: Queue::new(order.directions()),
+            order,
             frame: spec.frame,
             calls,
             streaming: spec.streaming,
             schema: spec.schema.clone(),
             input: Schema::new(spec.schema.fields().iter().take(columns).cloned()),
             lines: Partitions::default(),
-            waiting: BinaryHeap::new(),
             arrivals: 0,
             fired: i64::MIN,
             since_sweep: 0,
             bytes: 0,
             results: Vec::new(),
-            blank: blank(),
+            peers: Vec::new(),
+            made: None,
+            spare: Spare::new(),
         })
     }
 
@@ -126,11 +137,10 @@ impl OverOp {
         let brought = self.calls.evaluate(slot, now)?;
         let calls = &self.calls;
         let place = self.lines.place(self.partition.of(slot, now)?, || Line::new(calls));
-        let rank = Rank::new(self.order.directions(), keys, self.arrivals);
+        let row = OverRow::new(keys, self.arrivals, self.spare.exchange(slot), brought);
         self.arrivals += 1;
-        let row = OverRow { rank, record: take_record(slot, &self.blank), brought };
-        self.bytes += row.footprint();
-        self.waiting.push(Reverse(Waiting { place, row }));
+        self.bytes += row.bytes;
+        self.waiting.push(Waiting { place, row });
         out.counters.absorbed += 1;
         Ok(())
     }
@@ -138,66 +148,59 @@ impl OverOp {
     /// Emits the rows that the watermark has passed, with what is allowed for late ones.
     fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
         let Some(watermark) = self.streaming.map(|s| s.passed(watermark)) else { return };
-        let passed = |w: Option<&Reverse<Waiting>>| match w.and_then(|w| w.0.row.rank.keys.first()) {
-            Some(FieldValue::Timestamp(time)) => *time < watermark,
-            _ => false,
-        };
-        if !passed(self.waiting.peek()) {
+        let mut fires = self.waiting.has_passed(watermark);
+        if !fires {
             return;
         }
-        let mut made = out.pools.take(out.home);
-        let mut peers: Vec<usize> = Vec::new();
-        while passed(self.waiting.peek()) {
+        while fires {
             // All rows of one time and place in the order come at once: frames end behind the last of them.
-            peers.clear();
-            let mut first: Option<Rank> = None;
-            while let Some(Reverse(next)) = self.waiting.peek() {
-                if first.as_ref().is_some_and(|f| !f.is_peer(&next.row.rank)) {
+            self.peers.clear();
+            while let Some(Waiting { place, row }) = self.waiting.pop() {
+                let last = !self.waiting.next_is_peer(&row.keys);
+                if let Some(line) = self.lines.get_mut(place) {
+                    self.peers.push((place, line.end()));
+                    line.push(row);
+                }
+                if last {
                     break;
                 }
-                let Some(Reverse(Waiting { place, row })) = self.waiting.pop() else { break };
-                first.get_or_insert_with(|| row.rank.clone());
-                if let Some(line) = self.lines.get_mut(place) {
-                    line.push(Arc::new(row));
-                }
-                peers.push(place);
             }
-            self.emit_peers(&peers, &mut made, out);
+            self.emit_peers(out);
+            fires = self.waiting.has_passed(watermark);
         }
-        emit_made(made, out);
         if watermark != i64::MAX {
             self.fired = watermark;
         }
         self.sweep(watermark);
     }
 
-    /// Emits rows that were just added to the ends of these lines, in this order.
-    fn emit_peers(&mut self, places: &[usize], made: &mut Batch, out: &mut Output<'_>) {
-        // A line that occurs n times has n new rows at its end.
-        let mut next: HashMap<usize, u64> = HashMap::new();
-        let mut alone = 0;
-        for place in places {
-            let Some(line) = self.lines.get_mut(*place) else { continue };
-            match places {
-                [_] => alone = line.end().saturating_sub(1),
-                _ => *next.entry(*place).or_insert(line.end()) -= 1,
-            }
-        }
-        for place in places {
-            let at = next.get_mut(place).unwrap_or(&mut alone);
-            let Some(line) = self.lines.get_mut(*place) else { continue };
-            let span = line.advance(*at, &self.frame, self.order.directions(), &self.calls);
-            let results = self.calls.results(line, *at, &span, &mut self.results);
-            if let Some(row) = line.row(*at) {
+    /// Makes the results of rows that were just added to the ends of their lines.
+    fn emit_peers(&mut self, out: &mut Output<'_>) {
+        let made = self.made.get_or_insert_with(|| out.pools.take(out.home));
+        for (place, at) in self.peers.drain(..) {
+            let Some(line) = self.lines.get_mut(place) else { continue };
+            let span = line.advance(at, &self.frame, self.order.directions(), &self.calls);
+            let results = self.calls.results(line, at, &span, &mut self.results);
+            if let Some(row) = line.row(at) {
                 if made.len() == MAX_ROWS {
                     let next = out.pools.take(out.home);
                     emit_made(std::mem::replace(made, next), out);
                 }
                 put(made, &row.record, results, &mut self.results, &self.schema, self.fired, out);
             }
-            self.bytes = self.bytes.saturating_sub(line.forget(*at, &self.frame, &self.calls));
-            *at += 1;
+            let (bytes, spare) = (&mut self.bytes, &mut self.spare);
+            line.forget(at, &self.frame, &self.calls, |row| {
+                *bytes = bytes.saturating_sub(row.bytes);
+                spare.give(row);
+            });
             self.since_sweep += 1;
+        }
+    }
+
+    /// Emits the rows made so far.
+    fn emit(&mut self, out: &mut Output<'_>) {
+        if let Some(made) = self.made.take() {
+            emit_made(made, out);
         }
     }
 
@@ -213,7 +216,7 @@ impl OverOp {
         }
         self.since_sweep = 0;
         let mut waits = vec![false; 0];
-        for Reverse(w) in &self.waiting {
+        for w in self.waiting.iter() {
             if waits.len() <= w.place {
                 waits.resize(w.place + 1, false);
             }
@@ -231,14 +234,12 @@ impl OverOp {
 
     /// Bounded input: everything, in the order of arrival.
     fn finish(&mut self, out: &mut Output<'_>) {
-        let waiting = std::mem::take(&mut self.waiting).into_vec();
-        let mut waiting: Vec<Waiting> = waiting.into_iter().map(|Reverse(w)| w).collect();
-        waiting.sort_unstable();
+        let waiting = self.waiting.take_sorted();
         let mut order: Vec<(u64, usize, u64)> = Vec::with_capacity(waiting.len());
         for Waiting { place, row } in waiting {
             if let Some(line) = self.lines.get_mut(place) {
-                order.push((row.rank.arrival, place, line.end()));
-                line.push(Arc::new(row));
+                order.push((row.arrival, place, line.end()));
+                line.push(row);
             }
         }
         // Frames slide along each line; rows come out as they came in, so that results wait in between.
@@ -279,10 +280,11 @@ impl OverOp {
 
     /// A row from a snapshot.
     fn read_row(&self, from: &mut StateReader<'_>) -> Result<OverRow, StateError> {
-        let rank = Rank::restore(self.order.directions(), from)?;
+        let keys = Keys::restore(self.order.directions(), from)?;
+        let arrival = from.u64()?;
         let record = from.record(&self.input)?;
         let brought = self.calls.evaluate(&record, 0).map_err(|e| StateError(e.to_string()))?;
-        Ok(OverRow { rank, record: Arc::new(record), brought })
+        Ok(OverRow::new(keys, arrival, Arc::new(record), brought))
     }
 }
 
@@ -317,11 +319,13 @@ impl Operator for OverOp {
             self.fire(slot.watermark(), out);
             self.take(slot, out)
         });
+        self.emit(out);
         out.pools.give(batch);
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
         self.fire(micros, out);
+        self.emit(out);
     }
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
@@ -343,13 +347,9 @@ impl Operator for OverOp {
             to.bytes(key);
             line.snapshot(to);
         }
-        let mut waiting: Vec<&Waiting> = self.waiting.iter().map(|Reverse(w)| w).collect();
-        waiting.sort_unstable();
+        let waiting = self.waiting.sorted();
         to.u64(waiting.len() as u64);
-        for w in waiting {
-            w.row.rank.snapshot(to);
-            to.record(&w.row.record);
-        }
+        waiting.iter().for_each(|w| w.row.snapshot(to));
         Ok(())
     }
 
@@ -367,8 +367,8 @@ impl Operator for OverOp {
             let key = self.partition.of(&row.record, 0).map_err(|e| StateError(e.to_string()))?;
             let calls = &self.calls;
             let place = self.lines.place(key, || Line::new(calls));
-            self.bytes += row.footprint();
-            self.waiting.push(Reverse(Waiting { place, row }));
+            self.bytes += row.bytes;
+            self.waiting.push(Waiting { place, row });
         }
         Ok(())
     }
