@@ -97,7 +97,8 @@ impl JobSpec {
         }
         if self.config.state_backend == StateBackend::Disk {
             return Err(JobError::Config(format!(
-                "job {}: state_backend = 'disk' is not supported yet: no build of this version has a store on disk, so state has to                  fit into memory; leave it at 'memory', and bound the state by windows, or raise state_max_bytes",
+                "job {}: state_backend = 'disk' is not supported yet: no build of this version has a store on disk, so state has to \
+                 fit into memory; leave it at 'memory', and bound the state by windows, or raise state_max_bytes",
                 self.config.name
             )));
         }
