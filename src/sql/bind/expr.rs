@@ -402,6 +402,9 @@ impl Session<'_, '_> {
         error.hint = match names.scope.schema.is_empty() && names.aliases.is_empty() {
             true if ident.quote_style == Some('"') => Some("text is written in single quotes".into()),
             true => Some("there is no FROM".into()),
+            // ksqlDB's names of a window's bounds.
+            false if ident.value.eq_ignore_ascii_case("windowstart") => Some("write window_start".into()),
+            false if ident.value.eq_ignore_ascii_case("windowend") => Some("write window_end".into()),
             false => {
                 let mut known: Vec<&str> = names.all().collect();
                 if ident.value.starts_with('_') {
