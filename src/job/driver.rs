@@ -155,6 +155,7 @@ pub(super) struct Driver {
     budget: Arc<ErrorBudget>,
     autopilot: Option<Autopilot>,
     base: Costs,
+    base_threads: placing::CoreTimes,
     records: u64,
     bytes: u64,
     batches: u64,
@@ -261,6 +262,7 @@ impl Driver {
             budget: parts.budget,
             autopilot: None,
             base: Costs::default(),
+            base_threads: placing::CoreTimes::default(),
             records: 0,
             bytes: 0,
             batches: 0,
@@ -289,13 +291,15 @@ impl Driver {
     /// Lets measurements decide from now on.
     pub(super) fn use_autopilot(&mut self) {
         let now = self.elapsed();
-        self.autopilot =
-            Some(Autopilot::new(self.inflows.len(), self.outflows.len(), self.config.threads, now));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (sources, sinks) = (self.inflows.len(), self.outflows.len());
+        self.autopilot = Some(Autopilot::new(sources, sinks, self.config.threads, cores, now));
     }
 
     /// The thread that will call [`round`](Self::round) is ready.
     pub(super) fn begin(&mut self) {
         self.laps.restart();
+        self.base_threads = self.core_times();
     }
 
     /// The caller did something else since the last round.

@@ -2,13 +2,14 @@
 //! counted twice or left out.
 //!
 //! A reader may wait for its input inside of a call, and looks busy. So the thread's CPU time is looked at too, which is a system call:
-//! at the end of each long span of work, and else about once a millisecond.
+//! at the end of each long span of work, and else about once a millisecond. Where some is missing, the kernel is asked how long the thread
+//! was ready to run while others had the core: that is neither waiting nor what the work costs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::observe::{Counter, SourceCounters, ThreadTimes};
-use crate::record::Clock;
+use crate::observe::{SourceCounters, StageTimes, ThreadTimes};
+use crate::record::{Clock, CoreTime};
 
 /// The CPU time is looked at after a span of this length …
 const LONG: Duration = Duration::from_micros(200);
@@ -25,6 +26,18 @@ pub(super) struct Laps {
     /// CPU time of the thread at the last look, and spans of work since.
     cpu: Option<Duration>,
     unseen: Duration,
+    /// How long the thread had been queued when that was last asked, and how much of that is known to be older.
+    queued: Duration,
+    small: Duration,
+}
+
+/// What the thread did not work in spans that look like work.
+#[derive(Clone, Copy, Default)]
+struct Missing {
+    /// It waited for something.
+    waited: Duration,
+    /// It was ready, and others had the core.
+    queued: Duration,
 }
 
 impl Laps {
@@ -33,12 +46,41 @@ impl Laps {
         let now = clock.instant();
         *account.since.lock() = Some(now);
         let cpu = Some(clock.thread_cpu());
-        Self { clock, began: now, last: now, account, cpu, unseen: Duration::ZERO }
+        let mut laps = Self {
+            clock,
+            began: now,
+            last: now,
+            account,
+            cpu,
+            unseen: Duration::ZERO,
+            queued: Duration::ZERO,
+            small: Duration::ZERO,
+        };
+        laps.watch();
+        laps
+    }
+    /// The calling thread is the one that is measured.
+    fn watch(&mut self) {
+        let watch = self.clock.watch_thread();
+        self.queued = watch.as_ref().and_then(|w| w.read()).unwrap_or_default().queued;
+        self.small = Duration::ZERO;
+        *self.account.watch.lock() = watch;
+    }
+    /// What the thread has had of the machine, if the system tells.
+    pub(super) fn core_time(&self) -> Option<CoreTime> {
+        // Asking brings the kernel's account up to date.
+        self.clock.thread_cpu();
+        self.account.core_time()
+    }
+    /// Where its spans are booked.
+    pub(super) fn account(&self) -> &Arc<ThreadTimes> {
+        &self.account
     }
     /// Begins again, as the thread that will be measured starts only now.
     pub(super) fn restart(&mut self) {
         self.began = self.clock.instant();
         self.last = self.began;
+        self.watch();
         self.look();
         *self.account.since.lock() = Some(self.began);
     }
@@ -56,14 +98,15 @@ impl Laps {
     }
     /// What was done since the last boundary was a stage's work.
     #[inline]
-    pub(super) fn busy(&mut self, stage: &Counter) {
+    pub(super) fn busy(&mut self, stage: &StageTimes) {
         let spent = self.lap();
         self.account.busy.add_time(spent);
-        stage.add_time(spent);
+        stage.busy.add_time(spent);
         self.unseen += spent;
         if spent >= LONG {
             // What is missing here was not missing in a reader's call.
-            self.look();
+            let queued = self.look().queued.min(spent);
+            stage.queued.add_time(queued);
         }
     }
     /// It was a call of a reader: work, but for what the thread waited inside of it.
@@ -71,32 +114,42 @@ impl Laps {
     pub(super) fn read(&mut self, source: &SourceCounters) {
         let spent = self.lap();
         self.unseen += spent;
-        let waited = match spent >= LONG || self.unseen >= OFTEN {
-            true => self.look().min(spent),
-            false => Duration::ZERO,
+        let missing = match spent >= LONG || self.unseen >= OFTEN {
+            true => self.look(),
+            false => Missing::default(),
         };
+        let waited = missing.waited.min(spent);
         let worked = spent - waited;
         self.account.busy.add_time(worked);
         source.times.busy.add_time(worked);
+        source.times.queued.add_time(missing.queued.min(worked));
         if !waited.is_zero() {
             self.account.waiting.add_time(waited);
             source.times.waiting.add_time(waited);
             source.waited_inside.add_time(waited);
         }
     }
-    /// How much of the spans of work since the last look the thread did not work. A little is an error of measurement, or another
-    /// process had the core.
+    /// How much of the spans of work since the last look the thread did not work. A little is an error of measurement.
     #[cold]
-    fn look(&mut self) -> Duration {
+    fn look(&mut self) -> Missing {
         let cpu = self.clock.thread_cpu();
         let spent = std::mem::take(&mut self.unseen);
-        let Some(before) = self.cpu.replace(cpu) else { return Duration::ZERO };
+        let Some(before) = self.cpu.replace(cpu) else { return Missing::default() };
         let missing = spent.saturating_sub(cpu.saturating_sub(before));
-        if missing * 10 < spent { Duration::ZERO } else { missing }
+        if missing * 10 < spent {
+            self.small += missing;
+            return Missing::default();
+        }
+        let queued = self.account.core_time().map_or(self.queued, |t| t.queued);
+        let since = queued.saturating_sub(std::mem::replace(&mut self.queued, queued));
+        let queued = since.saturating_sub(std::mem::take(&mut self.small)).min(missing);
+        Missing { waited: missing - queued, queued }
     }
     /// The next span may begin on another thread.
     pub(super) fn elsewhere(&mut self) {
         (self.cpu, self.unseen) = (None, Duration::ZERO);
+        // It may be called often: whether a thread waits or is queued matters little here.
+        *self.account.watch.lock() = None;
     }
     /// It was work of no stage: a hand-over.
     #[inline]
@@ -136,6 +189,7 @@ impl Drop for Laps {
     fn drop(&mut self) {
         self.handed_over();
         *self.account.since.lock() = None;
+        *self.account.watch.lock() = None;
         self.account.wall.add_time(self.last.saturating_duration_since(self.began));
     }
 }

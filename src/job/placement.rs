@@ -3,16 +3,20 @@
 //! A stage that is moved to a thread overlaps with the others but pays for every hand-over: a wake-up per batch, and the cache
 //! lines of each record, which cost five times as much when the two cores share no cache. So a forecast from the stages' measured
 //! costs only says which split is worth a try; whether it stays is decided by the speed measured before and after. A split that
-//! does not bring enough is taken back and tried again later and ever more rarely. Pure: time and measurements come in as
-//! arguments.
+//! does not bring enough is taken back and tried again later and ever more rarely. What other programs take of the cores is left out on
+//! both sides, as far as the system tells. Pure: time and measurements come in as arguments.
 
 use std::time::Duration;
+
+use crate::record::CoreTime;
 
 /// Cost of a hand-over at best: the cache lines of each record …
 const HANDOVER_PER_RECORD: f64 = 4e-9;
 /// … and a wake-up per batch. Batches that follow each other closely share wake-ups (`edge.rs`).
 const HANDOVER_PER_BATCH: f64 = 4e-6;
 const HANDOVER_PER_TINY_BATCH: f64 = 5e-7;
+/// A thread that is woken is queued for so long at most if nobody else wants its core.
+const WAKE_UP: f64 = 5e-5;
 /// A split must promise at least this much to be tried: where a source waits inside of its calls, that may be for input which would
 /// come no faster …
 const WORTH_A_TRY: f64 = 1.15;
@@ -48,6 +52,38 @@ pub(super) struct Costs {
     pub(super) batches: u64,
     /// Time in which a source had no input: the job was as fast as its input, whatever its placement.
     pub(super) starved: f64,
+    /// What each thread had of the machine; empty if the system does not tell.
+    pub(super) threads: Vec<CoreTime>,
+}
+
+impl Costs {
+    /// What came since an earlier look; without the threads' time.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let each = |a: &[f64], b: &[f64]| -> Vec<f64> {
+            a.iter().enumerate().map(|(i, x)| x - b.get(i).copied().unwrap_or(0.0)).collect()
+        };
+        Self {
+            sources: each(&self.sources, &earlier.sources),
+            waits: each(&self.waits, &earlier.waits),
+            helped: self.helped - earlier.helped,
+            process: self.process - earlier.process,
+            sinks: each(&self.sinks, &earlier.sinks),
+            records: self.records - earlier.records,
+            batches: self.batches - earlier.batches,
+            starved: self.starved - earlier.starved,
+            threads: Vec::new(),
+        }
+    }
+}
+
+/// How long the window would have been had nobody else wanted the cores: what a thread was queued for is lost to the job, if not
+/// because the thread was just woken. The job takes at least as long as its busiest thread. Threads that outnumber the cores stand in
+/// each other's way, too: only what the job left of the cores can have gone to others.
+fn undisturbed(wall: f64, threads: &[CoreTime], cores: f64) -> f64 {
+    let queued = |t: &CoreTime| (t.queued.as_secs_f64() - t.turns as f64 * WAKE_UP).max(0.0);
+    let ran = || threads.iter().map(|t| t.ran.as_secs_f64());
+    let lost = threads.iter().map(queued).sum::<f64>().min(cores * wall - ran().sum::<f64>());
+    ran().fold(wall - lost.max(0.0), f64::max).min(wall)
 }
 
 /// Which stages have threads of their own.
@@ -142,6 +178,7 @@ fn blocking(costs: &Costs, placement: &Placement) -> Option<(usize, f64)> {
 #[derive(Debug)]
 pub(super) struct Autopilot {
     threads: usize,
+    cores: f64,
     current: Placement,
     since: Duration,
     /// Seconds per record of the last inline window.
@@ -159,9 +196,10 @@ pub(super) struct Autopilot {
 }
 
 impl Autopilot {
-    pub(super) fn new(sources: usize, sinks: usize, threads: usize, now: Duration) -> Self {
+    pub(super) fn new(sources: usize, sinks: usize, threads: usize, cores: usize, now: Duration) -> Self {
         Self {
             threads,
+            cores: cores as f64,
             current: Placement::all(sources, sinks, false),
             since: now,
             inline_speed: None,
@@ -195,6 +233,7 @@ impl Autopilot {
             return None;
         }
         let wall = now.saturating_sub(self.since).as_secs_f64();
+        let wall = undisturbed(wall, &costs.threads, self.cores);
         let speed = wall / costs.records as f64;
         self.restart(now);
         if self.current.is_inline() {
@@ -310,6 +349,7 @@ mod tests {
             records: 20_000,
             batches: 20,
             starved: 0.0,
+            threads: Vec::new(),
         }
     }
     const MS: Duration = Duration::from_millis(1);
@@ -321,7 +361,7 @@ mod tests {
     }
     impl Flight {
         fn new(sources: usize, sinks: usize, threads: usize) -> Self {
-            Self { pilot: Autopilot::new(sources, sinks, threads, Duration::ZERO), now: Duration::ZERO }
+            Self { pilot: Autopilot::new(sources, sinks, threads, 2, Duration::ZERO), now: Duration::ZERO }
         }
         fn window(&mut self, took: Duration, costs: Costs) -> Option<(Placement, String)> {
             self.now += took;
@@ -375,6 +415,7 @@ mod tests {
             records: 1000,
             batches: 10,
             starved: 0.0,
+            threads: Vec::new(),
         };
         let (placement, reason) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
         assert_eq!(placement.sources, [true, false]);
@@ -395,7 +436,7 @@ mod tests {
 
     #[test]
     fn one_thread_never_splits() {
-        let pilot = Autopilot::new(1, 1, 1, Duration::ZERO);
+        let pilot = Autopilot::new(1, 1, 1, 2, Duration::ZERO);
         assert!(!pilot.is_due(MS * 1000));
     }
 
@@ -495,5 +536,70 @@ mod tests {
             let waiting = Costs { starved: 1e-2, ..costs(1e-2, 4e-3, 6e-3) };
             assert_eq!(flight.window(MS * 40, waiting), None);
         }
+    }
+
+    /// What two threads had in a window: each was queued once for `queued`.
+    fn had(ran: [u64; 2], queued: [u64; 2]) -> Vec<CoreTime> {
+        let time = |(ran, queued)| CoreTime {
+            ran: Duration::from_micros(ran),
+            queued: Duration::from_micros(queued),
+            turns: 1,
+        };
+        ran.into_iter().zip(queued).map(time).collect()
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_it_would_have_been_alone() {
+        let near = |a: f64, b: f64| (a - b).abs() < 1.5e-4;
+        let ms = 1e-3;
+        // Nobody was in the way: sleeping is the job's own affair, and so is waking up.
+        assert!(near(undisturbed(10.0 * ms, &had([10_000, 4_000], [0, 0]), 2.0), 10.0 * ms));
+        assert_eq!(undisturbed(10.0 * ms, &had([9_000, 4_000], [50, 40]), 2.0), 10.0 * ms);
+        // One of them, or both in turn.
+        assert!(near(undisturbed(14.0 * ms, &had([10_000, 4_000], [4_000, 0]), 2.0), 10.0 * ms));
+        assert!(near(undisturbed(17.0 * ms, &had([10_000, 4_000], [4_000, 3_000]), 2.0), 10.0 * ms));
+        // Both at the same time: not shorter than the work of one.
+        assert!(near(undisturbed(14.0 * ms, &had([10_000, 4_000], [4_000, 4_000]), 2.0), 10.0 * ms));
+        // Two threads on one core queue behind each other.
+        assert!(near(undisturbed(14.0 * ms, &had([10_000, 4_000], [4_000, 10_000]), 1.0), 14.0 * ms));
+        // The system does not tell.
+        assert_eq!(undisturbed(14.0 * ms, &[], 2.0), 14.0 * ms);
+    }
+
+    /// Decisions of an hour of the same load; `stolen`: what others took of each window from the processor and the source.
+    fn decisions(stolen: impl Fn(u64) -> [u64; 2]) -> Vec<(u64, String)> {
+        let mut flight = Flight::new(1, 1, 2);
+        let mut split = false;
+        let mut told = Vec::new();
+        for n in 0..400 {
+            let work = match n {
+                0..100 => costs(1.5e-2, 2e-3, 3e-3),
+                100..200 => costs(1e-2, 4e-3, 6e-3),
+                200..300 => Costs { records: 330_000, batches: 16_000, ..costs(2e-3, 3e-3, 3e-3) },
+                _ => costs(1e-2, 4e-3, 6e-3),
+            };
+            let [here, away] = stolen(n);
+            let (ran, took) = match split {
+                false => ([20_000, 0], 20_000),
+                true => ([11_000, 11_000], 12_000),
+            };
+            let others = here + if split { away } else { 0 };
+            let threads = had(ran, [here, away * u64::from(split)]);
+            let took = Duration::from_micros(took + others);
+            if let Some((placement, reason)) = flight.window(took, Costs { threads, ..work }) {
+                split = !placement.is_inline();
+                told.push((n, reason));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn neighbours_change_no_decision() {
+        let alone = decisions(|_| [0, 0]);
+        assert!(alone.len() >= 3, "{alone:?}");
+        assert_eq!(decisions(|n| [(n % 3) * 4_000, 0]), alone);
+        assert_eq!(decisions(|n| [8_000, (n % 5) * 3_000]), alone);
+        assert_eq!(decisions(|n| [n % 2 * 40_000, 40_000 - n % 2 * 40_000]), alone);
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Shared {
     pub(super) live: Mutex<JobView>,
     /// What spans are measured with.
     pub(super) stopwatch: Clock,
-    pub(super) process: Counter,
+    pub(super) process: StageTimes,
     pub(super) commits: Counter,
     pub(super) restarts: Counter,
 }
@@ -82,7 +82,7 @@ impl Shared {
             stop: AtomicU8::new(RUNNING),
             cancelled: AtomicBool::new(false),
             live: Mutex::new(JobView { state: "running", ..JobView::default() }),
-            process: Counter::default(),
+            process: StageTimes::default(),
             commits: Counter::default(),
             restarts: Counter::default(),
         }
@@ -144,7 +144,7 @@ impl Shared {
             state: view.state.into(),
             execution: view.execution.clone(),
             wall_s: view.wall.unwrap_or_else(|| self.elapsed()).as_secs_f64(),
-            process_s: seconds(&self.process),
+            process_s: seconds(&self.process.busy),
             commits: self.commits.get(),
             commit: CommitStats {
                 age_s: view

@@ -110,7 +110,7 @@ impl SinkStage {
             if made > 0 {
                 self.counters.deep_copies.add(made);
             }
-            laps.busy(&self.counters.times.busy);
+            laps.busy(&self.counters.times);
             if let Some(until) = until {
                 self.inbox.push_front(parcel);
                 self.not_before = Some(until);
@@ -290,7 +290,7 @@ impl SinkStage {
         match self.unflushed {
             Some(since) if laps.now().saturating_duration_since(since) >= self.linger => {
                 self.flush()?;
-                laps.busy(&self.counters.times.busy);
+                laps.busy(&self.counters.times);
                 Ok(())
             }
             _ => Ok(()),

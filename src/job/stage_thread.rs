@@ -54,12 +54,14 @@ pub(super) struct SourceThread {
     pub(super) edge: EdgeReceiver,
     pub(super) control: Sender<Control>,
     pub(super) thread: StageThread<SourceStage>,
+    pub(super) account: Arc<ThreadTimes>,
 }
 
 /// A sink stage on its own thread.
 pub(super) struct SinkThread {
     pub(super) edge: EdgeSender,
     pub(super) thread: StageThread<SinkStage>,
+    pub(super) account: Arc<ThreadTimes>,
 }
 
 /// A running thread that gives its stage back.
@@ -130,8 +132,9 @@ pub(super) fn spawn_source(
     let shared = shared.clone();
     let name = format!("ms-read-{index}");
     let account = shared.account(&name);
-    let thread = StageThread::spawn(name, move || read_loop(stage, &tx, &commands, &shared, account))?;
-    Ok(SourceThread { edge: rx, control, thread })
+    let booked = account.clone();
+    let thread = StageThread::spawn(name, move || read_loop(stage, &tx, &commands, &shared, booked))?;
+    Ok(SourceThread { edge: rx, control, thread, account })
 }
 
 fn read_loop(
@@ -250,9 +253,10 @@ pub(super) fn spawn_sink(
     let (shared, pools, events) = (shared.clone(), pools.clone(), events.clone());
     let name = format!("ms-write-{index}");
     let account = shared.account(&name);
+    let booked = account.clone();
     let thread =
-        StageThread::spawn(name, move || write_loop(index, stage, &rx, &shared, &pools, &events, account))?;
-    Ok(SinkThread { edge: tx, thread })
+        StageThread::spawn(name, move || write_loop(index, stage, &rx, &shared, &pools, &events, booked))?;
+    Ok(SinkThread { edge: tx, thread, account })
 }
 
 fn write_loop(
@@ -302,7 +306,7 @@ fn write_loop(
             }
             Ok(Some(Message::Barrier { epoch, .. })) => {
                 let position = stage.sync(epoch)?;
-                laps.busy(&times.busy);
+                laps.busy(times);
                 if !stage.letters.is_empty() {
                     let _ = events.send(SinkEvent::Letters {
                         sink: index,
@@ -314,12 +318,12 @@ fn write_loop(
             }
             Ok(Some(Message::Publish { epoch })) => {
                 stage.publish(epoch)?;
-                laps.busy(&times.busy);
+                laps.busy(times);
                 let _ = events.send(SinkEvent::Published { sink: index, epoch });
             }
             Ok(Some(Message::End { .. })) => {
                 stage.finish()?;
-                laps.busy(&times.busy);
+                laps.busy(times);
                 return Ok(stage);
             }
             Ok(Some(Message::Detach)) => return Ok(stage),

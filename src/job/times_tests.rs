@@ -24,11 +24,19 @@ struct Door {
     calls: u32,
     /// A thread of the pool works for it.
     shares: bool,
+    /// How long others have the core in the middle of every twentieth call.
+    stolen: Duration,
 }
 
 impl Door {
     fn schema() -> Arc<Schema> {
         Schema::of([("n", DataType::BigInt)])
+    }
+    fn work(&self) {
+        self.stopwatch.advance(self.work);
+        if self.calls % 20 == 7 {
+            self.stopwatch.queue(self.stolen);
+        }
     }
 }
 
@@ -62,8 +70,8 @@ impl DataReader for Door {
         }
         self.stopwatch.wait(self.blocks);
         match out.crew().filter(|_| self.shares).and_then(|c| Some((c, c.pool()?))) {
-            Some((crew, pool)) => pool.install(|| crew.help(|| self.stopwatch.advance(self.work))),
-            None => self.stopwatch.advance(self.work),
+            Some((crew, pool)) => pool.install(|| crew.help(|| self.work())),
+            None => self.work(),
         }
         for n in 0..ROWS {
             out.record().set(0, n as i64);
@@ -80,7 +88,8 @@ impl DataSink for Door {
 
 impl DataWriter for Door {
     fn write(&mut self, _: &[Arc<StreamRecord>]) -> Result<(), IoError> {
-        self.stopwatch.advance(self.work);
+        self.calls += 1;
+        self.work();
         Ok(())
     }
     fn flush(&mut self) -> Result<(), IoError> {
@@ -99,11 +108,24 @@ fn run_batches(
     pause: Duration,
     write: Duration,
 ) -> JobStats {
-    run_shared(false, batches, execution, read, pause, write)
+    run_among(Duration::ZERO, false, batches, execution, read, pause, write)
 }
 
 /// `read`: what a batch takes the source, and what it waits for it. `shares`: a thread of the pool does the work of the source.
 fn run_shared(
+    shares: bool,
+    batches: u32,
+    execution: Execution,
+    read: [Duration; 2],
+    pause: Duration,
+    write: Duration,
+) -> JobStats {
+    run_among(Duration::ZERO, shares, batches, execution, read, pause, write)
+}
+
+/// `stolen`: for how long others have the core in every twentieth call of source and sink.
+fn run_among(
+    stolen: Duration,
     shares: bool,
     batches: u32,
     execution: Execution,
@@ -120,6 +142,7 @@ fn run_shared(
         batches,
         calls: 0,
         shares,
+        stolen,
     };
     let config = JobConfig {
         name: "times".into(),
@@ -245,4 +268,26 @@ fn a_thread_that_helps_accounts_for_its_time_too() {
     // Its last help may have been the stage's own: when the source had got a thread, nobody was left.
     assert!(busy <= f64::from(BATCHES) * 0.003 + 1e-6, "{helpers:?}");
     assert!(helpers.iter().all(|t| t.wall_s <= stats.wall_s + 1e-6), "{helpers:?}");
+}
+
+#[test]
+fn what_others_take_of_the_core_is_neither_work_nor_waiting() {
+    let (read, write) = ([MS * 9 / 1000, Duration::ZERO], MS / 1000);
+    let stats = run_among(MS * 5, false, 5_000, Execution::Auto, read, Duration::ZERO, write);
+    // 45 and 5 ms of work in the two stages, and 1,250 ms lost in each of them: that would be balanced and costly.
+    assert!(stats.decisions.is_empty() && stats.execution == "inline", "{:?}", stats.decisions);
+    assert!(near(stats.wall_s, 2.55), "{}", stats.wall_s);
+    assert!(near(stats.sources[0].time.waiting_s, 0.0), "{:?}", stats.sources);
+}
+
+#[test]
+fn auto_splits_the_same_job_for_the_same_reason_among_neighbours() {
+    let run = |stolen| {
+        let read = [MS * 5, Duration::ZERO];
+        run_among(stolen, false, 2_000, Execution::Auto, read, Duration::ZERO, MS * 3)
+    };
+    let (alone, among) = (run(Duration::ZERO), run(MS * 400));
+    let first = |stats: &JobStats| stats.decisions.first().map(|d| (d.placement.clone(), d.reason.clone()));
+    assert!(first(&alone).is_some_and(|(_, why)| why.contains("promises 1.6")), "{:?}", alone.decisions);
+    assert_eq!(first(&among), first(&alone));
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::record::{CoreTime, ThreadWatch};
+
 /// A counter that one thread writes at a time and any thread reads.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -38,6 +40,8 @@ impl Counter {
 pub struct StageTimes {
     /// Doing its work.
     pub busy: Counter,
+    /// Of it: ready to go on, but others had the core.
+    pub queued: Counter,
     /// Waiting for input (inside the reader, or on the edge before it).
     pub waiting: Counter,
     /// A source: waiting for room on the edge behind it. A sink: waiting before it asks its target again.
@@ -61,6 +65,15 @@ pub struct ThreadTimes {
     pub wall: Counter,
     /// Since when it has been running, if it is.
     pub since: Mutex<Option<Instant>>,
+    /// What the system knows of the thread while it runs.
+    pub watch: Mutex<Option<ThreadWatch>>,
+}
+
+impl ThreadTimes {
+    /// What the thread has had of the machine, if it runs and the system tells.
+    pub fn core_time(&self) -> Option<CoreTime> {
+        self.watch.lock().as_ref()?.read()
+    }
 }
 
 /// What a source stage counts, each at its own site.

@@ -24,7 +24,7 @@ mod workers;
 
 pub use self::serde::{ConvertError, ValueDeserializer};
 pub use batch::{Batch, BatchBuilder, BuilderMark, Reject};
-pub use clock::Clock;
+pub use clock::{Clock, CoreTime, ThreadWatch};
 pub use grouping::{group_hash, same_group};
 pub use headers::Headers;
 pub use pool::{Pool, Pools};

@@ -1,11 +1,13 @@
 //! The driver and its threads: moving stages, and ending all threads after a failure.
 
 use super::*;
+use crate::observe::{Counter, StageTimes, ThreadTimes};
+use crate::record::CoreTime;
 
 impl Driver {
     /// Lets the autopilot look at the costs, and carries out what it decides.
     pub(super) fn steer(&mut self) -> Result<(), JobError> {
-        let Some(pilot) = &mut self.autopilot else { return Ok(()) };
+        let Some(pilot) = &self.autopilot else { return Ok(()) };
         // Small batches would pay more for steering than for their records.
         if !self.batches.is_multiple_of(4) {
             return Ok(());
@@ -14,39 +16,14 @@ impl Driver {
         if !pilot.is_due(now) || !self.keeping.as_ref().is_none_or(|k| k.commits.is_idle()) {
             return Ok(());
         }
-        let helped = |s: &Inflow| s.helped.load(Ordering::Relaxed) as f64 / 1e9;
-        let inside = |s: &Inflow| s.counters.waited_inside.get() as f64 / 1e9;
-        let busy = |s: &Inflow| s.counters.times.busy.get() as f64 / 1e9 + inside(s) + helped(s);
-        let total = Costs {
-            sources: self.inflows.iter().map(busy).collect(),
-            waits: self.inflows.iter().map(inside).collect(),
-            helped: self.inflows.iter().map(helped).sum(),
-            process: self.shared.process.get() as f64 / 1e9,
-            sinks: self.outflows.iter().map(|s| s.counters.times.busy.get() as f64 / 1e9).collect(),
-            records: self.records,
-            batches: self.batches,
-            starved: self
-                .inflows
-                .iter()
-                .map(|s| s.counters.times.waiting.get() as f64 / 1e9 - inside(s))
-                .sum(),
-        };
-        let since = |a: &[f64], b: &[f64]| -> Vec<f64> {
-            a.iter().enumerate().map(|(i, x)| x - b.get(i).copied().unwrap_or(0.0)).collect()
-        };
-        let costs = Costs {
-            sources: since(&total.sources, &self.base.sources),
-            waits: since(&total.waits, &self.base.waits),
-            helped: total.helped - self.base.helped,
-            process: total.process - self.base.process,
-            sinks: since(&total.sinks, &self.base.sinks),
-            records: total.records - self.base.records,
-            batches: total.batches - self.base.batches,
-            starved: total.starved - self.base.starved,
-        };
+        let total = self.costs();
+        let threads = self.core_times();
+        let mut costs = total.since(&self.base);
+        costs.threads = threads.since(&self.base_threads);
+        let Some(pilot) = &mut self.autopilot else { return Ok(()) };
         let Some((placement, reason)) = pilot.look(now, costs) else {
             if pilot.has_looked_at(now) {
-                self.base = total;
+                (self.base, self.base_threads) = (total, threads);
             }
             return Ok(());
         };
@@ -62,11 +39,46 @@ impl Driver {
             });
         }
         self.place(&placement)?;
+        self.base_threads = self.core_times();
         let now = self.elapsed();
         if let Some(pilot) = &mut self.autopilot {
             pilot.restart(now);
         }
         Ok(())
+    }
+
+    /// What the stages have cost since the job's start.
+    fn costs(&self) -> Costs {
+        let s = |c: &Counter| c.get() as f64 / 1e9;
+        let work = |t: &StageTimes| s(&t.busy) - s(&t.queued);
+        let helped = |s: &Inflow| s.helped.load(Ordering::Relaxed) as f64 / 1e9;
+        let inside = |i: &Inflow| s(&i.counters.waited_inside);
+        Costs {
+            sources: self.inflows.iter().map(|i| work(&i.counters.times) + inside(i) + helped(i)).collect(),
+            waits: self.inflows.iter().map(inside).collect(),
+            helped: self.inflows.iter().map(helped).sum(),
+            process: work(&self.shared.process),
+            sinks: self.outflows.iter().map(|o| work(&o.counters.times)).collect(),
+            records: self.records,
+            batches: self.batches,
+            starved: self.inflows.iter().map(|i| s(&i.counters.times.waiting) - inside(i)).sum(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// What the job's threads have had of the machine, the processor's first.
+    pub(super) fn core_times(&self) -> CoreTimes {
+        let sources = self.inflows.iter().filter_map(|s| match &s.place {
+            SourcePlace::Away(thread) => Some(&thread.account),
+            _ => None,
+        });
+        let sinks = self.outflows.iter().filter_map(|s| match &s.place {
+            SinkPlace::Away(thread) => Some(&thread.account),
+            _ => None,
+        });
+        let own = (self.laps.account().clone(), self.laps.core_time());
+        let others = sources.chain(sinks).map(|t| (t.clone(), t.core_time()));
+        CoreTimes(std::iter::once(own).chain(others).collect())
     }
 
     /// Puts decisions of operators into the statistics.
@@ -131,14 +143,14 @@ impl Driver {
         let mut left: Vec<(String, Box<dyn Fn() -> bool>)> = Vec::new();
         for inflow in &mut self.inflows {
             if let SourcePlace::Away(thread) = std::mem::replace(&mut inflow.place, SourcePlace::Nowhere) {
-                let SourceThread { edge, thread, control } = thread;
+                let SourceThread { edge, thread, control, .. } = thread;
                 drop((edge, control));
                 left.push((thread.name, Box::new(move || thread.handle.is_finished())));
             }
         }
         for outflow in &mut self.outflows {
             if let SinkPlace::Away(thread) = std::mem::replace(&mut outflow.place, SinkPlace::Nowhere) {
-                let SinkThread { edge, thread } = thread;
+                let SinkThread { edge, thread, .. } = thread;
                 drop(edge);
                 left.push((thread.name, Box::new(move || thread.handle.is_finished())));
             }
@@ -155,5 +167,22 @@ impl Driver {
             std::thread::park_timeout(Duration::from_millis(1));
             self.laps.idle();
         }
+    }
+}
+
+/// Threads and what they have had of the machine, as far as the system tells.
+#[derive(Default)]
+pub(super) struct CoreTimes(Vec<(Arc<ThreadTimes>, Option<CoreTime>)>);
+
+impl CoreTimes {
+    /// The same since an earlier look; empty if it is not known of all of them.
+    fn since(&self, earlier: &Self) -> Vec<CoreTime> {
+        let since = |(thread, now): &(Arc<ThreadTimes>, Option<CoreTime>)| {
+            let known = earlier.0.iter().find(|(t, _)| Arc::ptr_eq(t, thread)).and_then(|(_, at)| *at);
+            // One that has started anew has it all since then.
+            let before = known.filter(|at| now.is_some_and(|now| now.ran >= at.ran));
+            now.map(|now| now.since(before.unwrap_or_default()))
+        };
+        self.0.iter().map(since).collect::<Option<_>>().unwrap_or_default()
     }
 }
