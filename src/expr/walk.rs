@@ -66,6 +66,18 @@ impl Expr {
         }
     }
 
+    /// How many nodes the tree has.
+    pub(crate) fn node_count(&self) -> usize {
+        let mut nodes = 0;
+        self.walk(&mut |_| nodes += 1);
+        nodes
+    }
+
+    /// How many nodes are above each other.
+    pub(crate) fn depth(&self) -> usize {
+        1 + self.children().into_iter().map(Expr::depth).max().unwrap_or(0)
+    }
+
     /// Calls `visit` for this node and all below it, parents first.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
         visit(self);

@@ -4,6 +4,7 @@
 //! can't fail.
 
 use super::super::walk::{cannot_fail, is_plain, is_volatile, system_columns};
+use crate::expr::typing::MAX_DEPTH;
 use crate::expr::{BinaryOp, Expr, SystemColumn, UnaryOp};
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful, WindowKind};
 use crate::record::DataType;
@@ -74,7 +75,11 @@ fn passes(conjunct: &Expr, spec: &Stateful, inner: usize) -> bool {
     safe && match spec {
         Stateful::Aggregate(spec) => {
             let keys = used.iter().filter_map(|i| spec.keys.get(*i));
-            below(spec.keys.len()) && spec.grouping_sets.is_empty() && !keys.into_iter().any(is_volatile)
+            let deepest = keys.clone().map(Expr::depth).max().unwrap_or(0);
+            below(spec.keys.len())
+                && conjunct.depth() + deepest <= MAX_DEPTH
+                && spec.grouping_sets.is_empty()
+                && !keys.into_iter().any(is_volatile)
         }
         // Without a row a session may end elsewhere.
         Stateful::WindowTable(spec) if matches!(spec.window.kind, WindowKind::Session { .. }) => false,

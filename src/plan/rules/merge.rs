@@ -3,6 +3,7 @@
 use super::super::walk::{is_plain, is_volatile, system_columns};
 use super::filter::{output_exprs, substitute};
 use crate::expr::Expr;
+use crate::expr::typing::MAX_DEPTH;
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget};
 
 pub(super) fn merge_projections(plan: LogicalPlan) -> LogicalPlan {
@@ -26,6 +27,10 @@ fn fits(outer: &[OutputColumn], inner: &[OutputColumn]) -> bool {
     let set: Vec<_> = inner.iter().filter_map(sets).collect();
     let reads_set = |e: &Expr| system_columns(e).iter().any(|s| set.contains(s));
     if outer.iter().any(|c| reads_set(&c.expr)) {
+        return false;
+    }
+    let deepest = |columns: &[OutputColumn]| columns.iter().map(|c| c.expr.depth()).max().unwrap_or(0);
+    if deepest(outer) + deepest(inner) > MAX_DEPTH {
         return false;
     }
     let mut uses = vec![0usize; inner.len()];

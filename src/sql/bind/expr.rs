@@ -364,21 +364,30 @@ impl Session<'_, '_> {
             return match &alias.state {
                 AliasState::Failed => Err(Reported),
                 AliasState::Plain(expr) => self.visible(expr, names).map(Some),
-                AliasState::Computed { expr, expanded } => match names.alias_use {
-                    AliasUse::Slot => {
+                AliasState::Computed { expr, expanded } => match (names.alias_use, expanded) {
+                    (AliasUse::Slot, _) => {
                         alias.used.set(true);
                         let index = names.scope.schema.len() + slot;
                         let name = alias.name.value.as_str().into();
                         Ok(Some(Expr::Column { index, name, data_type: expr.data_type() }))
                     }
-                    AliasUse::Inline if walk::is_volatile(expanded) => {
+                    (AliasUse::Inline, None) => {
+                        let at = self.ident_place(ident);
+                        let message = format!("'{}' is too large to be used here", ident.value);
+                        let hint = "compute it in a subquery and filter outside";
+                        Err(self.report(Diagnostic::new(message, at).with_hint(hint)))
+                    }
+                    (AliasUse::Inline, Some(expanded)) if walk::is_volatile(expanded) => {
                         let at = self.ident_place(ident);
                         let message =
                             format!("'{}' has another value each time it is evaluated", ident.value);
                         let hint = "compute it in a subquery and filter outside";
                         Err(self.report(Diagnostic::new(message, at).with_hint(hint)))
                     }
-                    AliasUse::Inline => self.visible(expanded, names).map(Some),
+                    (AliasUse::Inline, Some(expanded)) => {
+                        self.charge(expanded.node_count(), self.here)?;
+                        self.visible(expanded, names).map(Some)
+                    }
                 },
             };
         }

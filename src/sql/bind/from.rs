@@ -4,10 +4,11 @@ use sqlparser::ast::{
     self, BinaryOperator, Expr as Ast, FunctionArg, FunctionArgExpr, Ident, TableFactor, Value,
 };
 
+use super::extent::{MAX_VIEWS, plan_nodes};
 use super::query::one_row;
 use super::scope::{Scope, hits};
 use super::window::{Form, as_function};
-use super::{Bind, Bound, Reported, Session, suggestion};
+use super::{Bind, BoundCte, Reported, Session, suggestion};
 use crate::catalog::Options;
 use crate::plan::LogicalPlan;
 use crate::record::Field;
@@ -239,12 +240,11 @@ impl Session<'_, '_> {
 
     pub(super) fn relation(&mut self, ident: &Ident, alias: Option<&ast::TableAlias>) -> Bind<Part> {
         // The innermost WITH wins, and any WITH over the catalog.
-        for cte in self.ctes.iter().rev() {
-            if hits(ident, std::iter::once((0, cte.name.value.as_str()))).is_empty() {
-                continue;
-            }
-            let Bound { plan, spans: _ } = cte.bound.clone().ok_or(Reported)?;
-            return self.part(plan, Some(ident.clone()), alias);
+        let meant = |c: &&BoundCte| !hits(ident, std::iter::once((0, c.name.value.as_str()))).is_empty();
+        if let Some(cte) = self.ctes.iter().rfind(meant) {
+            let bound = cte.bound.clone().ok_or(Reported)?;
+            self.charge(plan_nodes(&bound.plan), self.here)?;
+            return self.part(bound.plan, Some(ident.clone()), alias);
         }
         let found = self.binder.resolver.relation(&ident.value, ident.quote_style.is_some());
         let plan = self.resolved(found, ident)?;
@@ -287,17 +287,25 @@ impl Session<'_, '_> {
         if self.views.contains(&name) {
             return self.fail(format!("the view '{}' refers to itself", ident.value), at);
         }
+        if self.views.len() == MAX_VIEWS {
+            return self.fail(format!("views may read each other at most {MAX_VIEWS} deep"), at);
+        }
         let mut views = self.views.clone();
         views.push(name);
         let mut inner = Session::new(self.binder, text, views);
+        inner.nodes = self.nodes;
         let bound = inner.query(query);
+        self.nodes = inner.nodes;
         let endless = std::mem::take(&mut inner.endless);
         self.endless.extend(endless.into_iter().map(|(spec, e)| {
             let message = format!("the view '{}' is not valid: {}", ident.value, e.message);
             (spec, Diagnostic { message, span: at, hint: e.hint })
         }));
         match inner.finish(bound) {
-            Ok(bound) => Ok(bound.plan),
+            Ok(bound) => {
+                self.charge(plan_nodes(&bound.plan), at)?;
+                Ok(bound.plan)
+            }
             Err(errors) => {
                 let Some(first) = errors.into_iter().next() else { return Err(Reported) };
                 let message = format!("the view '{}' is not valid: {}", ident.value, first.message);

@@ -162,7 +162,7 @@ impl Session<'_, '_> {
                     format!("GROUP BY {digits}: there are {} items in the SELECT list", items.len());
                 return self.fail(message, span);
             };
-            let expr = super::select::expand(&item.expr, names.scope.schema.len(), names.aliases);
+            let expr = self.expanded(item, names)?;
             if uses_calls(&expr) {
                 return self.fail(format!("item {digits} holds an aggregate and can't be grouped by"), span);
             }

@@ -9,6 +9,7 @@ mod calls;
 mod combine;
 mod emission;
 mod expr;
+mod extent;
 mod frame;
 mod from;
 mod function;
@@ -153,6 +154,8 @@ struct Session<'a, 't> {
     views: Vec<String>,
     /// Calls OVER that can't be computed over their endless input, unless they become a top-N.
     endless: Vec<(OverSpec, Diagnostic)>,
+    /// Parts that views, WITH clauses, aliases and `*` have added so far.
+    nodes: usize,
 }
 
 impl<'a, 't> Session<'a, 't> {
@@ -166,6 +169,7 @@ impl<'a, 't> Session<'a, 't> {
             ctes: Vec::new(),
             views,
             endless: Vec::new(),
+            nodes: 0,
         }
     }
 

@@ -394,7 +394,7 @@ fn item_key(item: &mut Item, aliases: &mut Vec<Alias>, width: usize) -> Expr {
         OutputTarget::System(system) => (system.name().into(), item.expr.data_type()),
     };
     let slot = *item.alias.get_or_insert_with(|| {
-        let state = AliasState::Computed { expr: item.expr.clone(), expanded: item.expr.clone() };
+        let state = AliasState::Computed { expr: item.expr.clone(), expanded: Some(item.expr.clone()) };
         aliases.push(Alias { name: Ident::new(name.as_str()), state, used: Cell::new(false) });
         aliases.len() - 1
     });

@@ -22,7 +22,8 @@ impl Session<'_, '_> {
             s.ctes.truncate(outer);
             let ((), ()) = both(clauses, with)?;
             let (Bound { plan, spans }, _) = both(body, tail)?;
-            Ok(Bound { plan: s.emitted(plan, query)?, spans })
+            let plan = s.emitted(plan, query)?;
+            s.not_too_deep(Bound { plan, spans }, at)
         })
     }
 

@@ -1,6 +1,7 @@
 //! The names that an expression may use: columns of the relations in FROM, and aliases of earlier SELECT items.
 
 use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -118,8 +119,8 @@ pub(super) enum AliasState {
     Computed {
         /// As bound: over the columns of FROM and the slots of earlier items.
         expr: Expr,
-        /// The same over the columns of FROM alone.
-        expanded: Expr,
+        /// The same over the columns of FROM alone; `None` if that is too large.
+        expanded: Option<Expr>,
     },
 }
 
@@ -184,18 +185,28 @@ pub(super) fn system_names() -> impl Iterator<Item = &'static str> {
 /// Makes the names of an output unique: the second `a` becomes `a_1`, the third `a_2`.
 pub(super) fn unique_names(names: impl IntoIterator<Item = CompactString>) -> Vec<CompactString> {
     let wanted: Vec<CompactString> = names.into_iter().collect();
-    let mut made: Vec<CompactString> = Vec::with_capacity(wanted.len());
-    for (i, name) in wanted.iter().enumerate() {
-        let mut unique = name.clone();
-        let mut n = 0;
-        // A suffix must not take a name that a later column bears itself.
-        while made.contains(&unique) || n > 0 && wanted.get(i + 1..).is_some_and(|w| w.contains(&unique)) {
-            n += 1;
-            unique = compact_str::format_compact!("{name}_{n}");
+    // How often a name is still to come: a suffix must not take a name that a later column bears itself.
+    let mut later: HashMap<&str, usize> = HashMap::with_capacity(wanted.len());
+    wanted.iter().for_each(|name| *later.entry(name).or_default() += 1);
+    let mut made: HashSet<CompactString> = HashSet::with_capacity(wanted.len());
+    let mut suffixes: HashMap<&str, usize> = HashMap::new();
+    let mut unique = Vec::with_capacity(wanted.len());
+    for name in &wanted {
+        if let Some(n) = later.get_mut(name.as_str()) {
+            *n -= 1;
         }
-        made.push(unique);
+        let mut own = name.clone();
+        if made.contains(name) {
+            let n = suffixes.entry(name).or_default();
+            while made.contains(&own) || later.get(own.as_str()).is_some_and(|n| *n > 0) {
+                *n += 1;
+                own = compact_str::format_compact!("{name}_{n}");
+            }
+        }
+        made.insert(own.clone());
+        unique.push(own);
     }
-    made
+    unique
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use sqlparser::ast::{self, Ident, SelectItem};
 
 use super::calls::{Collected, Place};
+use super::extent::{MAX_OPERATORS, substituted};
 use super::group::Layout;
 use super::names::column_name;
 use super::order::{Sorting, Tail, first_of_each};
@@ -210,6 +211,8 @@ impl Session<'_, '_> {
                     Ok(expr) if walk::is_plain(expr) => AliasState::Plain(expr.clone()),
                     Ok(expr) => {
                         let expanded = expand(expr, scope.schema.len(), aliases);
+                        let nodes = expanded.as_ref().map_or(0, Expr::node_count);
+                        self.charge(nodes, span)?;
                         AliasState::Computed { expr: expr.clone(), expanded }
                     }
                 };
@@ -236,6 +239,7 @@ impl Session<'_, '_> {
         if scope.relations.is_empty() {
             return self.fail("* needs a FROM", span);
         }
+        self.charge(range.len(), span)?;
         let items = range.map(|i| {
             let expr = self.typed(typing::column(&scope.schema, i), span)?;
             let name = scope.schema.fields().get(i).map(|f| f.name.clone()).unwrap_or_default();
@@ -387,11 +391,17 @@ impl Session<'_, '_> {
             items.iter_mut().for_each(|item| item.expr = renumber(&item.expr));
             distinct_on.iter_mut().chain(&mut order).for_each(|key| key.expr = renumber(&key.expr));
             let mut rest = used.as_slice();
+            let mut stages = 0;
             while !rest.is_empty() {
                 let computed = |slot: &usize| {
                     items.iter().find(|i| i.alias == Some(*slot)).map(|i| (i.expr.clone(), i.target.clone()))
                 };
                 let ready = fields.len();
+                stages += 1;
+                if stages > MAX_OPERATORS {
+                    return Err(self.too_deep(self.here));
+                }
+                self.charge(ready, self.here)?;
                 let stage: Vec<_> = rest
                     .iter()
                     .map_while(computed)
@@ -433,6 +443,21 @@ impl Session<'_, '_> {
         Ok(output(plan, &fields, items))
     }
 
+    /// What an item computes over the columns of FROM alone.
+    pub(super) fn expanded(&mut self, item: &Item, names: Names<'_>) -> Bind<Expr> {
+        match expand(&item.expr, names.scope.schema.len(), names.aliases) {
+            Some(expr) => {
+                self.charge(expr.node_count(), item.span)?;
+                Ok(expr)
+            }
+            None => {
+                let error =
+                    Diagnostic::new("with the aliases that it uses, this is too large here", item.span);
+                Err(self.report(error.with_hint("compute it in a subquery")))
+            }
+        }
+    }
+
     fn pass_through(&mut self, fields: &[Field]) -> Bind<Vec<OutputColumn>> {
         let schema = Schema::new(fields.to_vec());
         let columns = (0..fields.len()).map(|i| {
@@ -468,10 +493,16 @@ fn output(plan: LogicalPlan, input: &[Field], items: Vec<Item>) -> Bound {
     Bound { plan, spans }
 }
 
-/// The expression with the slots of earlier items replaced by what they compute.
-pub(super) fn expand(expr: &Expr, width: usize, aliases: &[Alias]) -> Expr {
-    expr.replace_columns(&|i| match &aliases.get(i.checked_sub(width)?)?.state {
-        AliasState::Computed { expanded, .. } => Some(expanded.clone()),
+/// The expression with the slots of earlier items replaced by what they compute; `None` if that is too much.
+fn expand(expr: &Expr, width: usize, aliases: &[Alias]) -> Option<Expr> {
+    let whole = Cell::new(true);
+    let expanded = substituted(expr, &|i| match &aliases.get(i.checked_sub(width)?)?.state {
+        AliasState::Computed { expanded: Some(expanded), .. } => Some(expanded),
+        AliasState::Computed { expanded: None, .. } => {
+            whole.set(false);
+            None
+        }
         AliasState::Plain(_) | AliasState::Failed => None,
-    })
+    });
+    expanded.filter(|_| whole.get())
 }

@@ -136,15 +136,12 @@ impl Session<'_, '_> {
     /// GROUP BY ALL: by each item that aggregates nothing.
     pub(super) fn group_by_all(&mut self, names: Names<'_>, items: Option<&[Item]>) -> Bind<Vec<Key>> {
         let items = items.ok_or(Reported)?;
-        let keys = items.iter().filter_map(|item| {
-            let expr = super::select::expand(&item.expr, names.scope.schema.len(), names.aliases);
-            let OutputTarget::Column(name) = &item.target else { return None };
-            (!uses_calls(&expr)).then(|| Key { expr, name: name.clone() })
-        });
         let mut found: Vec<Key> = Vec::new();
-        for key in keys {
-            if !found.iter().any(|k| k.expr == key.expr) {
-                found.push(key);
+        for item in items {
+            let expr = self.expanded(item, names)?;
+            let OutputTarget::Column(name) = &item.target else { continue };
+            if !uses_calls(&expr) && !found.iter().any(|k| k.expr == expr) {
+                found.push(Key { expr, name: name.clone() });
             }
         }
         Ok(found)

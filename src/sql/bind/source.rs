@@ -11,14 +11,21 @@ use crate::sql::Span;
 #[derive(Debug)]
 pub(super) struct Source<'t> {
     text: &'t str,
-    lines: Vec<usize>,
+    /// Where each line starts; whether a column of it is a byte.
+    lines: Vec<(usize, bool)>,
     /// Words of the text with their places, made when the first error needs them.
     words: OnceCell<Vec<(String, Span)>>,
 }
 
 impl<'t> Source<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            lines.push((start, line.is_ascii()));
+            start += line.len();
+        }
+        lines.push((start, true));
         Self { text, lines, words: OnceCell::new() }
     }
 
@@ -31,8 +38,11 @@ impl<'t> Source<'t> {
     fn offset(&self, at: tokenizer::Location) -> Option<usize> {
         let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
         let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
-        let start = *self.lines.get(line)?;
+        let (start, ascii) = *self.lines.get(line)?;
         let rest = self.text.get(start..)?;
+        if ascii {
+            return Some(start + column.min(rest.len()));
+        }
         Some(start + rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i))
     }
 
