@@ -15,7 +15,7 @@ use super::core::Core;
 use super::edge::{Closed, TICK};
 use super::laps::Laps;
 use super::message::{Message, Parcel};
-use super::placement::{Autopilot, Costs, Placement};
+use super::placement::{Autopilot, Costs, Placement, lanes};
 use super::policy::ErrorBudget;
 use super::shared::{Shared, Stop};
 use super::sink_stage::SinkStage;
@@ -28,7 +28,7 @@ use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
 use crate::operator::Choice;
-use crate::record::{Batch, Clock, Pools, Position, Schema};
+use crate::record::{Batch, Clock, PoolTimes, Pools, Position, Schema};
 use crate::state::{Checkpoint, Commit, Manifest, SourceState};
 
 /// What one round did.
@@ -155,6 +155,8 @@ pub(super) struct Driver {
     budget: Arc<ErrorBudget>,
     autopilot: Option<Autopilot>,
     base: Costs,
+    /// What the threads that share work did.
+    pool: Arc<PoolTimes>,
     base_threads: placing::CoreTimes,
     records: u64,
     bytes: u64,
@@ -231,6 +233,7 @@ impl Driver {
         let timer = parts.core.next_timer();
         let holds_rows = parts.core.holds_rows();
         let wanted = parts.core.wanted.clone();
+        let pool = parts.core.workers.times().clone();
         let core = Arc::new(Mutex::new(parts.core));
         let mut view = shared.live.lock();
         view.core = Some(core.clone());
@@ -262,6 +265,7 @@ impl Driver {
             budget: parts.budget,
             autopilot: None,
             base: Costs::default(),
+            pool,
             base_threads: placing::CoreTimes::default(),
             records: 0,
             bytes: 0,

@@ -22,10 +22,18 @@ const WAKE_UP: f64 = 5e-5;
 const WORTH_A_TRY: f64 = 1.15;
 /// … and bring at least this much to be kept.
 const WORTH_KEEPING: f64 = 1.02;
+/// What comes first fills pools and caches, and is not judged.
+const WARM_UP: Duration = Duration::from_millis(1);
 /// Measurements are judged when they cover that much time …
 const WINDOW: Duration = Duration::from_millis(10);
-/// … and that many batches.
+/// … and that many batches;
 const BATCHES: u64 = 8;
+/// where a decision is due – at the start, in the first windows of a split, after one was taken back – that much …
+const SHORT_WINDOW: Duration = Duration::from_millis(3);
+/// … and that many.
+const FEW_BATCHES: u64 = 4;
+/// First windows of a split: what it is like at worst shows in them.
+const TRIAL: u32 = 3;
 /// So many windows in a row must be slower than inline before a split is taken back; fewer if it is much slower.
 const PATIENCE: u32 = 3;
 /// First time to wait after a split that was taken back; doubles up to 64 times as much.
@@ -46,6 +54,8 @@ pub(super) struct Costs {
     pub(super) process: f64,
     /// Per sink.
     pub(super) sinks: Vec<f64>,
+    /// What threads of the pool did for operators: on one thread it would be the processor's work.
+    pub(super) shared: f64,
     /// Records that the processor took.
     pub(super) records: u64,
     /// Batches that the processor took.
@@ -68,6 +78,7 @@ impl Costs {
             helped: self.helped - earlier.helped,
             process: self.process - earlier.process,
             sinks: each(&self.sinks, &earlier.sinks),
+            shared: self.shared - earlier.shared,
             records: self.records - earlier.records,
             batches: self.batches - earlier.batches,
             starved: self.starved - earlier.starved,
@@ -119,52 +130,80 @@ impl Placement {
     }
 }
 
-/// Seconds that the slowest thread needs for the measured work under a placement.
-fn predict(costs: &Costs, placement: &Placement) -> f64 {
-    let work = costs.process + costs.sources.iter().chain(&costs.sinks).sum::<f64>();
-    let batches = costs.batches as f64;
-    let wake_ups = (work / 4.0).clamp(batches * HANDOVER_PER_TINY_BATCH, batches * HANDOVER_PER_BATCH);
-    let handover = wake_ups + costs.records as f64 * HANDOVER_PER_RECORD;
-    let mut processor = costs.process;
-    let mut slowest: f64 = 0.0;
-    let stages = costs.sources.iter().zip(&placement.sources).chain(costs.sinks.iter().zip(&placement.sinks));
-    for (cost, away) in stages {
-        if *away {
-            slowest = slowest.max(cost + handover / 2.0);
-            processor += handover / 2.0;
-        } else {
-            processor += cost;
-        }
-    }
-    slowest.max(processor)
+/// The measured work as it would be under other placements.
+struct Forecast<'a> {
+    costs: &'a Costs,
+    /// Threads that may work at the same time.
+    threads: usize,
+    /// How many threads share an operator's work on a large batch now.
+    lanes: usize,
 }
 
-/// The best placement with at most `threads` threads, found greedily: the stage whose own thread helps most, then the next.
-fn best(costs: &Costs, threads: usize) -> (Placement, f64) {
-    let mut chosen = Placement::all(costs.sources.len(), costs.sinks.len(), false);
-    let mut time = predict(costs, &chosen);
-    while chosen.threads() < threads {
-        let candidates =
-            (0..costs.sources.len()).map(|i| (true, i)).chain((0..costs.sinks.len()).map(|i| (false, i)));
-        let mut better: Option<(Placement, f64)> = None;
-        for (is_source, i) in candidates {
-            let mut next = chosen.clone();
-            let list = if is_source { &mut next.sources } else { &mut next.sinks };
-            match list.get_mut(i) {
-                Some(away) if !*away => *away = true,
-                _ => continue,
-            }
-            let t = predict(costs, &next);
-            if t < better.as_ref().map_or(time, |b| b.1) {
-                better = Some((next, t));
-            }
-        }
-        match better {
-            Some((next, t)) => (chosen, time) = (next, t),
-            None => break,
-        }
+impl<'a> Forecast<'a> {
+    fn new(costs: &'a Costs, threads: usize, now: &Placement) -> Self {
+        Self { costs, threads, lanes: lanes(threads, now) }
     }
-    (chosen, time)
+
+    fn inline(&self) -> f64 {
+        self.of(&Placement::all(self.costs.sources.len(), self.costs.sinks.len(), false))
+    }
+
+    /// Seconds that the slowest thread needs for the measured work under a placement.
+    fn of(&self, placement: &Placement) -> f64 {
+        let costs = self.costs;
+        let work = costs.process + costs.sources.iter().chain(&costs.sinks).sum::<f64>();
+        let batches = costs.batches as f64;
+        let wake_ups = (work / 4.0).clamp(batches * HANDOVER_PER_TINY_BATCH, batches * HANDOVER_PER_BATCH);
+        let handover = wake_ups + costs.records as f64 * HANDOVER_PER_RECORD;
+        // A stage's thread is taken from those that share.
+        let part = |lanes: usize| costs.shared / lanes as f64;
+        let mut processor = costs.process + part(lanes(self.threads, placement)) - part(self.lanes);
+        let mut slowest: f64 = 0.0;
+        let stages =
+            costs.sources.iter().zip(&placement.sources).chain(costs.sinks.iter().zip(&placement.sinks));
+        for (cost, away) in stages {
+            if *away {
+                slowest = slowest.max(cost + handover / 2.0);
+                processor += handover / 2.0;
+            } else {
+                processor += cost;
+            }
+        }
+        slowest.max(processor)
+    }
+
+    /// The best placement, found greedily: the stage whose own thread helps most, then the next.
+    fn best(&self) -> (Placement, f64) {
+        let (sources, sinks) = (self.costs.sources.len(), self.costs.sinks.len());
+        let mut chosen = Placement::all(sources, sinks, false);
+        let mut time = self.of(&chosen);
+        while chosen.threads() < self.threads {
+            let candidates = (0..sources).map(|i| (true, i)).chain((0..sinks).map(|i| (false, i)));
+            let mut better: Option<(Placement, f64)> = None;
+            for (is_source, i) in candidates {
+                let mut next = chosen.clone();
+                let list = if is_source { &mut next.sources } else { &mut next.sinks };
+                match list.get_mut(i) {
+                    Some(away) if !*away => *away = true,
+                    _ => continue,
+                }
+                let t = self.of(&next);
+                if t < better.as_ref().map_or(time, |b| b.1) {
+                    better = Some((next, t));
+                }
+            }
+            match better {
+                Some((next, t)) => (chosen, time) = (next, t),
+                None => break,
+            }
+        }
+        (chosen, time)
+    }
+}
+
+/// How many threads a placement leaves to share an operator's work, the processor's included.
+pub(super) fn lanes(threads: usize, placement: &Placement) -> usize {
+    (threads + 1).saturating_sub(placement.threads()).max(1)
 }
 
 /// A source with a thread of its own that waits most of its time inside of its calls, with the share of it.
@@ -183,6 +222,8 @@ pub(super) struct Autopilot {
     since: Duration,
     /// Seconds per record of the last inline window.
     inline_speed: Option<f64>,
+    /// Nothing was judged yet.
+    cold: bool,
     /// Windows since the split.
     settled: u32,
     /// Windows in a row in which the split was no faster than inline.
@@ -203,6 +244,7 @@ impl Autopilot {
             current: Placement::all(sources, sinks, false),
             since: now,
             inline_speed: None,
+            cold: true,
             settled: 0,
             slow: 0,
             rival: None,
@@ -224,12 +266,27 @@ impl Autopilot {
 
     /// Whether it is time to hand in measurements.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.threads > 1 && now.saturating_sub(self.since) >= WINDOW
+        self.threads > 1 && now.saturating_sub(self.since) >= self.window().0
+    }
+
+    /// How long a window is, and how many batches it needs.
+    fn window(&self) -> (Duration, u64) {
+        let inline = self.current.is_inline();
+        match inline {
+            true if self.cold => (WARM_UP, 1),
+            true if self.inline_speed.is_none() || self.rival.is_some() => (SHORT_WINDOW, FEW_BATCHES),
+            false if self.settled < TRIAL => (SHORT_WINDOW, FEW_BATCHES),
+            _ => (WINDOW, BATCHES),
+        }
     }
 
     /// Takes the measurements since the last look; a new placement with its reason, if one is better.
     pub(super) fn look(&mut self, now: Duration, costs: Costs) -> Option<(Placement, String)> {
-        if costs.batches < BATCHES || costs.records == 0 {
+        if costs.batches < self.window().1 || costs.records == 0 {
+            return None;
+        }
+        if std::mem::take(&mut self.cold) {
+            self.restart(now);
             return None;
         }
         let wall = now.saturating_sub(self.since).as_secs_f64();
@@ -260,9 +317,9 @@ impl Autopilot {
             self.sulk = self.sulk.saturating_sub(1);
             return self.split(split, reason);
         }
-        let (next, time) = best(costs, self.threads);
-        let alone = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
-        let inline = alone - costs.helped;
+        let forecast = Forecast::new(costs, self.threads, &self.current);
+        let (next, time) = forecast.best();
+        let inline = forecast.inline() - costs.helped;
         if next.is_inline() || inline < time * WORTH_A_TRY || now < self.not_before {
             return None;
         }
@@ -285,10 +342,11 @@ impl Autopilot {
     ) -> Option<(Placement, String)> {
         self.settled = self.settled.saturating_add(1);
         let starved = costs.starved > 0.1 * wall;
-        let inline = predict(costs, &Placement::all(costs.sources.len(), costs.sinks.len(), false));
+        let forecast = Forecast::new(costs, self.threads, &self.current);
+        let inline = forecast.inline();
         // Waiting is no work, but on one thread it would hold up the others.
         let work = (inline - costs.waits.iter().sum::<f64>()).max(0.0) / costs.records as f64;
-        if work * 1.05 < speed && inline < predict(costs, &self.current) * WORTH_KEEPING {
+        if work * 1.05 < speed && inline < forecast.of(&self.current) * WORTH_KEEPING {
             let reason = format!(
                 "the stages' work fell to {:.0} ns a record: hand-overs cost more than they bring",
                 work * 1e9
@@ -307,7 +365,11 @@ impl Autopilot {
             }
             return None;
         }
-        self.slow += if speed > 1.3 * measured { 2 } else { 1 };
+        self.slow += match speed / measured {
+            much if much > 1.6 && self.settled <= TRIAL => PATIENCE,
+            more if more > 1.3 => 2,
+            _ => 1,
+        };
         self.best_split = self.best_split.min(speed);
         if self.slow < PATIENCE {
             return None;
@@ -335,271 +397,5 @@ impl Autopilot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// 20,000 records in 20 batches.
-    fn costs(source: f64, process: f64, sink: f64) -> Costs {
-        Costs {
-            sources: vec![source],
-            waits: vec![0.0],
-            helped: 0.0,
-            process,
-            sinks: vec![sink],
-            records: 20_000,
-            batches: 20,
-            starved: 0.0,
-            threads: Vec::new(),
-        }
-    }
-    const MS: Duration = Duration::from_millis(1);
-
-    /// An autopilot with its clock, which moves by what each window takes.
-    struct Flight {
-        pilot: Autopilot,
-        now: Duration,
-    }
-    impl Flight {
-        fn new(sources: usize, sinks: usize, threads: usize) -> Self {
-            Self { pilot: Autopilot::new(sources, sinks, threads, 2, Duration::ZERO), now: Duration::ZERO }
-        }
-        fn window(&mut self, took: Duration, costs: Costs) -> Option<(Placement, String)> {
-            self.now += took;
-            self.pilot.look(self.now, costs)
-        }
-        /// 1 µs a record inline, half of it the source's: split.
-        fn split() -> Self {
-            let mut flight = Self::new(1, 1, 2);
-            let (placement, _) = flight.window(MS * 20, costs(1e-2, 4e-3, 6e-3)).unwrap();
-            assert_eq!(placement.sources, [true]);
-            flight
-        }
-    }
-
-    #[test]
-    fn cheap_stages_stay_inline() {
-        // 16 ns a record, nearly all of it the source's.
-        let mut flight = Flight::new(1, 1, 2);
-        for _ in 1..20 {
-            let cheap = Costs { records: 1_250_000, batches: 1250, ..costs(1.8e-2, 1e-4, 1.9e-3) };
-            assert_eq!(flight.window(MS * 20, cheap), None);
-        }
-        // Balanced, but tiny batches: handing one over costs as much as its only record.
-        let mut flight = Flight::new(1, 1, 2);
-        for _ in 1..20 {
-            let tiny = Costs { records: 40_000, batches: 40_000, ..costs(1e-2, 1e-3, 9e-3) };
-            assert_eq!(flight.window(MS * 20, tiny), None);
-        }
-    }
-
-    #[test]
-    fn balanced_costly_stages_are_split_and_the_reason_says_what_it_promises() {
-        let (placement, reason) = Flight::new(1, 1, 2).window(MS * 20, costs(4e-3, 1e-3, 3e-3)).unwrap();
-        assert_eq!(placement, Placement { sources: vec![true], sinks: vec![false] });
-        // Small batches of costly records share their wake-ups.
-        let small = Costs { records: 100_000, batches: 10_000, ..costs(1.2e-2, 1e-3, 7e-3) };
-        assert!(Flight::new(1, 1, 2).window(MS * 20, small).is_some());
-        assert!(reason.contains("source 0") && reason.contains("times the inline speed"), "{reason}");
-        let (placement, _) = Flight::new(1, 1, 3).window(MS * 20, costs(4e-3, 4e-3, 4e-3)).unwrap();
-        assert_eq!(placement, Placement::all(1, 1, true));
-    }
-
-    #[test]
-    fn a_source_that_blocks_gets_a_thread() {
-        let blocking = Costs {
-            sources: vec![1.5e-2, 1e-4],
-            waits: vec![1.4e-2, 0.0],
-            helped: 0.0,
-            process: 1e-2,
-            sinks: vec![1e-3],
-            records: 1000,
-            batches: 10,
-            starved: 0.0,
-            threads: Vec::new(),
-        };
-        let (placement, reason) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
-        assert_eq!(placement.sources, [true, false]);
-        assert!(reason.contains("source 0 waits 93 %"), "{reason}");
-    }
-
-    #[test]
-    fn a_source_that_is_helped_is_split_off_only_if_that_beats_the_help() {
-        let mut flight = Flight::new(1, 1, 2);
-        // Alone it would take 15 ms; helpers do 6 of them. A thread for the source would still take its 10.
-        let helped = Costs { helped: 6e-3, ..costs(1e-2, 4e-3, 1e-3) };
-        assert_eq!(flight.window(MS * 20, helped), None);
-        // A sink that costs more than help can bring gets a thread.
-        let costly = Costs { helped: 2e-3, ..costs(3e-3, 8e-3, 9e-3) };
-        let (placement, _) = flight.window(MS * 20, costly).unwrap();
-        assert_eq!(placement, Placement { sources: vec![false], sinks: vec![true] });
-    }
-
-    #[test]
-    fn one_thread_never_splits() {
-        let pilot = Autopilot::new(1, 1, 1, 2, Duration::ZERO);
-        assert!(!pilot.is_due(MS * 1000));
-    }
-
-    #[test]
-    fn it_goes_back_when_the_stages_become_cheap() {
-        // The work is 25 ns a record now, and the wall shows 60.
-        let mut flight = Flight::split();
-        let cheap = Costs { records: 330_000, batches: 16_000, ..costs(2e-3, 3e-3, 3e-3) };
-        let (placement, reason) = flight.window(MS * 20, cheap).unwrap();
-        assert!(placement.is_inline() && reason.contains("hand-overs"), "{reason}");
-    }
-
-    #[test]
-    fn it_goes_back_when_a_source_only_waits() {
-        // Nothing is left to do while it waits.
-        let mut flight = Flight::split();
-        let alone = Costs { waits: vec![1.85e-2], ..costs(1.9e-2, 1e-4, 1e-4) };
-        let (placement, reason) = flight.window(MS * 20, alone).unwrap();
-        assert!(placement.is_inline() && reason.contains("work fell to 35 ns"), "{reason}");
-        // There is, but its input comes no faster for it.
-        let mut flight = Flight::new(1, 1, 2);
-        let waiting = || Costs { waits: vec![9e-3], ..costs(1e-2, 4e-3, 6e-3) };
-        let (_, reason) = flight.window(MS * 20, waiting()).unwrap();
-        assert!(reason.contains("source 0 waits 90 %"), "{reason}");
-        for _ in 0..3 {
-            assert_eq!(flight.window(MS * 20, waiting()), None);
-        }
-        let (placement, reason) = flight.window(MS * 20, waiting()).unwrap();
-        assert!(placement.is_inline() && reason.contains("for its input: threads brought 1.00"), "{reason}");
-        // The next window inline being slower says nothing for threads.
-        assert_eq!(flight.window(MS * 40, waiting()), None);
-    }
-
-    #[test]
-    fn a_promise_that_is_not_kept_is_taken_back_and_tried_again_later() {
-        let work = || costs(1e-2, 4e-3, 6e-3);
-        let mut flight = Flight::split();
-        // No faster than inline, whatever the stages' own times say.
-        for _ in 0..3 {
-            assert_eq!(flight.window(MS * 20, work()), None);
-        }
-        let (placement, reason) = flight.window(MS * 20, work()).unwrap();
-        assert!(placement.is_inline() && reason.contains("threads brought 1.00"), "{reason}");
-        let mut sulked = 0;
-        while flight.window(MS * 20, work()).is_none() {
-            sulked += 1;
-        }
-        assert_eq!(sulked, 24, "half a second");
-        // Much slower: it is noticed sooner.
-        assert_eq!(flight.window(MS * 40, work()), None);
-        assert_eq!(flight.window(MS * 40, work()), None);
-        assert!(flight.window(MS * 40, work()).is_some());
-        let again = (0..).take_while(|_| flight.window(MS * 20, work()).is_none()).count();
-        assert_eq!(again, 49, "a second");
-    }
-
-    #[test]
-    fn a_split_is_kept_as_long_as_it_is_faster_and_left_when_it_no_longer_is() {
-        let work = || costs(1e-2, 4e-3, 6e-3);
-        let mut flight = Flight::split();
-        for _ in 0..200 {
-            assert_eq!(flight.window(MS * 11, work()), None);
-        }
-        // Single windows that were disturbed change nothing.
-        for took in [40, 11, 40, 11, 21, 22, 11] {
-            assert_eq!(flight.window(MS * took, work()), None);
-        }
-        // The two cores have moved apart: the same records take three times as long on two threads.
-        assert_eq!(flight.window(MS * 33, work()), None);
-        let (placement, _) = flight.window(MS * 33, work()).unwrap();
-        assert!(placement.is_inline());
-        assert_eq!(flight.window(MS * 20, work()), None);
-    }
-
-    #[test]
-    fn records_that_become_dearer_keep_their_threads_after_one_inline_window() {
-        let mut flight = Flight::split();
-        let dearer = || costs(2e-2, 8e-3, 1.2e-2);
-        for _ in 0..20 {
-            assert_eq!(flight.window(MS * 11, costs(1e-2, 4e-3, 6e-3)), None);
-        }
-        let mut back = None;
-        while back.is_none() {
-            back = flight.window(MS * 21, dearer());
-        }
-        assert!(back.is_some_and(|(p, _)| p.is_inline()));
-        let (placement, reason) = flight.window(MS * 40, dearer()).unwrap();
-        assert!(!placement.is_inline() && reason.contains("1.90 times as fast after all"), "{reason}");
-        assert_eq!(flight.window(MS * 21, dearer()), None);
-        assert_eq!(flight.window(MS * 21, dearer()), None);
-    }
-
-    #[test]
-    fn a_job_that_waits_for_its_input_is_not_judged_by_its_speed() {
-        let mut flight = Flight::split();
-        for _ in 0..50 {
-            let waiting = Costs { starved: 1e-2, ..costs(1e-2, 4e-3, 6e-3) };
-            assert_eq!(flight.window(MS * 40, waiting), None);
-        }
-    }
-
-    /// What two threads had in a window: each was queued once for `queued`.
-    fn had(ran: [u64; 2], queued: [u64; 2]) -> Vec<CoreTime> {
-        let time = |(ran, queued)| CoreTime {
-            ran: Duration::from_micros(ran),
-            queued: Duration::from_micros(queued),
-            turns: 1,
-        };
-        ran.into_iter().zip(queued).map(time).collect()
-    }
-
-    #[test]
-    fn a_window_is_as_long_as_it_would_have_been_alone() {
-        let near = |a: f64, b: f64| (a - b).abs() < 1.5e-4;
-        let ms = 1e-3;
-        // Nobody was in the way: sleeping is the job's own affair, and so is waking up.
-        assert!(near(undisturbed(10.0 * ms, &had([10_000, 4_000], [0, 0]), 2.0), 10.0 * ms));
-        assert_eq!(undisturbed(10.0 * ms, &had([9_000, 4_000], [50, 40]), 2.0), 10.0 * ms);
-        // One of them, or both in turn.
-        assert!(near(undisturbed(14.0 * ms, &had([10_000, 4_000], [4_000, 0]), 2.0), 10.0 * ms));
-        assert!(near(undisturbed(17.0 * ms, &had([10_000, 4_000], [4_000, 3_000]), 2.0), 10.0 * ms));
-        // Both at the same time: not shorter than the work of one.
-        assert!(near(undisturbed(14.0 * ms, &had([10_000, 4_000], [4_000, 4_000]), 2.0), 10.0 * ms));
-        // Two threads on one core queue behind each other.
-        assert!(near(undisturbed(14.0 * ms, &had([10_000, 4_000], [4_000, 10_000]), 1.0), 14.0 * ms));
-        // The system does not tell.
-        assert_eq!(undisturbed(14.0 * ms, &[], 2.0), 14.0 * ms);
-    }
-
-    /// Decisions of an hour of the same load; `stolen`: what others took of each window from the processor and the source.
-    fn decisions(stolen: impl Fn(u64) -> [u64; 2]) -> Vec<(u64, String)> {
-        let mut flight = Flight::new(1, 1, 2);
-        let mut split = false;
-        let mut told = Vec::new();
-        for n in 0..400 {
-            let work = match n {
-                0..100 => costs(1.5e-2, 2e-3, 3e-3),
-                100..200 => costs(1e-2, 4e-3, 6e-3),
-                200..300 => Costs { records: 330_000, batches: 16_000, ..costs(2e-3, 3e-3, 3e-3) },
-                _ => costs(1e-2, 4e-3, 6e-3),
-            };
-            let [here, away] = stolen(n);
-            let (ran, took) = match split {
-                false => ([20_000, 0], 20_000),
-                true => ([11_000, 11_000], 12_000),
-            };
-            let others = here + if split { away } else { 0 };
-            let threads = had(ran, [here, away * u64::from(split)]);
-            let took = Duration::from_micros(took + others);
-            if let Some((placement, reason)) = flight.window(took, Costs { threads, ..work }) {
-                split = !placement.is_inline();
-                told.push((n, reason));
-            }
-        }
-        told
-    }
-
-    #[test]
-    fn neighbours_change_no_decision() {
-        let alone = decisions(|_| [0, 0]);
-        assert!(alone.len() >= 3, "{alone:?}");
-        assert_eq!(decisions(|n| [(n % 3) * 4_000, 0]), alone);
-        assert_eq!(decisions(|n| [8_000, (n % 5) * 3_000]), alone);
-        assert_eq!(decisions(|n| [n % 2 * 40_000, 40_000 - n % 2 * 40_000]), alone);
-    }
-}
+#[path = "placement_tests.rs"]
+mod tests;

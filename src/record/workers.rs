@@ -43,6 +43,10 @@ impl PoolTimes {
     fn of(threads: usize) -> Self {
         Self { threads: Mutex::default(), busy: (0..threads).map(|_| AtomicU64::new(0)).collect() }
     }
+    /// Time of work of all threads.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.iter().map(|b| b.load(Ordering::Relaxed)).sum())
+    }
     /// Name, time from its start to its end or to `now`, and time of work of each thread that was started, in their order.
     pub fn threads(&self, now: Instant) -> Vec<(String, Duration, Duration)> {
         let mut all = self.threads.lock().clone();

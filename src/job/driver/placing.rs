@@ -53,15 +53,17 @@ impl Driver {
         let work = |t: &StageTimes| s(&t.busy) - s(&t.queued);
         let helped = |s: &Inflow| s.helped.load(Ordering::Relaxed) as f64 / 1e9;
         let inside = |i: &Inflow| s(&i.counters.waited_inside);
+        let helped_all = self.inflows.iter().map(helped).sum();
         Costs {
             sources: self.inflows.iter().map(|i| work(&i.counters.times) + inside(i) + helped(i)).collect(),
             waits: self.inflows.iter().map(inside).collect(),
-            helped: self.inflows.iter().map(helped).sum(),
+            helped: helped_all,
             process: work(&self.shared.process),
             sinks: self.outflows.iter().map(|o| work(&o.counters.times)).collect(),
             records: self.records,
             batches: self.batches,
             starved: self.inflows.iter().map(|i| s(&i.counters.times.waiting) - inside(i)).sum(),
+            shared: (self.pool.busy().as_nanos() as f64 / 1e9 - helped_all).max(0.0),
             threads: Vec::new(),
         }
     }
@@ -93,7 +95,7 @@ impl Driver {
 
     /// Moves stages to threads and back; the threads left over may share the work of large batches.
     pub(super) fn place(&mut self, placement: &Placement) -> Result<(), JobError> {
-        self.core.lock().workers.set_lanes((self.config.threads + 1).saturating_sub(placement.threads()));
+        self.core.lock().workers.set_lanes(lanes(self.config.threads, placement));
         for (i, away) in placement.sources.iter().enumerate() {
             let Some(inflow) = self.inflows.get_mut(i) else { continue };
             if inflow.ended.is_some() {
