@@ -74,7 +74,8 @@ pub trait Decoder: Send {
     }
 
     /// Where the record began that was consumed in part and is not reported yet (one longer than `max_record_bytes`, or a broken
-    /// element of an array, whose end is looked for): a position to resume from must not lie behind it.
+    /// element of an array, whose end is looked for), or the last byte of an element, where it says what must follow: a position to
+    /// resume from must not lie behind it.
     fn unfinished(&self) -> Option<Origin> {
         None
     }

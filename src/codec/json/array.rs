@@ -53,6 +53,8 @@ pub(super) struct Elements {
     lost: Option<Lost>,
     /// Where the `]` stands, once it was read.
     closed: Option<Origin>,
+    /// Where the `}` of the last element stands, if nothing behind it was read: a reader that resumes there knows that a comma must follow.
+    behind: Option<Origin>,
 }
 
 /// An element, or what stands in its place, that is being stepped over.
@@ -73,17 +75,18 @@ struct Progress {
 
 impl Elements {
     pub(super) fn new(max_record_bytes: usize) -> Self {
-        Self { max: max_record_bytes, state: State::Start, lost: None, closed: None }
+        Self { max: max_record_bytes, state: State::Start, lost: None, closed: None, behind: None }
     }
     /// `at_start`: at the start of a file, else behind or before any element.
     pub(super) fn reset(&mut self, at_start: bool) {
-        (self.lost, self.closed) = (None, None);
+        (self.lost, self.closed, self.behind) = (None, None, None);
         self.state = if at_start { State::Start } else { State::Resumed };
     }
 
-    /// A position to resume from, where a lost element is not reported yet, or where nothing but the `]` says that the array is over.
+    /// A position to resume from, where a lost element is not reported yet, or where nothing but the `]` says that the array is over, or
+    /// but the `}` that an element is.
     pub(super) fn unfinished(&self) -> Option<Origin> {
-        self.lost.as_ref().map(|l| l.from).or(self.closed)
+        self.lost.as_ref().map(|l| l.from).or(self.closed).or(self.behind)
     }
 
     pub(super) fn decode(
@@ -106,6 +109,11 @@ impl Elements {
                 if !found {
                     break;
                 }
+                self.behind = None;
+                if self.state == State::Behind && rest.get(..consumed).is_some_and(|r| r.ends_with(b"}")) {
+                    let offset = origin.offset + done.consumed as u64 - 1;
+                    self.behind = Some(Origin { offset, line: origin.line + done.lines });
+                }
                 if let Some(lost) = self.lost.take() {
                     lost.skipped.finish(out);
                     // What followed the array is reported, and not to be read again.
@@ -124,6 +132,12 @@ impl Elements {
                 let skipped = Skipped::new(here, self.max, error).exact();
                 let from = self.closed.unwrap_or(here);
                 self.lost = Some(Lost { skipped, search: Search::Never, from });
+                continue;
+            }
+            if self.state == State::Resumed && rest.first() == Some(&b'}') {
+                // No element begins like this: it is where one ended for the reader before.
+                (self.state, self.behind) = (State::Behind, Some(here));
+                advance(&mut done, rest, 1);
                 continue;
             }
             if rest.is_empty() && input == Input::Partial {
@@ -190,26 +204,34 @@ impl Elements {
                 Head::Closed(end) => {
                     self.closed = Some(Origin { offset: here.offset.saturating_sub(1), line: here.line });
                     (pos, lines) = (end, at_line);
-                    self.state = State::Closed;
+                    (self.state, self.behind) = (State::Closed, None);
                 }
                 Head::Fault(fault) => {
                     (pos, lines) = (at, at_line);
                     self.between(fault, text.as_bytes().get(at).copied(), spoilt, here, out);
-                    if let (Some(lost), true) = (&mut self.lost, from.offset == 0) {
-                        lost.from = from;
+                    if let Some(lost) = &mut self.lost {
+                        lost.from = if from.offset == 0 { from } else { self.behind.unwrap_or(lost.from) };
                     }
+                    self.behind = None;
                 }
                 Head::Element(at) => match self.element(text, at, more, spoilt, here, out, reader) {
                     Ok(Some(end)) => {
                         self.state = State::Behind;
                         lines = at_line + count_lines(text.as_bytes().get(at..end).unwrap_or(&[]));
                         pos = end;
+                        let last = Origin {
+                            offset: origin.offset + end.saturating_sub(1) as u64,
+                            line: origin.line + lines,
+                        };
+                        let closes = text.as_bytes().get(at..end).is_some_and(|e| e.ends_with(b"}"));
+                        self.behind = closes.then_some(last);
                     }
                     Ok(None) => {
                         starved = true;
                         break;
                     }
                     Err(error) => {
+                        self.behind = None;
                         let passed = self.lose(error, lead(skipped), text, at, here, from);
                         lines = at_line + count_lines(text.as_bytes().get(at..passed).unwrap_or(&[]));
                         pos = passed;
