@@ -13,6 +13,8 @@ pub(crate) const KEPT_OF_LONG: usize = 1024;
 
 /// Bytes of whole lines that are handled at once: they stay in the cache between passes.
 pub(crate) const WINDOW: usize = 16 << 10;
+/// The least of it, where few records are wanted: what is looked at beyond them is looked at again by the next call.
+const SMALL_WINDOW: usize = 512;
 
 /// A record that is too long (or lost its frame) and is being consumed piece by piece.
 #[derive(Clone, Debug)]
@@ -113,11 +115,17 @@ pub(crate) trait LineSink {
 pub(crate) struct Lines {
     max: usize,
     skipped: Option<Skipped>,
+    /// Bytes of a line, as they were.
+    line: usize,
 }
 
 impl Lines {
     pub(crate) fn new(max_record_bytes: usize) -> Self {
-        Self { max: max_record_bytes, skipped: None }
+        Self { max: max_record_bytes, skipped: None, line: WINDOW }
+    }
+    /// How much to look at for so many records: a little more than they took last time.
+    fn window(&self, records: usize) -> usize {
+        records.saturating_mul(self.line + self.line / 4).clamp(SMALL_WINDOW, WINDOW)
     }
     pub(crate) fn reset(&mut self) {
         self.skipped = None;
@@ -155,7 +163,7 @@ impl Lines {
             if rest.is_empty() {
                 break;
             }
-            let first = rest.get(..WINDOW).unwrap_or(rest);
+            let first = rest.get(..self.window(out.room())).unwrap_or(rest);
             let end = memrchr(b'\n', first)
                 .or_else(|| memchr(b'\n', rest.get(first.len()..).unwrap_or(&[])).map(|e| first.len() + e));
             let window = match end {
@@ -171,6 +179,10 @@ impl Lines {
             let taken = sink.window(window, here, out);
             done.consumed += taken.consumed;
             done.lines += taken.lines;
+            if let Some(line) = usize::try_from(taken.lines).ok().and_then(|n| taken.consumed.checked_div(n))
+            {
+                self.line = line;
+            }
         }
         done
     }
