@@ -15,6 +15,8 @@ use crate::record::{Clock, CoreTime};
 const LONG: Duration = Duration::from_micros(200);
 /// … and when short ones make up this much.
 const OFTEN: Duration = Duration::from_millis(1);
+/// So little is not looked into.
+const NOTHING: Duration = Duration::from_micros(20);
 
 /// The clock of one thread and where its spans are booked.
 #[derive(Debug)]
@@ -26,9 +28,8 @@ pub(super) struct Laps {
     /// CPU time of the thread at the last look, and spans of work since.
     cpu: Option<Duration>,
     unseen: Duration,
-    /// How long the thread had been queued when that was last asked, and how much of that is known to be older.
+    /// How long the thread had been queued when that was last asked.
     queued: Duration,
-    small: Duration,
 }
 
 /// What the thread did not work in spans that look like work.
@@ -54,7 +55,6 @@ impl Laps {
             cpu,
             unseen: Duration::ZERO,
             queued: Duration::ZERO,
-            small: Duration::ZERO,
         };
         laps.watch();
         laps
@@ -63,7 +63,6 @@ impl Laps {
     fn watch(&mut self) {
         let watch = self.clock.watch_thread();
         self.queued = watch.as_ref().and_then(|w| w.read()).unwrap_or_default().queued;
-        self.small = Duration::ZERO;
         *self.account.watch.lock() = watch;
     }
     /// What the thread has had of the machine, if the system tells.
@@ -136,13 +135,15 @@ impl Laps {
         let spent = std::mem::take(&mut self.unseen);
         let Some(before) = self.cpu.replace(cpu) else { return Missing::default() };
         let missing = spent.saturating_sub(cpu.saturating_sub(before));
-        if missing * 10 < spent {
-            self.small += missing;
+        if missing < NOTHING {
             return Missing::default();
         }
         let queued = self.account.core_time().map_or(self.queued, |t| t.queued);
         let since = queued.saturating_sub(std::mem::replace(&mut self.queued, queued));
-        let queued = since.saturating_sub(std::mem::take(&mut self.small)).min(missing);
+        if missing * 10 < spent {
+            return Missing::default();
+        }
+        let queued = since.min(missing);
         Missing { waited: missing - queued, queued }
     }
     /// The next span may begin on another thread.
