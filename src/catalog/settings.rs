@@ -137,6 +137,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "after a crash each row is there simple: at least once, transactional: exactly once; that needs state, and files are directories of parts",
     ),
     OptionSpec::new(
+        "instance",
+        OptionKind::Text,
+        "",
+        "name of this process where several run the job and share the group_id of its Kafka sources; needs state",
+    ),
+    OptionSpec::new(
         "state",
         OptionKind::Text,
         "",

@@ -71,6 +71,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("commit_interval", Duration(d)) => config.commit_interval = CommitInterval::Time(d),
         ("commit_interval", Rows(n)) => config.commit_interval = CommitInterval::Rows(n),
         ("commit_interval", Bytes(n)) => config.commit_interval = CommitInterval::Bytes(n),
+        ("instance", Text(t)) => config.instance = (!t.is_empty()).then_some(t),
         ("mode", Text(t)) => {
             config.mode = if t == "transactional" { Mode::Transactional } else { Mode::Simple }
         }
@@ -137,6 +138,7 @@ mod tests {
             "max_error_ratio" => "0.77",
             "trace" => "propagate",
             "state" => "dir",
+            "instance" => "one",
             "mode" => "transactional",
             "at_end" => "drain",
             "require_bounded_state" => "true",

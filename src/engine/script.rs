@@ -15,7 +15,7 @@ use crate::connector::file::read_and_written;
 use crate::connector::memory::MemorySource;
 use crate::error::Error;
 use crate::expr::FunctionRegistry;
-use crate::io::{Boundedness, DataSink, DataSource, IoErrorKind};
+use crate::io::{Boundedness, DataSink, DataSource, Instance, IoErrorKind};
 use crate::job::{JobConfig, Mode, SinkPart, SourcePart};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
@@ -627,9 +627,10 @@ fn assemble(
             // A pull query is answered from this process's memory: there is nothing to go on from.
             (config.state, config.mode) = (None, Mode::Simple);
         }
+        let found = source_of(&relations, &plan, i).map_err(|e| Failure::Other(e.into()))?;
         sources.push(SourcePart {
             name: source.relation.clone(),
-            source: source_of(&relations, &plan, i).map_err(|e| Failure::Other(e.into()))?,
+            source: instance_part(&config, &source.relation, found, span)?,
             on_error: options.get("on_error").map(on_error),
         });
     }
@@ -677,8 +678,29 @@ fn assemble(
 fn in_mode(config: &JobConfig, sink: Arc<dyn DataSink>) -> Arc<dyn DataSink> {
     match config.mode {
         Mode::Simple => sink.named(&config.name).unwrap_or(sink),
-        Mode::Transactional => sink.staged(&config.name).unwrap_or(sink),
+        Mode::Transactional => sink.staged(&config.name, config.instance.as_deref()).unwrap_or(sink),
     }
+}
+
+/// A source as an instance of the job reads it, where several run it.
+fn instance_part(
+    config: &JobConfig,
+    name: &str,
+    source: Arc<dyn DataSource>,
+    span: Span,
+) -> Result<Arc<dyn DataSource>, Failure> {
+    let Some(instance) = &config.instance else { return Ok(source) };
+    let instance = Instance {
+        job: config.name.clone(),
+        name: instance.clone(),
+        transactional: config.mode == Mode::Transactional,
+    };
+    source.shared(name, &instance).map_err(|e| {
+        Failure::Sql(vec![Diagnostic::new(
+            format!("source '{name}' of instance '{}': {e}", instance.name),
+            span,
+        )])
+    })
 }
 
 /// Refuses state that can grow for ever, or warns of it.

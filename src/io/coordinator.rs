@@ -2,17 +2,23 @@
 //! sinks of the job write to.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use super::IoError;
 use crate::record::Position;
 
+/// What a connector's own source and coordinator know of a place in a group that others share.
+pub type Seat = Arc<dyn Any + Send + Sync>;
+
 /// How a source's positions can stand in the transactions of the place that it reads from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Membership {
     /// Where it reads, in the words of [`DataSink::cluster`](super::DataSink::cluster).
     pub cluster: String,
     /// Under which name its positions are kept there, if the user gave one.
     pub group: Option<String>,
+    /// Of a source that shares its group with other instances.
+    pub seat: Option<Seat>,
 }
 
 /// A source as a coordinator has to know it.

@@ -31,6 +31,8 @@ pub enum IoErrorKind {
     Aborted,
     /// Another instance of the job has taken over: this one must end.
     Fenced,
+    /// Others read what this instance has read and not committed: it goes on from the last commit with what it is given then.
+    Moved,
 }
 
 /// An error of a reader or writer: what was tried, on what, and why it failed.

@@ -127,6 +127,9 @@ impl DataReader for Faulty<Box<dyn DataReader>> {
     fn commit(&mut self, position: &Position) -> Result<(), IoError> {
         self.inner.commit(position)
     }
+    fn wants_commit(&self) -> bool {
+        self.inner.wants_commit()
+    }
 }
 
 impl DataWriter for Faulty<Box<dyn DataWriter>> {

@@ -13,7 +13,7 @@ pub mod faulty;
 mod reader;
 mod writer;
 
-pub use coordinator::{Coordinator, LedSource, Membership};
+pub use coordinator::{Coordinator, LedSource, Membership, Seat};
 pub use error::{IoError, IoErrorKind};
-pub use reader::{Boundedness, DataReader, DataSource, Read, Scan, SystemColumns};
+pub use reader::{Boundedness, DataReader, DataSource, Instance, Read, Scan, SystemColumns};
 pub use writer::{CommitNeeds, DataSink, DataWriter, Refused, SinkStart, Transactions};

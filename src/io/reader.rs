@@ -107,6 +107,23 @@ pub trait DataReader: Send {
         let _ = position;
         Ok(())
     }
+
+    /// Whether a commit is wanted at once, though it is not time for one: the reader waits for it before it gives up what others
+    /// are to read.
+    fn wants_commit(&self) -> bool {
+        false
+    }
+}
+
+/// One of several processes that run a job together.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The job.
+    pub job: String,
+    /// Its own name among the processes.
+    pub name: String,
+    /// Whether the job's output is there exactly once.
+    pub transactional: bool,
 }
 
 /// System columns that a plan reads; a reader need not fill the others.
@@ -181,6 +198,18 @@ pub trait DataSource: Send + Sync {
     /// How its positions can stand in the transactions of sinks.
     fn membership(&self) -> Option<Membership> {
         None
+    }
+
+    /// The form of this source, here called `name`, for an instance of a job that others run as well: each record is read by one of
+    /// them.
+    ///
+    /// # Errors
+    /// If it can't be divided among them.
+    fn shared(&self, name: &str, instance: &Instance) -> Result<Arc<dyn DataSource>, IoError> {
+        let _ = (name, instance);
+        Err(IoError::config(
+            "it can't be divided among instances, each would read all of it: leave --instance out, or bring it into a Kafka topic",
+        ))
     }
 
     /// Whether it may feed a job whose output is there exactly once.

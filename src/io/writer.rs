@@ -202,9 +202,10 @@ pub trait DataSink: Send + Sync {
         None
     }
 
-    /// The form of this sink for a transactional job of that name, if that is another one.
-    fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
-        let _ = job;
+    /// The form of this sink for a transactional job of that name, if that is another one. `instance`: the name of this process,
+    /// where several run the job.
+    fn staged(&self, job: &str, instance: Option<&str>) -> Option<Arc<dyn DataSink>> {
+        let _ = (job, instance);
         None
     }
 

@@ -116,6 +116,8 @@ pub enum PlanChange {
 pub struct JobConfig {
     /// Name: keys the state directory and the dead letters.
     pub name: String,
+    /// Name of this process, where several run the job and divide its sources among them.
+    pub instance: Option<String>,
     /// At most so many threads do engine work at the same time.
     pub threads: usize,
     /// How the stages are spread over threads.
@@ -194,6 +196,14 @@ impl JobConfig {
         Shards { count, forced: self.state_shards.is_some() }
     }
 
+    /// What its directory below the state directory is called.
+    pub(super) fn state_name(&self) -> String {
+        match &self.instance {
+            Some(instance) => format!("{}.{instance}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// Batches that an edge holds. Eight tiny ones would be gone before the thread behind them is awake.
     pub(super) fn edge_batches(&self) -> usize {
         self.channel_batches.unwrap_or_else(|| (8000 / self.batch_rows.max(1)).clamp(8, 1024))
@@ -204,6 +214,7 @@ impl Default for JobConfig {
     fn default() -> Self {
         Self {
             name: "job".into(),
+            instance: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             execution: Execution::Auto,
             batch_rows: 1000,

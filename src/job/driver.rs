@@ -4,7 +4,7 @@
 //! edge); each can change its place at a batch boundary. One round of the loop is what `step` does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
@@ -59,6 +59,8 @@ pub(super) struct Inflow {
     place: SourcePlace,
     /// Nanoseconds that helpers worked for it.
     helped: Arc<AtomicU64>,
+    /// It waits for a commit.
+    hurry: Arc<AtomicBool>,
     /// Earlier sources that feed the same sinks.
     after: Vec<usize>,
     bounded: bool,
@@ -213,6 +215,7 @@ impl Driver {
                 start: stage.position(),
                 ended: ended.then(|| stage.position()),
                 helped: stage.helped.clone(),
+                hurry: stage.hurry.clone(),
                 place: SourcePlace::Here(Box::new(stage)),
                 after,
                 stopping: false,

@@ -87,9 +87,15 @@ impl JobError {
     pub fn may_restart(&self) -> bool {
         match self {
             JobError::Panic { .. } => true,
-            JobError::Io { error, .. } => error.is_transient() || matches!(error.kind(), IoErrorKind::Os(_)),
+            JobError::Io { error, .. } => {
+                error.is_transient() || matches!(error.kind(), IoErrorKind::Os(_) | IoErrorKind::Moved)
+            }
             _ => false,
         }
+    }
+    /// Whether nothing has failed: what this instance reads was moved, and it has to begin again with what it is given.
+    pub(crate) fn is_move(&self) -> bool {
+        matches!(self, JobError::Io { error, .. } if matches!(error.kind(), IoErrorKind::Moved))
     }
 }
 

@@ -260,18 +260,27 @@ fn supervise(
             }
             Err(e) => e,
         };
+        if error.is_move() && matches!(shared.stop_requested(), Some(Stop::Checkpoint | Stop::Drain)) {
+            // Others read what was not committed.
+            log::info!("job {}: {error}", shared.name);
+            finished(shared, "stopped");
+            return Ok(());
+        }
         let again = state.is_some()
-            && restarts < spec.config.max_restarts
+            && (error.is_move() || restarts < spec.config.max_restarts)
             && error.may_restart()
             && shared.stop_requested().is_none();
         if !again {
             finished(shared, state_after(&error));
             return Err(error);
         }
-        restarts += 1;
+        restarts += u32::from(!error.is_move());
         shared.restarts.add(1);
         shared.clear_cancel();
-        log::warn!("job {}: {error}; restart {restarts} from the last commit", shared.name);
+        match error.is_move() {
+            true => log::info!("job {}: {error}; going on from the last commit", shared.name),
+            false => log::warn!("job {}: {error}; restart {restarts} from the last commit", shared.name),
+        }
         driver = match open(spec, shared, state.as_ref()) {
             Ok(Opened::Ready(driver)) => *driver,
             Ok(Opened::Finished) => {

@@ -35,7 +35,7 @@ pub(super) enum Opened {
 /// Takes the job's state directory, if it has one.
 pub(super) fn lock_state(config: &JobConfig) -> Result<Option<Arc<StateDir>>, JobError> {
     let Some(root) = &config.state else { return Ok(None) };
-    match StateDir::open(config.medium.clone(), root, &config.name) {
+    match StateDir::open(config.medium.clone(), root, &config.state_name()) {
         Ok(dir) => Ok(Some(Arc::new(dir))),
         Err(StateDirError::Locked(e)) => Err(JobError::Locked(e)),
         Err(StateDirError::Failed(e)) => Err(JobError::Config(e)),
@@ -342,8 +342,9 @@ fn open_sources(
         stage.pauses = part.source.end_is_pause();
         stage.whole = spec.plan.nodes.iter().any(|n| n.operator.emits_once_a_batch());
         stage.has_topics = part.source.membership().is_some();
-        // Its positions stand in the transactions of the sinks.
-        stage.tells = !(led && stage.has_topics);
+        // Its positions stand in the transactions of the sinks; one that shares its topics waits for commits all the same.
+        let shared = part.source.membership().is_some_and(|m| m.seat.is_some());
+        stage.tells = shared || !(led && stage.has_topics);
         stages.push(OpenSource { stage, after: Vec::new(), ended: known.is_some_and(|s| s.ended) });
     }
     Ok(stages)

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::batching::Batching;
@@ -49,6 +49,8 @@ pub(super) struct SourceStage {
     pub(super) has_topics: bool,
     /// Whether it is told of commits.
     pub(super) tells: bool,
+    /// The reader wants a commit at once.
+    pub(super) hurry: Arc<AtomicBool>,
     reader: Box<dyn DataReader>,
     builder: BatchBuilder,
     pools: Pools,
@@ -98,6 +100,7 @@ impl SourceStage {
             pauses: false,
             has_topics: false,
             tells: true,
+            hurry: Arc::default(),
             boundedness: reader.boundedness(),
             reader,
             builder,
@@ -148,7 +151,9 @@ impl SourceStage {
         if !self.tells {
             return;
         }
-        if let Err(e) = self.reader.commit(position) {
+        let done = self.reader.commit(position);
+        self.hurry.store(self.reader.wants_commit(), Ordering::Relaxed);
+        if let Err(e) = done {
             self.commit_errors += 1;
             log::warn!(
                 "source {}: the commit of {position} failed ({} so far): {e}",
@@ -235,7 +240,11 @@ impl SourceStage {
         self.builder.set_limits(if in_pieces { rows.min(self.piece) } else { rows }, bytes);
         self.builder.set_max_wait(wait);
         let mark = self.builder.mark();
-        match self.reader.read(&mut self.builder) {
+        let read = self.reader.read(&mut self.builder);
+        if self.reader.wants_commit() {
+            self.hurry.store(true, Ordering::Relaxed);
+        }
+        match read {
             Ok(found) => {
                 self.retry = None;
                 self.not_before = None;

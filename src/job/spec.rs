@@ -102,6 +102,9 @@ impl JobSpec {
                 self.config.name
             )));
         }
+        if let Some(instance) = &self.config.instance {
+            self.check_instance(instance)?;
+        }
         self.check_sinks()?;
         if self.config.mode == Mode::Transactional { self.check_transactional() } else { Ok(()) }
     }
@@ -134,6 +137,39 @@ impl JobSpec {
             }
         }
         Ok(())
+    }
+
+    /// Refuses what several processes can't run together, each with a part of the input.
+    fn check_instance(&self, instance: &str) -> Result<(), JobError> {
+        let name = &self.config.name;
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !instance.chars().all(fits) {
+            return Err(JobError::Config(format!(
+                "instance '{instance}' of job {name}: its name may have letters, digits, '.', '_' and '-'"
+            )));
+        }
+        if self.config.state.is_none() {
+            return Err(JobError::Config(format!(
+                "instance '{instance}' of job {name} needs a state directory, as it commits what others go on from: --state DIR"
+            )));
+        }
+        let keeps = |o: &OperatorSpec| match o {
+            OperatorSpec::FilterProject(_)
+            | OperatorSpec::Unnest(_)
+            | OperatorSpec::Union { .. }
+            | OperatorSpec::Watermark(_) => false,
+            OperatorSpec::WindowTable(spec) => matches!(spec.window.kind, WindowKind::Session { .. }),
+            _ => true,
+        };
+        match self.plan.nodes.iter().find(|n| keeps(&n.operator)) {
+            Some(node) => Err(JobError::Config(format!(
+                "instance '{instance}' of job {name}: operator {} keeps state, which does not move with the partitions of a shared \
+                 group: run this job without --instance, as one process that reads all partitions; a stateless job before it \
+                 (filters, projections) can run as several",
+                node.id
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// So long after a commit another one is wanted although nothing has come in.

@@ -107,10 +107,10 @@ class Rig:
         with open(os.path.join(self.broker_dir, "pid")) as file:
             return int(file.read())
 
-    def topic(self, prefix):
+    def topic(self, prefix, partitions=2):
         self.names += 1
         name = f"{prefix}-{self.names}"
-        self.script("topic", self.broker_dir, name, "2")
+        self.script("topic", self.broker_dir, name, str(partitions))
         return name
 
     def with_(self, topic, more=""):
@@ -119,12 +119,12 @@ class Rig:
             f"topic = '{topic}', format = 'json'{more})"
         )
 
-    def engine(self, text, name):
+    def engine(self, text, name, *arguments):
         path = os.path.join(self.dir, f"{name}.sql")
         with open(path, "w") as file:
             file.write(text)
         log = open(os.path.join(self.dir, f"{name}.log"), "ab")
-        return subprocess.Popen([self.binary, "run", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return subprocess.Popen([self.binary, "run", path, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def words(self, name):
         with open(os.path.join(self.dir, f"{name}.log"), errors="replace") as file:
@@ -307,6 +307,101 @@ def network(rig, count):
     return run.finish() + ([f"the engine ended with {code}\n{rig.words('network')}"] if code not in (0, 130, 143) else [])
 
 
+class Group:
+    """Three instances of a job that share a group, while its topic grows."""
+
+    def __init__(self, rig, name, rows, mode="transactional", more=""):
+        self.rig, self.name, self.rows, self.mode, self.more = rig, name, rows, mode, more
+        self.input, self.output = rig.topic(f"{name}-in", 6), rig.topic(f"{name}-out", 6)
+        self.feeder = rig.engine(
+            f"""CREATE STREAM g (id BIGINT) WITH (connector = 'generator', rows = '{rows}', rate = '{RATE}', "fields.id.kind" = 'sequence');
+            CREATE STREAM a {rig.with_(self.input)}; INSERT INTO a SELECT id FROM g;""",
+            f"{name}-feed",
+        )
+        self.running = {}
+
+    def start(self, instance):
+        more = f", group_id = 'g-{self.name}', timeout = '10s'{self.more}"
+        more += """, "kafka.session.timeout.ms" = '6000', "kafka.heartbeat.interval.ms" = '500'"""
+        text = f"""SET mode = '{self.mode}'; SET job_name = '{self.name}'; SET commit_interval = '150ms';
+            CREATE STREAM a (id BIGINT) {self.rig.with_(self.input, more)};
+            CREATE STREAM b {self.rig.with_(self.output, ", transaction_timeout = '30s', timeout = '10s'")};
+            INSERT INTO b SELECT id FROM a WHERE id % 3 <> 0;"""
+        state = os.path.join(self.rig.dir, f"{self.name}-state-{instance}")
+        self.running[instance] = self.rig.engine(text, f"{self.name}-{instance}", "--instance", instance, "--state", state)
+
+    def stop(self, instance, sig):
+        code = end(self.running.pop(instance), sig)
+        if code not in (0, -sig, 130, 143):
+            return [f"instance {instance} ended with {code}\n{self.rig.words(f'{self.name}-{instance}')}"]
+        return []
+
+    def finish(self):
+        """Lets the input end, waits until everything has arrived, stops all, and looks at it."""
+        if self.feeder.wait(timeout=180):
+            sys.exit(f"the feeder failed\n{self.rig.words(f'{self.name}-feed')}")
+        fed = self.rig.read_back(self.input)
+        wanted = {id for id in fed if id % 3}
+        deadline = time.monotonic() + 90
+        while wanted - set(self.rig.read_back(self.output)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        problems = []
+        for instance in list(self.running):
+            problems += self.stop(instance, signal.SIGTERM)
+        seen = self.rig.read_back(self.output)
+        lost, strange = wanted - set(seen), set(seen) - wanted
+        twice = [id for id, n in seen.items() if n > fed[id] and self.mode == "transactional"]
+        if len(fed) < self.rows:
+            problems.append(f"only {len(fed)} of {self.rows} ids were fed")
+        for what, ids in (("lost", lost), ("twice", twice), ("strange", strange)):
+            if ids:
+                problems.append(f"{len(ids)} ids {what}, such as {sorted(ids)[:3]}")
+        if problems:
+            for instance in ("one", "two", "three"):
+                print(self.rig.words(f"{self.name}-{instance}"))
+        return problems
+
+
+def comes_and_goes(rig, name, rounds, **more):
+    """Three processes, each of which is stopped or killed now and then and comes again."""
+    group = Group(rig, name, rows=int(RATE * (6 + rounds * 3)), **more)
+    problems = []
+    for instance in ("one", "two", "three"):
+        group.start(instance)
+        time.sleep(rig.rng.random())
+    for _ in range(rounds):
+        time.sleep(1 + rig.rng.random() * 2)
+        instance = rig.rng.choice(sorted(group.running))
+        problems += group.stop(instance, rig.rng.choice((signal.SIGTERM, signal.SIGKILL)))
+        time.sleep(rig.rng.random())
+        group.start(instance)
+    return problems + group.finish()
+
+
+def group_transactional(rig, count):
+    return comes_and_goes(rig, "group", max(3, count // 3))
+
+
+def group_eager(rig, count):
+    return comes_and_goes(rig, "group-eager", max(2, count // 5), more=", assignor = 'range', membership = 'static'")
+
+
+def group_simple(rig, count):
+    return comes_and_goes(rig, "group-simple", max(2, count // 5), mode="simple")
+
+
+def group_stopped(rig, count):
+    """SIGSTOP of a member past its session's time-out: others read on, and it commits nothing of what they read."""
+    group = Group(rig, "group-stopped", rows=RATE * 20)
+    for instance in ("one", "two", "three"):
+        group.start(instance)
+    time.sleep(4)
+    group.running["one"].send_signal(signal.SIGSTOP)
+    time.sleep(9)
+    group.running["one"].send_signal(signal.SIGCONT)
+    return group.finish()
+
+
 FAULTS = {
     "kills": kills,
     "broker-killed": broker_killed,
@@ -314,6 +409,10 @@ FAULTS = {
     "engine-stopped": engine_stopped,
     "zombie": zombie,
     "network": network,
+    "group": group_transactional,
+    "group-eager": group_eager,
+    "group-simple": group_simple,
+    "group-stopped": group_stopped,
 }
 
 
@@ -337,7 +436,8 @@ def main():
             from_ = time.monotonic()
             problems = FAULTS[name](rig, kills)
             failures += bool(problems)
-            print(f"{name}: {'; '.join(problems) or 'each id exactly once'} ({time.monotonic() - from_:.0f} s)", flush=True)
+            good = "each id at least once" if name == "group-simple" else "each id exactly once"
+            print(f"{name}: {'; '.join(problems) or good} ({time.monotonic() - from_:.0f} s)", flush=True)
     finally:
         rig.script("stop", rig.broker_dir)
         if not failures:

@@ -194,7 +194,7 @@ impl Simulation {
             let mut options = options(&[("topic", topic)]);
             more.iter().for_each(|(n, v)| options.set(*n, *v));
             let request = SinkRequest { name: topic, options: &options, sets: &[] };
-            sink_by(client(), &request).unwrap().staged("job").unwrap()
+            sink_by(client(), &request).unwrap().staged("job", None).unwrap()
         };
         let plan = self.way.plan();
         let source = |relation: &str| SourcePart {

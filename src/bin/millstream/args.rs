@@ -106,6 +106,9 @@ pub(crate) struct JobArgs {
     /// Directory in which the job keeps its state; a second run goes on from there
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Name of this process where several run the job and share its Kafka groups
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
     /// Print statistics to stderr at the end
     #[arg(long, value_name = "FORMAT")]
     pub(crate) stats: Option<StatsFormat>,

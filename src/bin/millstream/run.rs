@@ -70,6 +70,9 @@ fn engine_for(args: &JobArgs) -> Result<Engine, Failed> {
     if let Some(n) = args.batch_rows {
         engine.set("batch_rows", &n.to_string())?;
     }
+    if let Some(name) = &args.instance {
+        engine.set("instance", name)?;
+    }
     if let Some(dir) = &args.state {
         engine.set("state", &dir.display().to_string())?;
     }

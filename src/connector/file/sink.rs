@@ -262,11 +262,12 @@ impl DataSink for FileSink {
     fn named(&self, job: &str) -> Option<Arc<dyn DataSink>> {
         self.has_parts().then(|| Arc::new(self.parts_shown(job, Arc::new(Disk), Showing::AtOnce)) as _)
     }
-    fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+    fn staged(&self, job: &str, instance: Option<&str>) -> Option<Arc<dyn DataSink>> {
         if self.layout == FileLayout::Single || is_special(&self.path) {
             return None;
         }
-        Some(Arc::new(self.parts(job, Arc::new(Disk))))
+        let name = instance.map(|i| format!("{job}.{i}"));
+        Some(Arc::new(self.parts(name.as_deref().unwrap_or(job), Arc::new(Disk))))
     }
     fn files(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]

@@ -48,6 +48,7 @@ pub(super) enum Need<'a> {
     Timestamps(&'a str),
     ReadCommitted,
     Transactions,
+    Groups,
     Compression(&'a str),
     NativeOption(&'a str),
 }
@@ -59,6 +60,7 @@ impl Need<'_> {
             Need::Timestamps(_) => caps.timestamps,
             Need::ReadCommitted => caps.read_committed,
             Need::Transactions => caps.transactions,
+            Need::Groups => caps.groups,
             Need::Compression(codec) => caps.compression.contains(&codec),
             Need::NativeOption(_) => caps.native_options,
         }
@@ -71,6 +73,7 @@ impl Need<'_> {
                 "isolation = 'read_committed' needs a client that knows transactions".into()
             }
             Need::Transactions => "SET mode = 'transactional' needs a client with transactions".into(),
+            Need::Groups => "--instance needs a client that takes part in groups".into(),
             Need::Compression(codec) => format!("compression = '{codec}' needs a client that has it"),
             Need::NativeOption(name) => format!("'kafka.{name}' is an option of librdkafka"),
         }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::member::{GroupToken, KafkaMember, MemberSettings};
 use super::outbox::Outbox;
 use crate::io::{IoError, IoErrorKind};
 
@@ -23,6 +24,8 @@ pub struct Caps {
     pub read_committed: bool,
     /// Produces in transactions.
     pub transactions: bool,
+    /// Takes part in groups that share topics.
+    pub groups: bool,
     /// Compression of what it writes.
     pub compression: &'static [&'static str],
     /// Takes `'kafka.…'` options through to the library.
@@ -38,6 +41,9 @@ pub enum KafkaErrorKind {
     AbortTxn,
     /// Another process has taken over.
     Fenced,
+    /// The group has gone on without this member: the transaction must be aborted, and what was read since the last commit is
+    /// somebody else's.
+    Moved,
     /// No retry helps.
     Fatal,
     /// One message is refused; its neighbours are fine.
@@ -85,6 +91,7 @@ impl From<KafkaError> for IoError {
             KafkaErrorKind::Retriable => IoError::new(IoErrorKind::Unavailable, e.message),
             KafkaErrorKind::Unsupported => IoError::unsupported(e.message),
             KafkaErrorKind::OutOfRange(_) => IoError::data(e.message),
+            KafkaErrorKind::Moved => IoError::new(IoErrorKind::Moved, e.message),
             KafkaErrorKind::Fenced => {
                 let why = "another instance of the job has taken over, or a transaction lasted longer than transaction_timeout";
                 IoError::new(IoErrorKind::Fenced, format!("{}: {why}; this instance ends", e.message))
@@ -342,7 +349,7 @@ pub trait KafkaTxn {
     /// # Errors
     /// One is open, or the producer is fenced.
     fn begin(&mut self) -> Result<(), KafkaError>;
-    /// Puts a group's offsets into the transaction, each with the same metadata.
+    /// Puts a group's offsets into the transaction, each with the same metadata. Members of a group show their token.
     ///
     /// # Errors
     /// `AbortTxn` or `Fenced` as the coordinator says.
@@ -351,6 +358,7 @@ pub trait KafkaTxn {
         group: &str,
         offsets: &[(Part, i64)],
         metadata: &str,
+        token: Option<&GroupToken>,
     ) -> Result<(), KafkaError>;
     /// What a group has committed, with the metadata; waits for the end of transactions that hold offsets of it.
     ///
@@ -439,4 +447,14 @@ pub trait KafkaClient: Send + Sync {
     /// # Errors
     /// As [`source`](Self::source).
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError>;
+    /// Joins a group.
+    ///
+    /// # Errors
+    /// As [`source`](Self::source); `Unsupported` without [`Caps::groups`].
+    fn member(&self, settings: &MemberSettings) -> Result<Box<dyn KafkaMember>, KafkaError> {
+        Err(KafkaError::new(
+            KafkaErrorKind::Unsupported,
+            format!("group {}: this client takes part in no group", settings.group),
+        ))
+    }
 }

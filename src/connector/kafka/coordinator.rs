@@ -9,16 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{GroupOffset, KafkaError, KafkaErrorKind, Part};
+use super::group_reader::GroupSeat;
 use super::position;
 use super::positions_topic::PositionsTopic;
 use super::transactor::{Transactor, again, txn};
-use crate::io::{Coordinator, IoError, IoErrorKind, LedSource};
+use crate::io::{Coordinator, IoError, IoErrorKind, LedSource, Seat};
 use crate::record::Position;
 
 /// A group whose offsets are those of a source.
 struct Member {
     source: String,
     group: String,
+    /// Its place, if other instances share the group.
+    seat: Option<Seat>,
     /// What was committed for the parts of the source at the last look.
     known: Vec<(Part, Option<GroupOffset>)>,
 }
@@ -119,8 +122,20 @@ impl KafkaCoordinator {
             let parts = position.and_then(|(_, p)| position::decode(p)).ok_or_else(|| {
                 KafkaError::fatal(format!("the position of source {} is none of Kafka's", member.source))
             })?;
+            // Before the offsets: the token is of a time at which they were the member's.
+            let token = match &member.seat {
+                None => None,
+                Some(_) if parts.is_empty() => continue,
+                Some(seat) => {
+                    Some(seat.downcast_ref::<GroupSeat>().and_then(GroupSeat::token).ok_or_else(|| {
+                        let message =
+                            format!("group {}: this instance has lost its partitions", member.group);
+                        KafkaError::new(KafkaErrorKind::Moved, message)
+                    })?)
+                }
+            };
             let sink = under_way.sink()?;
-            again(patience, || txn(sink)?.send_offsets(&member.group, &parts, &metadata))?;
+            again(patience, || txn(sink)?.send_offsets(&member.group, &parts, &metadata, token.as_ref()))?;
         }
         under_way.commit(patience)
     }
@@ -147,11 +162,15 @@ impl Coordinator for KafkaCoordinator {
                 )));
             }
             let known = parts.into_iter().map(|(part, _)| (part, None)).collect();
-            self.members.push(Member { source: source.name.clone(), group, known });
+            let seat = membership.seat.clone();
+            self.members.push(Member { source: source.name.clone(), group, seat, known });
         }
         let id = self.transactor.settings.transactional_id.clone().unwrap_or_default();
         let settings = self.transactor.settings.connection.clone();
-        self.topic = self.members.is_empty().then(|| PositionsTopic::new(&self.job, id, settings));
+        // What a group has committed says nothing of one instance among several.
+        let alone = self.members.iter().all(|m| m.seat.is_none());
+        self.topic =
+            (self.members.is_empty() || !alone).then(|| PositionsTopic::new(&self.job, id, settings));
         Ok(self.look()?)
     }
 
@@ -198,6 +217,12 @@ impl Coordinator for KafkaCoordinator {
                 }
             }
             KafkaErrorKind::Fenced => Err(error.into()),
+            KafkaErrorKind::Moved => {
+                let seats = self.members.iter().filter_map(|m| m.seat.as_ref()?.downcast_ref::<GroupSeat>());
+                seats.for_each(GroupSeat::stay);
+                self.transactor.lock().abort();
+                Err(IoError::new(IoErrorKind::Moved, format!("epoch {epoch} was aborted: {error}")))
+            }
             _ => {
                 self.transactor.lock().abort();
                 Err(failed(format!("epoch {epoch} was aborted: {error}")))

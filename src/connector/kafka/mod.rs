@@ -17,6 +17,8 @@ pub mod conformance;
 mod coordinator;
 mod decode;
 mod encode;
+mod group_reader;
+pub mod member;
 #[cfg(feature = "rdkafka")]
 pub mod native;
 mod options;

@@ -105,6 +105,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "sources without end: how often new partitions and topics are looked for, to be read from their first message",
     ),
     OptionSpec::new(
+        "assignor",
+        OptionKind::OneOf(&["cooperative-sticky", "range", "roundrobin"]),
+        "cooperative-sticky",
+        "sources under --instance: who divides the partitions; the same in all instances",
+    ),
+    OptionSpec::new(
+        "membership",
+        OptionKind::OneOf(&["dynamic", "static"]),
+        "dynamic",
+        "sources under --instance: static keeps an instance's partitions for it while it restarts (session.timeout.ms)",
+    ),
+    OptionSpec::new(
         "transaction_timeout",
         OptionKind::Duration,
         "1m",
@@ -173,8 +185,8 @@ const RESERVED: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "use prefetch_bytes"),
     ("transactional.id", "SET mode = 'transactional': the id is <job_name>.0"),
     ("transaction.timeout.ms", "use transaction_timeout"),
-    ("partition.assignment.strategy", "groups that share a topic are not supported yet"),
-    ("group.instance.id", "groups that share a topic are not supported yet"),
+    ("partition.assignment.strategy", "use assignor"),
+    ("group.instance.id", "use membership = 'static': the id is <instance>.<source>"),
 ];
 
 /// Which topics are read.
@@ -230,6 +242,8 @@ pub(super) struct SourceOptions {
     pub(super) accept_gaps: bool,
     pub(super) prefetch_bytes: usize,
     pub(super) discovery_interval: Duration,
+    pub(super) assignor: &'static str,
+    pub(super) static_member: bool,
 }
 
 /// Checked options of a sink.
@@ -326,6 +340,12 @@ impl SourceOptions {
             accept_gaps: typed.text("gaps")?.as_deref() == Some("accept"),
             prefetch_bytes: prefetch(&typed)?,
             discovery_interval: duration(options, "discovery_interval")?,
+            assignor: match typed.text("assignor")?.as_deref() {
+                Some("range") => "range",
+                Some("roundrobin") => "roundrobin",
+                _ => "cooperative-sticky",
+            },
+            static_member: typed.text("membership")?.as_deref() == Some("static"),
         })
     }
 }

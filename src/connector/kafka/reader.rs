@@ -34,6 +34,9 @@ impl Lane {
         let name: Arc<str> = part.to_string().into();
         Self { part, name, next, bounds, end, done: false }
     }
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
     fn is_over(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
     }
@@ -175,7 +178,7 @@ impl KafkaReader {
 
 impl Lane {
     /// Sees to it that the partition has the offset that comes next. Answers how many messages were skipped for that.
-    fn enter(&mut self, bounds: Bounds, earliest_if_gone: bool) -> Result<u64, KafkaError> {
+    pub(super) fn enter(&mut self, bounds: Bounds, earliest_if_gone: bool) -> Result<u64, KafkaError> {
         let Bounds { first, end } = bounds;
         if (first..=end).contains(&self.next) {
             return Ok(0);
@@ -236,7 +239,7 @@ impl DataReader for KafkaReader {
                         return ControlFlow::Continue(());
                     }
                     if lane.end.is_none_or(|end| message.offset < end) {
-                        add(decoder, &message, lane, out);
+                        add(decoder, &message, &lane.name, &lane.part, out);
                         moved = true;
                     }
                     lane.next = message.offset + 1;
@@ -297,25 +300,26 @@ impl DataReader for KafkaReader {
 }
 
 /// Decodes a message; one whose headers can't be read is a reject.
-fn add(
+pub(super) fn add(
     decoder: &mut MessageDecoder,
     message: &super::client::Message<'_>,
-    lane: &Lane,
+    name: &Arc<str>,
+    part: &Part,
     out: &mut BatchBuilder,
 ) {
     let records = out.len();
-    decoder.decode(message, &lane.name, &lane.part.topic, out);
+    decoder.decode(message, name, &part.topic, out);
     if out.len() == records {
         return;
     }
     if let Some(record) = out.last_mut() {
-        record.set_partition(lane.part.partition);
+        record.set_partition(part.partition);
     }
     if decoder.wants_headers()
         && let Err(why) = decoder.headers(message, out)
     {
         out.undo();
-        decoder.refuse(message, &lane.name, why, out);
+        decoder.refuse(message, name, why, out);
     }
 }
 

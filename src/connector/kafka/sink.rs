@@ -34,6 +34,8 @@ pub(super) struct KafkaTopic {
 /// A sink in the transactions of a job.
 struct Transacted {
     job: String,
+    /// `<job>.<instance>`; a process that runs it alone is instance 0.
+    id: String,
     /// The producer that its sinks share, once one of them leads.
     transactor: Mutex<Option<Arc<Transactor>>>,
 }
@@ -99,8 +101,7 @@ impl KafkaTopic {
             acks_all: self.options.acks_all,
             linger: self.options.linger,
             delivery_timeout: self.options.delivery_timeout,
-            // One process writes all of a job: its first and only shard.
-            transactional_id: self.transacted.as_ref().map(|t| format!("{}.0", t.job)),
+            transactional_id: self.transacted.as_ref().map(|t| t.id.clone()),
             transaction_timeout: self.options.transaction_timeout,
         }
     }
@@ -131,14 +132,18 @@ impl DataSink for KafkaTopic {
         }
     }
 
-    fn staged(&self, job: &str) -> Option<Arc<dyn DataSink>> {
+    fn staged(&self, job: &str, instance: Option<&str>) -> Option<Arc<dyn DataSink>> {
         Some(Arc::new(Self {
             client: self.client.clone(),
             format: self.format.clone(),
             options: self.options.clone(),
             written: self.written.clone(),
             metadata: self.metadata,
-            transacted: Some(Transacted { job: job.to_owned(), transactor: Mutex::new(None) }),
+            transacted: Some(Transacted {
+                job: job.to_owned(),
+                id: format!("{job}.{}", instance.unwrap_or("0")),
+                transactor: Mutex::new(None),
+            }),
         }))
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::choose::{Need, cluster, connection, require};
-use super::client::{Bounds, KafkaClient, KafkaSource, Part, SourceSettings};
+use super::client::{Bounds, KafkaClient, KafkaError, KafkaSource, Part, SourceSettings};
 use super::decode::MessageFormat;
+use super::group_reader::{GroupPolicy, GroupReader, GroupSeat};
+use super::member::MemberSettings;
 use super::options::{SourceOptions, Start, Topics};
 use super::reader::{KafkaReader, Lane, ReaderPolicy};
 use crate::catalog::nearest;
-use crate::io::{Boundedness, DataReader, DataSource, IoError, Membership, Scan};
+use crate::io::{Boundedness, DataReader, DataSource, Instance, IoError, Membership, Scan};
 use crate::record::Schema;
 
 /// Topics that can be read.
@@ -17,6 +19,16 @@ pub(super) struct KafkaTopics {
     client: Arc<dyn KafkaClient>,
     format: MessageFormat,
     options: SourceOptions,
+    /// Of an instance that shares the topics with others.
+    share: Option<Share>,
+}
+
+/// Its place in the group.
+struct Share {
+    /// `<instance>.<source>`.
+    id: String,
+    transactional: bool,
+    seat: Arc<GroupSeat>,
 }
 
 impl KafkaTopics {
@@ -36,7 +48,7 @@ impl KafkaTopics {
         }
         needs.extend(options.common.native.iter().map(|(name, _)| Need::NativeOption(name)));
         require(&client.caps(), &needs)?;
-        Ok(Self { schema, client, format, options })
+        Ok(Self { schema, client, format, options, share: None })
     }
 
     fn settings(&self, headers: bool) -> SourceSettings {
@@ -50,37 +62,77 @@ impl KafkaTopics {
         }
     }
 
-    /// Where each partition begins at the first start.
-    fn begin(
-        &self,
-        client: &mut dyn KafkaSource,
-        parts: &[Part],
-        bounds: &[Bounds],
-    ) -> Result<Vec<i64>, IoError> {
-        let first = || bounds.iter().map(|b| b.first);
-        let ends = || bounds.iter().map(|b| b.end);
-        Ok(match &self.options.start {
-            Start::Earliest => first().collect(),
-            Start::Latest => ends().collect(),
-            Start::Time(millis) => {
-                let found = client.offsets_at(parts, *millis)?;
-                found.into_iter().zip(ends()).map(|(at, end)| at.unwrap_or(end)).collect()
-            }
-            Start::Committed => {
-                let found = client.committed(parts)?;
-                found.into_iter().zip(first()).map(|(at, first)| at.unwrap_or(first)).collect()
-            }
-            Start::Offsets(wanted) => {
-                if let Some((p, _)) = wanted.iter().find(|(p, _)| !parts.iter().any(|x| x.partition == *p)) {
-                    return Err(IoError::config(format!(
-                        "'start' names partition {p}, but the topic has {} partitions",
-                        parts.len()
-                    )));
-                }
-                let of = |part: &Part| wanted.iter().find(|(p, _)| *p == part.partition).map(|(_, o)| *o);
-                parts.iter().zip(first()).map(|(part, first)| of(part).unwrap_or(first)).collect()
-            }
-        })
+    /// Opens it as a member of the group.
+    fn join(&self, scan: &Scan, share: &Share) -> Result<Box<dyn DataReader>, IoError> {
+        let own = self.settings(scan.system.headers);
+        let mut client = self.client.source(&own)?;
+        let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
+        // They must be there.
+        check_start(&self.options.start, &parts(topics, &common.servers, client.as_mut())?)?;
+        let group = own.group.clone().unwrap_or_default();
+        let settings = MemberSettings {
+            connection: own.connection,
+            group: group.clone(),
+            static_id: self.options.static_member.then(|| share.id.clone()),
+            topics: match topics {
+                Topics::Named(names) => names.clone(),
+                Topics::Pattern(pattern) => vec![format!("^({pattern})$")],
+            },
+            assignor: self.options.assignor,
+            discovery_interval: *discovery_interval,
+            read_committed: own.read_committed,
+            headers: own.headers,
+            prefetch_bytes: own.prefetch_bytes,
+        };
+        let policy = GroupPolicy {
+            start: self.options.start.clone(),
+            earliest_if_gone: self.options.earliest_if_gone,
+            patience: settings.connection.timeout,
+            transactional: share.transactional,
+        };
+        let decoder = self.format.decoder(scan)?;
+        let join = || self.client.member(&settings);
+        let (schema, seat) = (scan.schema.clone(), share.seat.clone());
+        Ok(Box::new(GroupReader::new(schema, group, client, join, seat, decoder, policy)?))
+    }
+}
+
+/// Where each partition begins that nothing was committed of.
+pub(super) fn begin(
+    start: &Start,
+    client: &mut dyn KafkaSource,
+    parts: &[Part],
+    bounds: &[Bounds],
+) -> Result<Vec<i64>, KafkaError> {
+    let first = || bounds.iter().map(|b| b.first);
+    let ends = || bounds.iter().map(|b| b.end);
+    Ok(match start {
+        Start::Earliest => first().collect(),
+        Start::Latest => ends().collect(),
+        Start::Time(millis) => {
+            let found = client.offsets_at(parts, *millis)?;
+            found.into_iter().zip(ends()).map(|(at, end)| at.unwrap_or(end)).collect()
+        }
+        Start::Committed => {
+            let found = client.committed(parts)?;
+            found.into_iter().zip(first()).map(|(at, first)| at.unwrap_or(first)).collect()
+        }
+        Start::Offsets(wanted) => {
+            let of = |part: &Part| wanted.iter().find(|(p, _)| *p == part.partition).map(|(_, o)| *o);
+            parts.iter().zip(first()).map(|(part, first)| of(part).unwrap_or(first)).collect()
+        }
+    })
+}
+
+/// Offsets of partitions that the topic does not have.
+fn check_start(start: &Start, parts: &[Part]) -> Result<(), IoError> {
+    let Start::Offsets(wanted) = start else { return Ok(()) };
+    match wanted.iter().find(|(p, _)| !parts.iter().any(|x| x.partition == *p)) {
+        Some((p, _)) => Err(IoError::config(format!(
+            "'start' names partition {p}, but the topic has {} partitions",
+            parts.len()
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -152,7 +204,33 @@ impl DataSource for KafkaTopics {
         Some(Membership {
             cluster: cluster(&self.client.caps(), &self.options.common),
             group: self.options.group.clone(),
+            seat: self.share.as_ref().map(|s| s.seat.clone() as _),
         })
+    }
+    fn shared(&self, name: &str, instance: &Instance) -> Result<Arc<dyn DataSource>, IoError> {
+        require(&self.client.caps(), &[Need::Groups])?;
+        if self.options.group.is_none() {
+            return Err(IoError::config(
+                "the group_id is missing under which the instances share its topics",
+            ));
+        }
+        if self.options.stop_at_latest {
+            return Err(IoError::config(
+                "stop = 'latest' and --instance exclude each other: what an instance has to read changes when others come and go",
+            ));
+        }
+        let share = Share {
+            id: format!("{}.{name}", instance.name),
+            transactional: instance.transactional,
+            seat: Arc::default(),
+        };
+        Ok(Arc::new(Self {
+            schema: self.schema.clone(),
+            client: self.client.clone(),
+            format: self.format.clone(),
+            options: self.options.clone(),
+            share: Some(share),
+        }))
     }
     fn check_transactional(&self) -> Result<(), IoError> {
         if self.options.isolation == Some(false) {
@@ -178,10 +256,14 @@ impl DataSource for KafkaTopics {
     }
     fn open(&self, scan: &Scan) -> Result<Box<dyn DataReader>, IoError> {
         self.check(scan)?;
+        if let Some(share) = &self.share {
+            return self.join(scan, share);
+        }
         let mut client = self.client.source(&self.settings(scan.system.headers))?;
         let parts = parts(&self.options.topics, &self.options.common.servers, client.as_mut())?;
         let bounds = client.bounds(&parts)?;
-        let begin = self.begin(client.as_mut(), &parts, &bounds)?;
+        check_start(&self.options.start, &parts)?;
+        let begin = begin(&self.options.start, client.as_mut(), &parts, &bounds)?;
         let mut lanes = Vec::with_capacity(parts.len());
         for ((part, bounds), next) in parts.into_iter().zip(bounds).zip(begin) {
             let end = self.options.stop_at_latest.then_some(bounds.end);

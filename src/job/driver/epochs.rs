@@ -20,10 +20,12 @@ impl Driver {
             self.shared.live.lock().commit.delayed += 1;
         }
         let quiet = keeping.commits.is_idle() && keeping.quiet_epoch.is_some_and(|at| now.time >= at);
-        if quiet || keeping.commits.is_due(now) {
+        let hurried = keeping.commits.is_idle()
+            && self.inflows.iter().any(|s| s.ended.is_none() && s.hurry.load(Ordering::Relaxed));
+        if quiet || hurried || keeping.commits.is_due(now) {
             let progress = self.progress();
             if let Some(keeping) = &mut self.keeping
-                && (quiet || keeping.seen != progress)
+                && (quiet || hurried || keeping.seen != progress)
             {
                 keeping.quiet_epoch = None;
                 // Files that were begun before this epoch are old enough so long after it.

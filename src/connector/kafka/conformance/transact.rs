@@ -157,16 +157,16 @@ fn offsets(cluster: &dyn Cluster) -> Verdict {
     let sink = sink.as_mut();
     begin(sink)?;
     let both = [(parts[0].clone(), 3), (parts[1].clone(), 4)];
-    txn(sink)?.send_offsets(&group, &both, "epoch 1").map_err(told)?;
+    txn(sink)?.send_offsets(&group, &both, "epoch 1", None).map_err(told)?;
     commit(sink)?;
     let first = vec![at(3, "epoch 1"), at(4, "epoch 1")];
     equal("committed", &txn(sink)?.committed(&group, &parts).map_err(told)?, &first)?;
     begin(sink)?;
-    txn(sink)?.send_offsets(&group, &[(parts[1].clone(), 5)], "epoch 2").map_err(told)?;
+    txn(sink)?.send_offsets(&group, &[(parts[1].clone(), 5)], "epoch 2", None).map_err(told)?;
     abort(sink)?;
     equal("behind an abort", &txn(sink)?.committed(&group, &parts).map_err(told)?, &first)?;
     begin(sink)?;
-    txn(sink)?.send_offsets(&group, &[(parts[1].clone(), 5)], "epoch drei ≥ 3").map_err(told)?;
+    txn(sink)?.send_offsets(&group, &[(parts[1].clone(), 5)], "epoch drei ≥ 3", None).map_err(told)?;
     commit(sink)?;
     let last = vec![at(3, "epoch 1"), at(5, "epoch drei ≥ 3")];
     equal("at the end", &txn(sink)?.committed(&group, &parts).map_err(told)?, &last)?;
@@ -179,7 +179,7 @@ fn pending(cluster: &dyn Cluster) -> Verdict {
     let (group, part) = (format!("group-{topic}"), parts(&topic, 1));
     let mut sink = producer(cluster, &format!("id-{topic}"))?;
     begin(sink.as_mut())?;
-    txn(sink.as_mut())?.send_offsets(&group, &[(part[0].clone(), 0)], "").map_err(told)?;
+    txn(sink.as_mut())?.send_offsets(&group, &[(part[0].clone(), 0)], "", None).map_err(told)?;
     let mut settings = super::source_settings(cluster);
     settings.group = Some(group);
     settings.connection.timeout = Duration::from_millis(500);
@@ -210,7 +210,7 @@ fn empty(cluster: &dyn Cluster) -> Verdict {
     begin(sink)?;
     abort(sink)?;
     begin(sink)?;
-    txn(sink)?.send_offsets(&group, &[(part[0].clone(), 0)], "").map_err(told)?;
+    txn(sink)?.send_offsets(&group, &[(part[0].clone(), 0)], "", None).map_err(told)?;
     commit(sink)?;
     equal("committed", &txn(sink)?.committed(&group, &part).map_err(told)?, &vec![at(0, "")])?;
     sink.close(super::PATIENCE);
@@ -232,7 +232,7 @@ fn fenced(cluster: &dyn Cluster) -> Verdict {
     let mut zombie = producer(cluster, &id)?;
     begin(zombie.as_mut())?;
     send(zombie.as_mut(), &topic, &numbers(0..3, 0))?;
-    txn(zombie.as_mut())?.send_offsets(&group, &[(part[0].clone(), 7)], "zombie").map_err(told)?;
+    txn(zombie.as_mut())?.send_offsets(&group, &[(part[0].clone(), 7)], "zombie", None).map_err(told)?;
     let mut heir = producer(cluster, &id)?;
     equal("committed", &txn(heir.as_mut())?.committed(&group, &part).map_err(told)?, &vec![None])?;
     begin(heir.as_mut())?;
@@ -259,7 +259,7 @@ fn kept(cluster: &dyn Cluster) -> Verdict {
         begin(sink)?;
         send(sink, &topic, &numbers(i..i + 1, 0))?;
         let offset = (part[0].clone(), i64::from(i) + 1);
-        txn(sink)?.send_offsets(&group, &[offset], &format!("epoch {}", i + 1)).map_err(told)?;
+        txn(sink)?.send_offsets(&group, &[offset], &format!("epoch {}", i + 1), None).map_err(told)?;
         commit(sink)?;
         sink.close(super::PATIENCE);
     }
@@ -355,7 +355,7 @@ fn quick(cluster: &dyn Cluster) -> Verdict {
     for i in 0..12 {
         begin(sink)?;
         send_all(sink, &topic, &outbox(&numbers(i..i + 1, 0)))?;
-        txn(sink)?.send_offsets(&group, &[(part[0].clone(), i64::from(i))], "").map_err(told)?;
+        txn(sink)?.send_offsets(&group, &[(part[0].clone(), i64::from(i))], "", None).map_err(told)?;
         let (done, took) = timed(|| commit(sink));
         done?;
         spans.push(took);

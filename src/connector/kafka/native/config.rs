@@ -3,6 +3,7 @@
 use rdkafka::config::ClientConfig;
 
 use crate::connector::kafka::client::{Connection, KafkaError, SinkSettings, SourceSettings};
+use crate::connector::kafka::member::MemberSettings;
 
 /// Largest answer to a fetch that is asked for.
 const FETCH_BYTES: usize = 8 << 20;
@@ -38,6 +39,28 @@ pub(super) fn consumer(settings: &SourceSettings, share: usize) -> Result<Client
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", (share >> 10).max(64).to_string())
         .set("fetch.max.bytes", share.clamp(1 << 20, FETCH_BYTES).to_string());
+    with_native(config, &settings.connection)
+}
+
+/// A member of a group that shares topics.
+pub(super) fn member(settings: &MemberSettings) -> Result<ClientConfig, KafkaError> {
+    let source = SourceSettings {
+        connection: settings.connection.clone(),
+        group: Some(settings.group.clone()),
+        read_committed: settings.read_committed,
+        headers: settings.headers,
+        prefetch_bytes: settings.prefetch_bytes,
+        accept_gaps: false,
+    };
+    let mut config = consumer(&source, settings.prefetch_bytes)?;
+    let refresh = settings.discovery_interval.as_millis().clamp(1, 3_600_000).to_string();
+    config
+        .set("partition.assignment.strategy", settings.assignor)
+        .set("enable.partition.eof", "false")
+        .set("topic.metadata.refresh.interval.ms", refresh);
+    if let Some(id) = &settings.static_id {
+        config.set("group.instance.id", id);
+    }
     with_native(config, &settings.connection)
 }
 

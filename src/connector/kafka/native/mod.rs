@@ -4,6 +4,7 @@
 
 mod admin;
 mod config;
+mod member;
 mod sink;
 mod source;
 mod txn;
@@ -20,6 +21,7 @@ use super::client::{
     Caps, Connection, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, SinkSettings,
     SourceSettings,
 };
+use super::member::{KafkaMember, MemberSettings};
 
 /// librdkafka.
 pub struct Native;
@@ -34,6 +36,7 @@ impl KafkaClient for Native {
             read_committed: true,
             transactions: true,
             compression: &["none", "gzip", "snappy", "lz4", "zstd"],
+            groups: true,
             native_options: true,
         }
     }
@@ -42,6 +45,9 @@ impl KafkaClient for Native {
     }
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
         Ok(Box::new(sink::NativeSink::connect(settings)?))
+    }
+    fn member(&self, settings: &MemberSettings) -> Result<Box<dyn KafkaMember>, KafkaError> {
+        Ok(Box::new(member::NativeMember::join(settings)?))
     }
 }
 
@@ -117,6 +123,7 @@ fn kind_of(code: Code) -> KafkaErrorKind {
         | Code::NotEnoughReplicas
         | Code::NotEnoughReplicasAfterAppend
         | Code::RebalanceInProgress
+        | Code::UnstableOffsetCommit
         | Code::KafkaStorageError
         | Code::FencedLeaderEpoch
         | Code::UnknownLeaderEpoch

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError as RdError;
+use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::sink::{NativeSink, TICK};
 use super::{Consumer, Listener, config, kind_of, sorted};
 use crate::connector::kafka::client::{GroupOffset, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Part};
+use crate::connector::kafka::member::GroupToken;
 use crate::record::Clock;
 
 /// How long one call of the library may hold up what comes back of messages, which it waits for and does not look after.
@@ -28,6 +29,14 @@ fn judged(error: &RdError) -> KafkaErrorKind {
         RdError::Transaction(e) if e.is_retriable() => KafkaErrorKind::Retriable,
         _ => code.map_or(KafkaErrorKind::Fatal, kind_of),
     }
+}
+
+/// Whether the group has gone on without this member.
+fn is_membership(error: &RdError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress)
+    )
 }
 
 impl NativeSink {
@@ -117,6 +126,7 @@ impl KafkaTxn for NativeSink {
         group: &str,
         offsets: &[(Part, i64)],
         metadata: &str,
+        token: Option<&GroupToken>,
     ) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for (part, offset) in offsets {
@@ -124,11 +134,22 @@ impl KafkaTxn for NativeSink {
             slot.set_offset(Offset::Offset(*offset)).map_err(|e| sorted(&part.to_string(), &e))?;
             slot.set_metadata(metadata);
         }
-        let metadata = self.group(group)?.group_metadata().ok_or_else(|| {
+        let own = match token {
+            Some(_) => None,
+            None => self.group(group)?.group_metadata(),
+        };
+        let shown = token.and_then(|t| t.downcast_ref::<ConsumerGroupMetadata>()).or(own.as_ref());
+        let metadata = shown.ok_or_else(|| {
             KafkaError::fatal(format!("group {group}: the library gives no metadata of it"))
         })?;
-        let done = self.producer()?.send_offsets_to_transaction(&list, &metadata, self.timeout());
-        done.map_err(|e| self.failed(&format!("offsets of group {group}"), &e))
+        let done = self.producer()?.send_offsets_to_transaction(&list, metadata, self.timeout());
+        done.map_err(|e| {
+            let mut error = self.failed(&format!("offsets of group {group}"), &e);
+            if token.is_some() && error.kind != KafkaErrorKind::Retriable && is_membership(&e) {
+                error.kind = KafkaErrorKind::Moved;
+            }
+            error
+        })
     }
 
     fn committed(&mut self, group: &str, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
@@ -186,7 +207,6 @@ impl KafkaTxn for NativeSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdkafka::error::RDKafkaErrorCode as Code;
 
     #[test]
     fn only_what_is_known_to_pass_is_tried_again() {

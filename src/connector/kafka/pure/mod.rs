@@ -31,6 +31,7 @@ impl KafkaClient for Pure {
             read_committed: false,
             transactions: false,
             compression: &["none", "gzip", "snappy"],
+            groups: false,
             native_options: false,
         }
     }

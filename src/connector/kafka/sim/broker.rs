@@ -103,11 +103,13 @@ pub(super) struct Broker {
     groups: BTreeMap<(String, String, i32), GroupOffset>,
     outcomes: Vec<Outcome>,
     /// Groups whose offsets are in a transaction.
-    pending: Vec<(usize, String)>,
+    pending: Vec<(usize, String, Vec<Part>)>,
     pub(super) holders: BTreeMap<String, Holder>,
     pub(super) faults: BTreeMap<Op, VecDeque<KafkaError>>,
     pub(super) largest: BTreeMap<String, usize>,
     pub(super) queue: Option<usize>,
+    /// Groups with members.
+    pub(super) shared: BTreeMap<String, super::group::Group>,
 }
 
 /// What a consumer finds at an offset.
@@ -171,7 +173,7 @@ impl Broker {
         if let Some(outcome) = self.outcomes.get_mut(txn) {
             *outcome = if commit { Outcome::Committed } else { Outcome::Aborted };
         }
-        self.pending.retain(|(of, _)| *of != txn);
+        self.pending.retain(|(of, ..)| *of != txn);
         for log in self.topics.values_mut().flatten() {
             if log.entries.iter().any(|e| e.txn == Some(txn)) {
                 log.entries.push(Entry { message: None, txn: Some(txn) });
@@ -241,12 +243,12 @@ impl Broker {
         let key = (group.to_owned(), part.topic.as_ref().to_owned(), part.partition);
         self.groups.insert(key, GroupOffset { offset, metadata: metadata.to_owned() });
     }
-    pub(super) fn pend(&mut self, txn: usize, group: &str) {
-        self.pending.push((txn, group.to_owned()));
+    pub(super) fn pend(&mut self, txn: usize, group: &str, parts: Vec<Part>) {
+        self.pending.push((txn, group.to_owned(), parts));
     }
-    /// Whether a transaction that is open will change what the group has committed.
-    pub(super) fn is_pending(&self, group: &str) -> bool {
-        self.pending.iter().any(|(_, of)| of == group)
+    /// Whether a transaction that is open will change what the group has committed of these.
+    pub(super) fn is_pending(&self, group: &str, parts: &[Part]) -> bool {
+        self.pending.iter().any(|(_, of, own)| of == group && own.iter().any(|p| parts.contains(p)))
     }
     pub(super) fn forget(&mut self, group: &str) {
         self.groups.retain(|(name, ..), _| name != group);

@@ -4,6 +4,7 @@
 //! connector that it replaces.
 
 mod broker;
+mod group;
 mod sink;
 mod source;
 mod txn;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use super::client::{
     Caps, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part, SinkSettings, SourceSettings,
 };
+use super::member::{KafkaMember, MemberSettings};
 use crate::catalog::Options;
 use crate::connector::registry::ConnectorSpec;
 use crate::io::IoError;
@@ -39,6 +41,7 @@ const ALL: Caps = Caps {
     read_committed: true,
     transactions: true,
     compression: &["none", "gzip", "snappy", "lz4", "zstd"],
+    groups: true,
     native_options: true,
 };
 
@@ -137,6 +140,14 @@ impl SimKafka {
     pub fn calm(&self) {
         self.broker.lock().faults.clear();
     }
+    /// Takes the member of a group that joined first for dead; it does not know.
+    pub fn expire_member(&self, group: &str) {
+        self.broker.lock().expire_member(group);
+    }
+    /// Members of a group, and whether all have what they are to have.
+    pub fn members(&self, group: &str) -> (usize, bool) {
+        self.broker.lock().members(group)
+    }
     /// Larger messages are refused by the broker, after the client has accepted them.
     pub fn limit_topic(&self, topic: &str, bytes: Option<usize>) {
         self.broker.lock().largest.insert(topic.to_owned(), bytes.unwrap_or(usize::MAX));
@@ -161,5 +172,9 @@ impl KafkaClient for SimKafka {
         }
         self.broker.lock().meet(Op::Connect)?;
         Ok(Box::new(sink::SimSink::new(self.broker.clone(), settings.clone(), self.caps)))
+    }
+    fn member(&self, settings: &MemberSettings) -> Result<Box<dyn KafkaMember>, KafkaError> {
+        self.broker.lock().meet(Op::Connect)?;
+        Ok(Box::new(group::SimMember::join(self.broker.clone(), settings.clone(), self.caps)))
     }
 }

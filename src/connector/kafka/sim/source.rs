@@ -60,7 +60,7 @@ impl KafkaSource for SimSource {
     fn committed(&mut self, parts: &[Part]) -> Result<Vec<Option<i64>>, KafkaError> {
         let group = self.group()?;
         let broker = self.broker.lock();
-        if self.settings.read_committed && broker.is_pending(group) {
+        if self.settings.read_committed && broker.is_pending(group, parts) {
             return Err(KafkaError::retriable(format!(
                 "offsets of group {group} are in an open transaction"
             )));

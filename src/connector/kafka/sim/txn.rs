@@ -3,6 +3,7 @@
 use super::broker::Op;
 use super::sink::SimSink;
 use crate::connector::kafka::client::{GroupOffset, KafkaError, KafkaErrorKind, KafkaTxn, Part};
+use crate::connector::kafka::member::GroupToken;
 
 /// Where a producer stands with its transaction.
 #[derive(Debug, Default)]
@@ -102,6 +103,7 @@ impl KafkaTxn for SimSink {
         group: &str,
         offsets: &[(Part, i64)],
         metadata: &str,
+        token: Option<&GroupToken>,
     ) -> Result<(), KafkaError> {
         self.sound()?;
         let mut broker = self.broker.lock();
@@ -109,7 +111,10 @@ impl KafkaTxn for SimSink {
         let Some(txn) = self.open(&broker)? else {
             return Err(KafkaError::fatal("no transaction is open"));
         };
-        broker.pend(txn, group);
+        if let Some(token) = token {
+            broker.allows(token)?;
+        }
+        broker.pend(txn, group, offsets.iter().map(|(part, _)| part.clone()).collect());
         drop(broker);
         let own =
             |(part, offset): &(Part, i64)| (group.to_owned(), part.clone(), *offset, metadata.to_owned());
@@ -119,7 +124,7 @@ impl KafkaTxn for SimSink {
 
     fn committed(&mut self, group: &str, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
         let broker = self.broker.lock();
-        if broker.is_pending(group) {
+        if broker.is_pending(group, parts) {
             return Err(KafkaError::retriable(format!(
                 "offsets of group {group} are in an open transaction"
             )));
