@@ -7,8 +7,7 @@
 //! is exactly once: its sinks share a producer (`transactor.rs`), and an epoch counts when its transaction does (`coordinator.rs`).
 //!
 //! Partitions are assigned by hand, all of a topic to one reader: nobody is asked for permission, so backpressure may stop
-//! polling for as long as it likes, and no rebalance comes. Sharing a topic among the members of a group is refused
-//! with a message.
+//! polling for as long as it likes, and no rebalance comes. Instances of a stateless job share a group (`group_reader.rs`).
 
 mod choose;
 pub mod client;
