@@ -314,7 +314,7 @@ fn a_changed_plan_is_refused_with_what_survives_unless_it_is_allowed() {
 }
 
 #[test]
-fn a_store_on_disk_is_refused_with_what_to_do() {
+fn a_store_on_disk_that_can_not_be_is_refused_with_what_to_do() {
     let _alone = alone();
     let place = Place::new();
     let (source, sink) = (place.source(), place.sink());
@@ -322,11 +322,14 @@ fn a_store_on_disk_is_refused_with_what_to_do() {
     engine.set("state_backend", "memory").unwrap();
     assert!(engine.set("state_backend", "tape").is_err());
     engine.set("state_backend", "disk").unwrap();
+    if !cfg!(feature = "disk-state") {
+        let error = run(engine, GROUPS).unwrap_err().to_string();
+        assert!(error.contains("needs a build with the feature disk-state"), "{error}");
+        return;
+    }
+    engine.set("state", "").unwrap();
     let error = run(engine, GROUPS).unwrap_err().to_string();
-    assert!(
-        error.contains("state_backend = 'disk' is not supported yet") && error.contains("memory"),
-        "{error}"
-    );
+    assert!(error.contains("needs a directory for it: --state DIR"), "{error}");
 }
 
 #[test]

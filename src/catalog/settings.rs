@@ -66,7 +66,7 @@ pub const SETTINGS: &[OptionSpec] = &[
         "state_max_bytes",
         OptionKind::Bytes,
         "1 GiB",
-        "memory that one operator's state (groups, kept rows) may take: the job fails beyond it",
+        "memory that an operator's state may take: the job fails beyond it; on disk: that all groups in memory share",
     ),
     OptionSpec::new(
         "state_ttl",
@@ -152,7 +152,7 @@ pub const SETTINGS: &[OptionSpec] = &[
         "state_backend",
         OptionKind::OneOf(&["memory", "disk"]),
         "memory",
-        "where state lives while a job runs: memory, written to the state directory at commits; disk is not supported yet",
+        "where state lives while a job runs: memory, or disk for groups that do not fit into state_max_bytes (feature disk-state)",
     ),
     OptionSpec::new(
         "commit_interval",

@@ -16,7 +16,7 @@ use crate::connector::memory::MemorySource;
 use crate::error::Error;
 use crate::expr::FunctionRegistry;
 use crate::io::{Boundedness, DataSink, DataSource, Instance, IoErrorKind};
-use crate::job::{JobConfig, Mode, SinkPart, SourcePart};
+use crate::job::{JobConfig, Mode, SinkPart, SourcePart, StateBackend};
 use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
@@ -73,7 +73,11 @@ pub(super) fn explain(
     format: ExplainFormat,
 ) -> Result<String, Failure> {
     let outputs: Vec<_> = bind(engine, text)?.outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
-    Ok(plan::explain(&outputs, stages, format))
+    Ok(plan::explain(&outputs, stages, format, is_on_disk(engine)))
+}
+
+fn is_on_disk(engine: &Engine) -> bool {
+    engine.settings.lock().get("state_backend") == Some("disk")
 }
 
 fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
@@ -358,7 +362,8 @@ impl Script<'_> {
         let outputs = self.outputs.split_off(before);
         if self.diagnostics.len() == diagnostics {
             let outputs: Vec<_> = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
-            let text = plan::explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text);
+            let text =
+                plan::explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text, is_on_disk(self.engine));
             self.answers.push(Answer::text("plan", &text));
         }
     }
@@ -719,8 +724,11 @@ fn check_bounds(
                 "use a window (TUMBLE, HOP, SESSION), or allow it: SET require_bounded_state = 'false'";
             return Err(Failure::Sql(vec![Diagnostic::new(message, span).with_hint(hint)]));
         }
+        let spills = config.state_backend == StateBackend::Disk
+            && plan.nodes.iter().any(|n| n.id == operator && n.operator.spills());
+        let end = if spills { "the disk may fill up" } else { "the job fails beyond state_max_bytes" };
         log::warn!(
-            "job {}: the state of operator {operator} can grow for ever: it keeps {what}; the job fails beyond state_max_bytes",
+            "job {}: the state of operator {operator} can grow for ever: it keeps {what}; {end}",
             config.name
         );
     }

@@ -9,6 +9,7 @@
 //! Order: engine lock before edge lock is never needed – batches are delivered after the engine lock is released.
 
 pub(super) mod ahead;
+mod ending;
 pub(super) mod merge;
 pub(super) mod snapshot;
 pub(super) mod weave;
@@ -158,6 +159,8 @@ pub(super) struct Core {
     source: usize,
     /// The file that they come from.
     origin: Option<Arc<str>>,
+    /// What is to be done of an end that is under way, the next thing last.
+    endings: Vec<ending::Ending>,
     merges: Vec<merge::Merge>,
     /// Which sources a merge lets be read now.
     pub(super) wanted: Vec<bool>,
@@ -198,6 +201,7 @@ impl Core {
             now: 0,
             source: 0,
             origin: None,
+            endings: Vec::new(),
             merges: Vec::new(),
             wanted: Vec::new(),
             gathers: false,
@@ -234,12 +238,13 @@ impl Core {
         result
     }
 
-    /// A source has ended: its nodes emit what they hold back.
-    pub(super) fn end(&mut self, source: usize, now: i64) -> Result<(), JobError> {
+    /// A source has ended: its nodes emit what they hold back. Gives whether there is more: what is in the outbox is to be delivered
+    /// first, then [`go_on_ending`](Self::go_on_ending) called.
+    pub(super) fn end(&mut self, source: usize, now: i64) -> Result<bool, JobError> {
         self.now = now;
         (self.source, self.origin) = (source, None);
-        self.end_of(InputRef::Source(source))?;
-        self.pass_merged()
+        self.end_of(InputRef::Source(source));
+        self.go_on_ending()
     }
 
     fn targets(&self, of: InputRef) -> &[Target] {
@@ -247,28 +252,6 @@ impl Core {
             InputRef::Source(s) => self.inlets.get(s).map_or(&[], |i| &i.targets),
             InputRef::Node(n) => self.nodes.get(n).map_or(&[], |n| &n.targets),
         }
-    }
-
-    fn end_of(&mut self, of: InputRef) -> Result<(), JobError> {
-        if self.lane_ended(of) { Ok(()) } else { self.pass_end(of) }
-    }
-
-    fn pass_end(&mut self, of: InputRef) -> Result<(), JobError> {
-        for target in self.targets(of).to_vec() {
-            let Target::Node { node, input } = target else { continue };
-            self.raise(node, input, i64::MAX)?;
-            self.run(node, |op, out| op.on_end(InputId(input), out))?;
-            let Some(slot) = self.nodes.get_mut(node) else { continue };
-            if let Some(ended) = slot.ended.get_mut(input) {
-                *ended = true;
-            }
-            if !slot.is_open() {
-                self.end_of(InputRef::Node(node))?;
-            } else {
-                self.hand_on(node)?;
-            }
-        }
-        Ok(())
     }
 
     /// The watermark of what `of` delivers rose.

@@ -17,13 +17,14 @@ use super::source_stage::SourceStage;
 use super::spec::scan_of;
 use super::topology::{has_diamond, meetings, order, targets_of};
 use super::{
-    Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, SourcePart, dead_letter_schema,
+    Execution, JobConfig, JobError, JobSpec, Mode, OnError, PlanChange, SourcePart, StateBackend,
+    dead_letter_schema,
 };
 use crate::io::{Boundedness, Coordinator, DataReader, SinkStart};
 use crate::operator;
 use crate::plan::{InputRef, SourceSpec};
 use crate::record::{Pool, Pools, Workers};
-use crate::state::{Checkpoint, Manifest, StateDir, StateDirError, StateError};
+use crate::state::{Checkpoint, Manifest, StateDir, StateDirError, StateError, Store};
 
 /// What opening found.
 pub(super) enum Opened {
@@ -89,7 +90,7 @@ pub(super) fn open(
     for (source, after) in sources.iter_mut().zip(order.after) {
         source.after = after;
     }
-    let mut core = build_core(spec, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    let mut core = build_core(spec, state, checkpoint.as_ref(), &pools, &budget, &workers)?;
     core.merge(order.merges);
     if let Some(checkpoint) = &checkpoint {
         let ended: Vec<bool> = sources.iter().map(|s| s.ended).collect();
@@ -352,12 +353,18 @@ fn open_sources(
 
 fn build_core(
     spec: &JobSpec,
+    state: Option<&Arc<StateDir>>,
     checkpoint: Option<&Checkpoint>,
     pools: &Pools,
     budget: &Arc<ErrorBudget>,
     workers: &Arc<Workers>,
 ) -> Result<Core, JobError> {
     let plan = &spec.plan;
+    let on_disk = state.filter(|_| spec.config.state_backend == StateBackend::Disk);
+    // A quarter of the memory is for what the store keeps of its file, half of it for tables, whose growth needs the rest.
+    let memory = spec.config.state_max_bytes;
+    let store = on_disk.and_then(|dir| Store::new(dir.path(), memory / 4));
+    let spill = plan.nodes.iter().filter(|n| n.operator.spills()).count();
     let inlets = (0..plan.sources.len())
         .map(|s| Inlet {
             name: spec.sources.get(s).map_or_else(String::new, |p| p.name.clone()),
@@ -370,7 +377,10 @@ fn build_core(
         .collect();
     let mut nodes = Vec::new();
     for (n, node) in plan.nodes.iter().enumerate() {
-        let operator = operator::build(node, spec.config.shards()).map_err(JobError::Config)?;
+        let mut operator = operator::build(node, spec.config.shards()).map_err(JobError::Config)?;
+        if let Some(store) = &store {
+            operator.use_store(store.space(&node.id), memory / 2 / spill.max(1));
+        }
         let home = (plan.sources.len() + n) as u16;
         let (spec, targets) = (fingerprint(node), targets_of(plan, InputRef::Node(n)));
         let mut slot = NodeSlot::new(node.id.clone(), spec, operator, targets, node.inputs.len(), home);

@@ -96,11 +96,19 @@ impl JobSpec {
             )));
         }
         if self.config.state_backend == StateBackend::Disk {
-            return Err(JobError::Config(format!(
-                "job {}: state_backend = 'disk' is not supported yet: no build of this version has a store on disk, so state has to \
-                 fit into memory; leave it at 'memory', and bound the state by windows, or raise state_max_bytes",
-                self.config.name
-            )));
+            if !cfg!(feature = "disk-state") {
+                return Err(JobError::Config(format!(
+                    "job {}: state_backend = 'disk' needs a build with the feature disk-state: cargo install --features disk-state; \
+                     this one keeps state in memory",
+                    self.config.name
+                )));
+            }
+            if self.config.state.is_none() {
+                return Err(JobError::Config(format!(
+                    "job {}: state_backend = 'disk' needs a directory for it: --state DIR, or SET state = 'DIR'",
+                    self.config.name
+                )));
+            }
         }
         if let Some(instance) = &self.config.instance {
             self.check_instance(instance)?;

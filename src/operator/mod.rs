@@ -39,7 +39,7 @@ pub use watermark::WatermarkOp;
 pub use window_table::WindowTableOp;
 
 pub use crate::record::Workers;
-pub use crate::state::{StateContract, StateError, StateReader, StateWriter};
+pub use crate::state::{Space, StateContract, StateError, StateReader, StateWriter};
 
 /// Which input of an operator a batch came from, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,6 +199,18 @@ pub trait Operator: Send {
     /// An input has ended. After the last one nothing more can be emitted.
     fn on_end(&mut self, input: InputId, out: &mut Output<'_>) {
         let _ = (input, out);
+    }
+
+    /// Called after the last [`on_end`](Self::on_end) until it gives `false`: emits some more, where all at once would not fit into memory.
+    fn emit_more(&mut self, out: &mut Output<'_>) -> bool {
+        let _ = out;
+        false
+    }
+
+    /// Before anything else, under `state_backend = 'disk'`: the operator may put into the store what does not fit into `budget` bytes
+    /// of memory. One that can't keeps everything in memory.
+    fn use_store(&mut self, space: Space, budget: usize) {
+        let _ = (space, budget);
     }
 
     /// Memory that its state takes, in bytes (estimate): asked after each batch, so it must be cheap. Beyond

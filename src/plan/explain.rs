@@ -49,8 +49,14 @@ pub enum ExplainFormat {
     Dot,
 }
 
-/// Explains the plans (as bound) that feed each named sink; the empty name is a bare SELECT.
-pub fn explain(outputs: &[(String, LogicalPlan)], stages: &[ExplainStage], format: ExplainFormat) -> String {
+/// Explains the plans (as bound) that feed each named sink; the empty name is a bare SELECT. `on_disk`: says of each operator that
+/// keeps state whether it may lie in a store on disk.
+pub fn explain(
+    outputs: &[(String, LogicalPlan)],
+    stages: &[ExplainStage],
+    format: ExplainFormat,
+    on_disk: bool,
+) -> String {
     let optimized: Vec<(String, LogicalPlan)> =
         outputs.iter().map(|(name, plan)| (name.clone(), optimize(plan.clone()))).collect();
     let graphs: Vec<(&'static str, Graph)> = stages
@@ -59,7 +65,7 @@ pub fn explain(outputs: &[(String, LogicalPlan)], stages: &[ExplainStage], forma
             let graph = match stage {
                 ExplainStage::Logical => Graph::of_logical(outputs),
                 ExplainStage::Optimized => Graph::of_logical(&optimized),
-                ExplainStage::Physical => Graph::of_job(&lower(optimized.clone())),
+                ExplainStage::Physical => Graph::of_job(&lower(optimized.clone()), on_disk),
             };
             (stage.name(), graph)
         })
@@ -144,7 +150,7 @@ impl Graph {
         self.add(kind, name, attributes, inputs)
     }
 
-    fn of_job(job: &JobPlan) -> Self {
+    fn of_job(job: &JobPlan, on_disk: bool) -> Self {
         let mut graph = Self::default();
         for source in &job.sources {
             let mut attributes = vec![("columns", columns_text(&source.schema))];
@@ -165,6 +171,9 @@ impl Graph {
             let input = node.inputs.first().and_then(|i| job.schema_of(*i));
             let mut attributes = operator_text(&node.operator, input.map(|s| &**s));
             attributes.push(("state", node.operator.state().into_owned()));
+            if on_disk && let Some(place) = node.operator.place_of_state() {
+                attributes.push(("lies", place.into()));
+            }
             let inputs = node.inputs.iter().map(position).collect();
             graph.add(node.operator.kind(), &node.id, attributes, inputs);
         }

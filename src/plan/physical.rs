@@ -127,6 +127,32 @@ impl OperatorSpec {
         }
     }
 
+    /// Whether what it keeps may lie in a store on disk.
+    pub fn spills(&self) -> bool {
+        matches!(self, OperatorSpec::Aggregate(spec) if spec.spills())
+    }
+
+    /// Where it lies under `state_backend = 'disk'`, unless there is next to none.
+    pub(super) fn place_of_state(&self) -> Option<&'static str> {
+        match self {
+            _ if self.spills() => Some("on disk, as far as it does not fit into half of state_max_bytes"),
+            OperatorSpec::Aggregate(spec) if spec.window.is_some() => {
+                Some("in memory: windows are not put on disk")
+            }
+            OperatorSpec::Aggregate(_) => Some("in memory: groups with state_ttl are not put on disk"),
+            OperatorSpec::WindowTable(WindowTableSpec { window, .. })
+                if !matches!(window.kind, WindowKind::Session { .. }) =>
+            {
+                None
+            }
+            OperatorSpec::WindowTable(_)
+            | OperatorSpec::Sort(_)
+            | OperatorSpec::TopN(_)
+            | OperatorSpec::Over(_) => Some("in memory: only groups are put on disk"),
+            _ => None,
+        }
+    }
+
     /// Its kind, as in node ids.
     pub fn kind(&self) -> &'static str {
         match self {

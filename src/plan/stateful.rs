@@ -138,6 +138,11 @@ pub struct AggregateSpec {
 }
 
 impl AggregateSpec {
+    /// Whether its groups may lie in a store on disk (`state_backend = 'disk'`).
+    pub fn spills(&self) -> bool {
+        self.window.is_none() && self.expiry().is_none()
+    }
+
     /// How long its groups live untouched, if they expire: final results wait for all rows.
     pub fn expiry(&self) -> Option<Ttl> {
         self.ttl.filter(|_| self.window.is_none() && self.emit != Emit::Final && !self.keys.is_empty())

@@ -32,6 +32,10 @@ impl StateWriter {
     pub fn new() -> Self {
         Self::default()
     }
+    /// A section that goes on behind those bytes.
+    pub fn onto(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
     /// A section of the operator with that number, whose tables of groups are taken down bit by bit, into `frozen`.
     pub fn freezing(frozen: &Frozen, operator: u32) -> Self {
         Self { frozen: Some((frozen.clone(), operator)), ..Self::default() }

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Checkpoints that stay.
-const KEEP: usize = 3;
+pub(super) const KEEP: usize = 3;
 /// A bound against files that are none of ours; a sound one is checked piece by piece.
 pub(super) const MAX_FILE: u64 = 64 << 30;
 /// The header of a file and what is before it.

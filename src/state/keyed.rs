@@ -18,7 +18,7 @@ use std::hint::black_box;
 use super::index::SlotIndex;
 use crate::record::FieldValue;
 use frozen::Changes;
-pub use snapshot::{read_groups, write_groups};
+pub use snapshot::{each_group, keep_others, read_groups, write_groups};
 
 /// Number of key groups.
 pub const KEY_GROUPS: usize = 128;
@@ -223,6 +223,14 @@ impl<C> GroupTable<C> {
     /// Number of slots, used or free.
     pub fn slots(&self) -> usize {
         self.heads.len()
+    }
+    /// How many values and cells each group has.
+    pub fn widths(&self) -> Widths {
+        self.widths
+    }
+    /// How many groups can be added before its arrays grow.
+    pub fn room(&self) -> usize {
+        self.free.len() + self.heads.capacity() - self.heads.len()
     }
     /// The slots of all groups; in order of arrival unless groups were removed.
     pub fn live(&self) -> impl Iterator<Item = usize> + '_ {

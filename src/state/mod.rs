@@ -9,6 +9,9 @@ mod index;
 mod keyed;
 mod manifest;
 mod medium;
+mod runs;
+#[cfg_attr(not(feature = "disk-state"), path = "no_store.rs")]
+mod store;
 mod values;
 
 pub use chain::Chain;
@@ -18,9 +21,14 @@ pub use checkpoint::{
 pub use codec::{StateError, StateReader, StateWriter};
 pub use dir::{Saved, Snapshot, StateDir, StateDirError, checkpoint_files, read_alone, read_checkpoint};
 pub use frozen::{Frozen, Piece};
-pub use keyed::{GroupHead, GroupTable, KEY_GROUPS, Widths, key_group, read_groups, shard_of, write_groups};
+pub use keyed::{
+    GroupHead, GroupTable, KEY_GROUPS, Widths, each_group, keep_others, key_group, read_groups, shard_of,
+    write_groups,
+};
 pub use manifest::{Commit, Committed, Manifest, scan};
 pub use medium::{Disk, Medium, MediumFile, create_dir_durably};
+pub use runs::{Runs, Sorted};
+pub use store::{Space, Store, inspect_store};
 
 /// What an operator promises about its state; EXPLAIN prints it before the job starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 
-from kill import KINDS, MODES, SMALL, Job
+from kill import KINDS, MODES, SMALL, Job, kinds_of
 
 # What a usual and a full run do of each.
 COUNTS = {"power": (10, 200), "full": (6, 60), "limit": (6, 60), "errors": (12, 120), "stall": (1, 12)}
@@ -39,6 +39,13 @@ ERRORS = [
     ("write", "ENOSPC"), ("write", "EIO"), ("write", "EINTR"), ("fsync", "EIO"), ("fsync", "ENOSPC"), ("rename", "EIO"),
     ("openat", "EMFILE"), ("openat", "EACCES"), ("ftruncate", "EIO"), ("unlink", "EIO"), ("mkdir", "ENOSPC"),
 ]
+# One file out of all, and what is done with it: strace counts the calls that name it.
+ONE_FILE = {
+    "MANIFEST": ("state/job/MANIFEST", [("write", "ENOSPC"), ("write", "EIO"), ("fdatasync", "EIO"), ("openat", "EACCES")]),
+    "dead letters": ("bad.jsonl", [("write", "ENOSPC"), ("write", "EIO"), ("fsync", "EIO"), ("openat", "EACCES")]),
+}
+# What this build can run.
+HERE = list(KINDS)
 CAUSES = "No space left|File too large|Input/output error|Too many open files|Permission denied|Read-only"
 
 
@@ -107,7 +114,7 @@ def umount(place):
 
 
 def power(binary, rng, mode, seen):
-    kind = rng.choice(list(KINDS))
+    kind = rng.choice(HERE)
     with tempfile.TemporaryDirectory() as outside:
         image, place = os.path.join(outside, "image"), os.path.join(outside, "disk")
         os.mkdir(place)
@@ -158,7 +165,7 @@ def power(binary, rng, mode, seen):
 
 
 def full(binary, rng, mode, seen):
-    kind = rng.choice(list(KINDS))
+    kind = rng.choice(HERE)
     with tempfile.TemporaryDirectory() as place:
         mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", place)
         try:
@@ -181,7 +188,7 @@ def full(binary, rng, mode, seen):
 
 
 def limit(binary, rng, mode, seen):
-    kind = rng.choice(list(KINDS))
+    kind = rng.choice(HERE)
     most = int(100 * 2 ** (rng.random() * 12))
     where = f"{mode} {kind}: files of at most {most} bytes"
 
@@ -202,16 +209,24 @@ def limit(binary, rng, mode, seen):
 
 
 def errors(binary, rng, mode, seen):
-    kind = rng.choice(list(KINDS))
-    syscall, error = rng.choice(ERRORS)
-    when = rng.randrange(1, 40)
-    where = f"{mode} {kind}: {error} at {syscall} {when}"
+    kind = rng.choice(HERE)
+    # Each third run is about one file: in the first as in the other calls that name it.
+    only = [None, None, None, "MANIFEST", None, "dead letters"][seen.total() % 6]
+    path, calls = ONE_FILE[only] if only else (None, ERRORS)
+    syscall, error = rng.choice(calls)
+    when = rng.randrange(1, 5 if only else 20)
+    if only == "MANIFEST" and mode == "simple":
+        mode = "transactional"
+    if only == "dead letters":
+        kind = "stateless"
+    where = f"{mode} {kind}: {error} at {syscall} {when}{f' of {path}' if path else ''}"
     with tempfile.TemporaryDirectory() as place:
         job = Job(binary, KINDS[kind](), mode, rng, place, SMALL)
         settings = ["--set", "execution=inline", "--set", "commit_interval=100 rows", "--set", "batch_rows=20"]
         # The start of the program opens files too; directories are made once.
-        when = {"openat": when + 40, "mkdir": when % 3 + 1}.get(syscall, when)
-        inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={syscall}", "-e", f"inject={syscall}:error={error}:when={when}"]
+        if not path:
+            when = {"openat": when + 40, "mkdir": when % 3 + 1}.get(syscall, when)
+        inject = ["strace", "-f", "-qq", "-o", "/dev/null", *(["-P", job.path(path)] if path else []), "-e", f"trace={syscall}", "-e", f"inject={syscall}:error={error}:when={when}"]
         command = [*inject, binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
         with open(job.path("log"), "wb") as log:
             code = subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
@@ -293,6 +308,7 @@ def main():
     arguments.add_argument("--mode", choices=MODES, nargs="*", default=list(MODES))
     args = arguments.parse_args()
     binary = os.path.abspath(args.binary)
+    HERE[:] = kinds_of(binary)
     scale = os.environ.get("FAULT_SCALE", "1")
     print(f"seed {args.seed}")
     failures = 0
@@ -310,6 +326,8 @@ def main():
             except Wrong as e:
                 wrong = f"run {n}: {e}"
                 break
+        if what == "errors" and wrong is None and count >= 12 and (missing := set(ONE_FILE) - set(seen)):
+            wrong = f"never the one that failed: {', '.join(missing)}"
         at = ", ".join(f"{name} {n}" for name, n in sorted(seen.items()))
         verdict = f"FAILED: {wrong}" if wrong else "ok"
         print(f"{what}: {count} runs ({at}), {time.monotonic() - began:.0f} s: {verdict}", flush=True)

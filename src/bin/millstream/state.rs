@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use millstream::record::text::write_timestamp;
-use millstream::state::{Checkpoint, Committed, Disk, Medium, checkpoint_files, read_checkpoint, scan};
+use millstream::state::{
+    Checkpoint, Committed, Disk, Medium, checkpoint_files, inspect_store, read_checkpoint, scan,
+};
 
 use super::Failed;
 use super::args::StateCommand;
@@ -175,6 +177,17 @@ fn show(out: &mut impl Write, job: &Path, c: &Checkpoint) -> std::io::Result<()>
     }
     for (name, position) in &c.sinks {
         writeln!(out, "  sink {name}: {position}")?;
+    }
+    match inspect_store(job) {
+        Ok(None) => {}
+        Ok(Some(spaces)) => {
+            let bytes = Disk.len(&job.join("groups.redb")).unwrap_or(0);
+            writeln!(out, "  groups on disk: groups.redb, {bytes} bytes")?;
+            for (operator, groups) in spaces {
+                writeln!(out, "    of operator {operator}: {groups}")?;
+            }
+        }
+        Err(e) => writeln!(out, "  groups on disk: {e}")?,
     }
     for o in &c.operators {
         let tables: usize = o.tables.iter().flat_map(|t| &t.pieces).map(Vec::len).sum();

@@ -138,14 +138,30 @@ impl Driver {
         let now = self.wall.at(self.laps.now(), &self.config);
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
-        core.end(i, now)?;
+        let mut more = core.end(i, now)?;
         self.timer = core.next_timer();
         self.wanted.clone_from(&core.wanted);
         std::mem::swap(&mut core.outbox, &mut self.outbox);
         let letters = std::mem::take(&mut core.letters);
         drop(core);
         self.post(letters)?;
-        self.deliver()
+        self.deliver()?;
+        while more {
+            if self.shared.is_cancelled() {
+                return Err(JobError::Aborted);
+            }
+            let mut core = self.core.lock();
+            core.lock_acquisitions += 1;
+            more = core.go_on_ending()?;
+            self.timer = core.next_timer();
+            self.wanted.clone_from(&core.wanted);
+            std::mem::swap(&mut core.outbox, &mut self.outbox);
+            let letters = std::mem::take(&mut core.letters);
+            drop(core);
+            self.post(letters)?;
+            self.deliver()?;
+        }
+        Ok(())
     }
 
     /// Runs one batch, which has just been read or received, through the operators – the one place where the engine lock is taken per batch – and delivers the results.

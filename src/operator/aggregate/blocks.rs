@@ -113,30 +113,32 @@ impl GroupShard {
             let (hashes, places) = (hashes.get(..found).unwrap_or_default(), places.get(..found));
             found = 0;
             self.groups.warm(hashes, Accumulator::is_boxed);
-            for (&hash, &place) in hashes.iter().zip(places.unwrap_or_default()) {
+            let rows = hashes.iter().zip(places.unwrap_or_default()).filter_map(|(&hash, &place)| {
                 let (at, set) = (place / sets, place % sets);
-                let (Some(record), Some(scratch)) = (records.get(at), block.scratches.get(at)) else {
-                    continue;
-                };
+                let (record, scratch) = (records.get(at)?, block.scratches.get(at)?);
                 let seq = (before + 1 + at as u64) * sets as u64 + set as u64;
                 let time = shape.touch_time(record, block.now);
                 let (watermark, adds) = (i64::MIN, adds(record));
-                self.put(shape, &Row { record, scratch, set, hash, seq, time, watermark, adds });
+                Some(Row { record, scratch, set, hash, seq, time, watermark, adds })
+            });
+            if self.cold.is_some() {
+                self.fetch(shape, rows.clone());
             }
+            rows.for_each(|row| self.put(shape, &row));
         }
     }
 
     /// Feeds one row to its group.
     #[inline]
     pub(super) fn put(&mut self, shape: &Shape, row: &Row<'_>) {
-        let slot = shape.slot(&mut self.groups, row);
+        let slot = self.slot(shape, row);
         let rows = shape.feed_group(&mut self.groups, slot, row);
         if shape.ttl.is_some() {
             self.touch(shape, slot, row);
         }
         if shape.emit == Emit::Final {
             if rows == 0 && shape.retracts {
-                self.groups.remove(slot);
+                self.forget(slot);
             }
         } else if let Some(head) = self.groups.head_mut(slot).filter(|h| h.mark == 0) {
             head.mark = 1;

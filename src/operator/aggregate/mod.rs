@@ -10,6 +10,7 @@
 //! open windows, [`slices`] those of windows that overlap ([`overlapping`]), [`sessions`] those of sessions.
 
 mod blocks;
+mod cold;
 mod emit;
 mod overlapping;
 mod panes;
@@ -35,13 +36,14 @@ use rayon::prelude::*;
 use super::filter_project::panic_error;
 use super::sharing::{Sharing, Way};
 use super::{
-    InputId, Operator, Output, Rejected, Shards, StateContract, StateError, StateReader, StateWriter,
+    Fatal, InputId, Operator, Output, Rejected, Shards, StateContract, StateError, StateReader, StateWriter,
 };
 use crate::expr::{Accumulator, EvalResult};
 use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
-use crate::state::{KEY_GROUPS, shard_of};
+use crate::state::{KEY_GROUPS, Space, shard_of};
 use blocks::{BLOCK, Block, Part};
+use cold::{Backing, Cold};
 use emit::Emitter;
 use overlapping::Overlapping;
 use panes::Panes;
@@ -62,6 +64,8 @@ struct GroupShard {
     touched: Vec<(u64, usize)>,
     /// When groups may be forgotten.
     alarms: BinaryHeap<Alarm>,
+    /// Where groups lie that do not fit into memory.
+    cold: Option<Cold>,
 }
 
 /// The state.
@@ -93,6 +97,8 @@ pub struct AggregateOp {
     /// The watermark of the last firing: rows emitted later carry it.
     fired: i64,
     contract: StateContract,
+    /// Where groups lie that do not fit into memory.
+    backing: Option<Backing>,
 }
 
 impl AggregateOp {
@@ -107,8 +113,12 @@ impl AggregateOp {
         let shape = Shape::new(spec, shows);
         let state = match windows {
             None => {
-                let shard =
-                    || GroupShard { groups: shape.groups(), touched: Vec::new(), alarms: BinaryHeap::new() };
+                let shard = || GroupShard {
+                    groups: shape.groups(),
+                    touched: Vec::new(),
+                    alarms: BinaryHeap::new(),
+                    cold: None,
+                };
                 State::Groups((0..shards).map(|_| shard()).collect())
             }
             Some(windows) => match windows.kind() {
@@ -139,6 +149,7 @@ impl AggregateOp {
             cells_held: 0,
             cells_grown: 0,
             fired: i64::MIN,
+            backing: None,
         })
     }
 
@@ -441,7 +452,7 @@ impl AggregateOp {
                     to.change(&mut shard.groups, slot, None, rows > 0 || global);
                     match shard.groups.head_mut(slot) {
                         Some(head) if rows > 0 || global => head.mark = 0,
-                        _ => shard.groups.remove(slot),
+                        _ => shard.forget(slot),
                     }
                 }
             }
@@ -450,6 +461,29 @@ impl AggregateOp {
             State::Sessions(_, gap, shards) => Self::show_sessions(*gap, shards, &mut to),
         }
         to.finish();
+    }
+
+    /// Before so many records are taken: writes groups to the store if memory may not do.
+    fn make_room(&mut self, records: usize) {
+        if self.backing.is_none() {
+            return;
+        }
+        let held = self.state_bytes();
+        let rows = records.saturating_mul(self.shape.sets());
+        if let (Some(backing), State::Groups(shards)) = (&self.backing, &mut self.state)
+            && backing.make_room(&self.shape, shards, rows, held)
+        {
+            self.recount();
+        }
+    }
+
+    fn tell_failure(&mut self, out: &mut Output<'_>) {
+        if self.backing.is_some()
+            && let State::Groups(shards) = &mut self.state
+            && let Some(e) = Backing::failure(shards)
+        {
+            fail(e, out);
+        }
     }
 
     /// Everything that is only known at the end of the input.
@@ -461,7 +495,7 @@ impl AggregateOp {
             let hash = group_hash(&key);
             let at = shard_of(hash, shards.len());
             let Some(shard) = shards.get_mut(at) else { continue };
-            if shard.groups.find(hash, |k| k == key.as_slice()).is_none() {
+            if !shard.holds(&self.shape, hash, &key) {
                 self.seq += 1;
                 let first = self.seq * self.shape.sets() as u64 + set as u64;
                 let slot = shard.groups.insert(hash, first, key, self.shape.new_cells());
@@ -471,6 +505,11 @@ impl AggregateOp {
             }
         }
         if self.shape.emit == Emit::Final {
+            match self.backing.as_mut().map(|b| b.begin_drain(&self.shape, shards)) {
+                None | Some(Ok(false)) => {}
+                Some(Ok(true)) => return,
+                Some(Err(e)) => return fail(e, out),
+            }
             let mut order = Vec::new();
             for (at, shard) in shards.iter().enumerate() {
                 order.extend(shard.groups.live().map(|slot| (shard.groups.head(slot).first, at, slot)));
@@ -563,6 +602,11 @@ fn show_panes(shards: &mut [Panes], only: Option<Span>, to: &mut Emitter<'_, '_>
     }
 }
 
+/// The store can't be used: the job ends.
+fn fail(e: StateError, out: &mut Output<'_>) {
+    out.fatal.get_or_insert_with(|| Fatal { why: e.to_string(), code: None });
+}
+
 fn contract(spec: &AggregateSpec) -> StateContract {
     let what = if spec.calls.is_empty() { "distinct rows" } else { "groups and their aggregates" };
     let until = match &spec.window {
@@ -586,6 +630,7 @@ impl Operator for AggregateOp {
     fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
         let records = batch.records();
         out.counters.input += records.len() as u64;
+        self.make_room(records.len());
         if self.expires_by_watermark() {
             self.take_and_expire(records, out);
         } else {
@@ -595,6 +640,7 @@ impl Operator for AggregateOp {
             self.show(None, out);
         }
         self.count_growth(batch);
+        self.tell_failure(out);
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
@@ -618,6 +664,23 @@ impl Operator for AggregateOp {
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
         self.end(out);
+        self.tell_failure(out);
+    }
+
+    fn emit_more(&mut self, out: &mut Output<'_>) -> bool {
+        let Some(backing) = self.backing.as_mut().filter(|b| b.is_draining()) else { return false };
+        if let Err(e) = backing.emit(&self.shape, out) {
+            fail(e, out);
+        }
+        true
+    }
+
+    fn use_store(&mut self, space: Space, budget: usize) {
+        if let State::Groups(shards) = &mut self.state
+            && self.shape.ttl.is_none()
+        {
+            self.backing = Some(Backing::new(space, budget, shards));
+        }
     }
 
     fn state_bytes(&self) -> usize {
@@ -644,8 +707,7 @@ impl Operator for AggregateOp {
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
-        self.write(to);
-        Ok(())
+        self.write(to)
     }
 
     fn take_down(&mut self, budget: &mut usize) {

@@ -261,17 +261,26 @@ impl Shape {
     /// The slot of a row's group, which is made if there is none.
     #[inline]
     pub(super) fn slot(&self, groups: &mut Groups, row: &Row<'_>) -> usize {
+        self.find(groups, row).unwrap_or_else(|| self.add(groups, row))
+    }
+
+    /// The slot of a row's group.
+    #[inline]
+    pub(super) fn find(&self, groups: &Groups, row: &Row<'_>) -> Option<usize> {
         let value = |at| self.key_value(at, row.record, row.scratch, row.set);
-        let same = |stored: &[FieldValue]| stored.iter().enumerate().all(|(at, s)| same_group(s, value(at)));
-        match groups.find(row.hash, same) {
-            Some(slot) => slot,
-            None => groups.insert(
-                row.hash,
-                row.seq,
-                (0..self.key_width()).map(|at| value(at).clone()),
-                self.new_cells(),
-            ),
-        }
+        groups.find(row.hash, |stored| stored.iter().enumerate().all(|(at, s)| same_group(s, value(at))))
+    }
+
+    /// Makes a row's group, of which there is none.
+    #[inline]
+    pub(super) fn add(&self, groups: &mut Groups, row: &Row<'_>) -> usize {
+        let value = |at| self.key_value(at, row.record, row.scratch, row.set).clone();
+        groups.insert(row.hash, row.seq, (0..self.key_width()).map(value), self.new_cells())
+    }
+
+    /// The first value of a row's key, if a key has any.
+    pub(super) fn first_key<'r>(&'r self, row: &Row<'r>) -> Option<&'r FieldValue> {
+        (self.key_width() > 0).then(|| self.key_value(0, row.record, row.scratch, row.set))
     }
 
     /// Adds a row to accumulators, or takes it back.

@@ -1,5 +1,6 @@
 //! The state of an aggregation in a snapshot: every group has its key, so that any number of shards reads it.
 
+use super::cold::Backing;
 use super::overlapping::Overlapping;
 use super::panes::Panes;
 use super::sessions::{read_sessions, write_sessions};
@@ -12,8 +13,10 @@ use crate::record::{FieldValue, group_hash};
 use crate::state::{StateError, StateReader, StateWriter, key_group, read_groups, shard_of, write_groups};
 
 const VERSION: u8 = 3;
+/// The same behind the number of the store's version that has the groups which are not in the section.
+const WITH_STORE: u8 = 4;
 
-fn write_cell(cell: &Accumulator, to: &mut StateWriter) {
+pub(super) fn write_cell(cell: &Accumulator, to: &mut StateWriter) {
     cell.with_values(|values| to.shorts(values));
 }
 
@@ -184,8 +187,20 @@ fn read_slices(
 }
 
 impl AggregateOp {
-    pub(super) fn write(&mut self, to: &mut StateWriter) {
-        to.u8(VERSION);
+    /// # Errors
+    /// If the store can't be written.
+    pub(super) fn write(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
+        if let Some(backing) = &self.backing {
+            if let State::Groups(shards) = &mut self.state
+                && let Some(e) = Backing::failure(shards)
+            {
+                return Err(e);
+            }
+            to.u8(WITH_STORE);
+            to.u64(backing.space.store().save()?);
+        } else {
+            to.u8(VERSION);
+        }
         to.u64(self.seq);
         to.i64(self.fired);
         match &mut self.state {
@@ -194,11 +209,22 @@ impl AggregateOp {
             State::Slices(overlapping) => write_slices(to, overlapping),
             State::Sessions(_, _, shards) => write_sessions(to, shards),
         }
+        Ok(())
     }
 
     pub(super) fn read(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let version = from.u8()?;
-        if version != VERSION {
+        let stored = if version == WITH_STORE { from.u64()? } else { 0 };
+        match &self.backing {
+            Some(backing) if stored > 0 => backing.space.store().restore(stored)?,
+            None if stored > 0 => {
+                return Err(StateError(
+                    "a part of its groups is in a store on disk: SET state_backend = 'disk'".into(),
+                ));
+            }
+            _ => {}
+        }
+        if version != WITH_STORE && version != VERSION {
             return Err(StateError(format!(
                 "the state of an aggregation has version {version}; this program reads version {VERSION}"
             )));

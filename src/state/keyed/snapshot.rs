@@ -9,13 +9,42 @@
 
 use super::frozen::Encode;
 use super::{GroupTable, shard_of};
-use crate::record::{FieldValue, group_hash};
+use crate::record::{FieldValue, group_hash, same_group};
 use crate::state::{StateError, StateReader, StateWriter, TableState};
 
 const WITHIN: u8 = 0;
 const APART: u8 = 1;
 
 impl<C> GroupTable<C> {
+    /// Appends a group as a store on disk holds it: length and content of its entry.
+    pub fn encode_group(&self, slot: usize, encode: fn(&C, &mut StateWriter), to: &mut StateWriter) {
+        self.write_entry(slot, encode, to);
+    }
+
+    /// Adds the groups that [`encode_group`](Self::encode_group) wrote, one behind the other, but for those that are there.
+    ///
+    /// # Errors
+    /// If they are damaged or of another shape.
+    pub fn decode_groups(
+        &mut self,
+        groups: &[u8],
+        mut cell_of: impl FnMut(usize, &mut StateReader<'_>) -> Result<C, StateError>,
+    ) -> Result<(), StateError> {
+        let width = self.widths.key;
+        let mut from = StateReader::new(groups);
+        while !from.is_empty() {
+            let content = next_content(&mut from)?;
+            let key = key_of(content, width)?;
+            let same = |k: &[FieldValue]| k.iter().zip(&key).all(|(a, b)| same_group(a, b));
+            if self.find(group_hash(&key), same).is_none() {
+                let shards = std::slice::from_mut(self);
+                let mut loader = Loader { shards, cell_of: &mut cell_of, key: Vec::new(), cells: Vec::new() };
+                loader.add(content)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Length and content of the entry of a group.
     pub(super) fn write_entry(&self, slot: usize, encode: Encode<C>, to: &mut StateWriter) {
         let start = to.bytes.len();
@@ -92,6 +121,59 @@ pub fn read_groups<C>(
         other => return Err(StateError(format!("the state has a table of unknown kind {other}"))),
     }
     Ok(())
+}
+
+/// What [`GroupTable::encode_group`] wrote, without its length.
+fn next_content<'a>(from: &mut StateReader<'a>) -> Result<&'a [u8], StateError> {
+    let length = from.varint()?;
+    from.take(length)
+}
+
+/// The key of a group.
+fn key_of(content: &[u8], width: usize) -> Result<Vec<FieldValue>, StateError> {
+    let mut from = StateReader::new(content);
+    let _ = (from.varint()?, from.zigzag()?, from.u8()?);
+    (0..width).map(|_| from.value()).collect()
+}
+
+/// The position of the first record of each of some groups, and its bytes, by [`GroupTable::encode_group`].
+///
+/// # Errors
+/// If they are damaged.
+pub fn each_group(
+    groups: &[u8],
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let mut from = StateReader::new(groups);
+    while !from.is_empty() {
+        let before = from.left();
+        let content = next_content(&mut from)?;
+        let (start, end) = (groups.len() - before, groups.len() - from.left());
+        each(StateReader::new(content).varint()?, groups.get(start..end).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Appends those groups of `old` to `new` whose keys, so many values each, are none of `new`; tells whether there were any.
+///
+/// # Errors
+/// If they are damaged.
+pub fn keep_others(old: &[u8], new: &mut Vec<u8>, width: usize) -> Result<bool, StateError> {
+    let mut keys = Vec::new();
+    let mut from = StateReader::new(new);
+    while !from.is_empty() {
+        keys.push(key_of(next_content(&mut from)?, width)?);
+    }
+    let before = new.len();
+    each_group(old, |_, group| {
+        let key = key_of(next_content(&mut StateReader::new(group))?, width)?;
+        let same = |k: &Vec<FieldValue>| k.iter().zip(&key).all(|(a, b)| same_group(a, b));
+        if !keys.iter().any(same) {
+            new.extend_from_slice(group);
+        }
+        Ok(())
+    })?;
+    Ok(new.len() > before)
 }
 
 fn read_entry<'a>(from: &mut StateReader<'a>) -> Result<Option<&'a [u8]>, StateError> {

@@ -106,21 +106,21 @@ fn every_operator_keeps_the_contract_that_explain_prints() {
 fn the_three_formats_tell_the_same() {
     let text = "SELECT \"order_id\", customer || '\"x\"' AS c FROM orders WHERE qty > 1";
     let outputs = vec![("out".to_owned(), bind(text).unwrap())];
-    let all = explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text);
+    let all = explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text, false);
     let titles: Vec<&str> = all.lines().filter(|l| l.starts_with("==")).collect();
     assert_eq!(titles, ["== logical ==", "== optimized ==", "== physical =="]);
-    let one = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Text);
+    let one = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Text, false);
     assert!(all.ends_with(&one) && !one.contains("=="));
 
     let json: serde_json::Value =
-        serde_json::from_str(&explain(&outputs, &ExplainStage::ALL, ExplainFormat::Json)).unwrap();
+        serde_json::from_str(&explain(&outputs, &ExplainStage::ALL, ExplainFormat::Json, false)).unwrap();
     let nodes = json["physical"]["nodes"].as_array().unwrap();
     let node = nodes.iter().find(|n| n["name"] == "out/0.filter_project").unwrap();
     assert_eq!((&node["where"], &node["state"]), (&"qty > 1".into(), &"stateless".into()));
     assert_eq!(nodes[node["inputs"][0].as_u64().unwrap() as usize]["name"], "orders");
     assert_eq!(json["logical"]["nodes"][0]["kind"], "Scan");
 
-    let dot = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Dot);
+    let dot = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Dot, false);
     let expected = r#"digraph plan {
   rankdir=BT;
   node [shape=box, fontname=monospace];

@@ -10,7 +10,7 @@ pub(super) fn plans(text: &str) -> String {
             let name = if text.starts_with("INSERT") { "out" } else { "" };
             let outputs = vec![(name.to_owned(), plan)];
             let stages = [ExplainStage::Optimized, ExplainStage::Physical];
-            let [optimized, physical] = stages.map(|s| explain(&outputs, &[s], ExplainFormat::Text));
+            let [optimized, physical] = stages.map(|s| explain(&outputs, &[s], ExplainFormat::Text, false));
             format!("{optimized}=>\n{physical}")
         }
         Err(errors) => errors.iter().map(|e| e.render("q", text) + "\n").collect(),
