@@ -1,16 +1,17 @@
 //! The place of the store on disk in a build without the feature `disk-state`: there is none, and nothing of what uses it is compiled.
 
+use std::convert::Infallible;
 use std::path::Path;
 
 use super::StateError;
 
 /// A job's store, of which there is none.
 #[derive(Clone, Debug)]
-pub enum Store {}
+pub struct Store(Infallible);
 
 /// The groups of one operator in it.
 #[derive(Clone, Debug)]
-pub enum Space {}
+pub struct Space(Infallible);
 
 #[allow(missing_docs, clippy::missing_errors_doc)]
 impl Store {
@@ -18,49 +19,49 @@ impl Store {
         None
     }
     pub fn space(&self, _: &str) -> Space {
-        match *self {}
+        match self.0 {}
     }
     pub fn save(&self) -> Result<u64, StateError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn restore(&self, _: u64) -> Result<(), StateError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn dir(&self) -> &Path {
-        match *self {}
+        match self.0 {}
     }
 }
 
 #[allow(missing_docs, clippy::missing_errors_doc)]
 impl Space {
     pub fn is_unused(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
     pub fn store(&self) -> &Store {
-        match *self {}
+        match self.0 {}
     }
     pub fn get(&self, _: &[u128], _: impl FnMut(&[u8]) -> Result<(), StateError>) -> Result<(), StateError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn put(
         &self,
         _: impl FnMut(&mut Vec<u8>) -> Option<u128>,
         _: impl FnMut(&[u8], &mut Vec<u8>) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn change(
         &self,
         _: u128,
         _: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn scan(&self, _: impl FnMut(&[u8]) -> Result<(), StateError>) -> Result<(), StateError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn clear(&self) -> Result<(), StateError> {
-        match *self {}
+        match self.0 {}
     }
 }
 

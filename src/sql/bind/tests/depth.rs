@@ -68,7 +68,7 @@ fn short_texts_of_huge_trees_are_planned_or_refused() {
                     assert_eq!(refusal, "", "{text}");
                     let outputs = vec![("out".to_owned(), crate::plan::optimize(plan))];
                     let stages = [ExplainStage::Optimized];
-                    assert!(!crate::plan::explain(&outputs, &stages, ExplainFormat::Text).is_empty());
+                    assert!(!crate::plan::explain(&outputs, &stages, ExplainFormat::Text, false).is_empty());
                     drop(crate::plan::lower(outputs));
                 }
                 Err(errors) => {
