@@ -173,6 +173,72 @@ fn simple_jobs_share_a_group_at_least_once() {
     }
 }
 
+/// Counts of `in` by key, as three instances with partitions of their own see it.
+fn counting(
+    address: &str,
+    state: &Path,
+    number: usize,
+    of: &str,
+    mode: &str,
+    more: &str,
+) -> Result<Job, String> {
+    let engine = engine("inline", state, &number.to_string(), mode);
+    engine.set("instances", of).unwrap();
+    let text = format!(
+        "CREATE STREAM a (k VARCHAR, n BIGINT) WITH (connector = 'kafka', bootstrap_servers = '{address}', topic = 'in', \
+         format = 'json', group_id = 'g', stop = 'latest'{more});
+         CREATE STREAM b WITH (connector = 'kafka', bootstrap_servers = '{address}', topic = 'out', format = 'json', \
+         changelog = 'upsert', key_columns = 'k');
+         INSERT INTO b SELECT k, count(*) AS n FROM (SELECT n + 1 AS m, k FROM a WHERE n >= 0) GROUP BY k"
+    );
+    engine.sql(&text).and_then(|q| q.start()).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_job_with_state_runs_as_a_fixed_number_of_instances() {
+    for mode in ["simple", "transactional"] {
+        within(60, "counts", move || {
+            let (sim, address) = cluster();
+            let dir = tempfile::tempdir().unwrap();
+            let by = ", partition_by = 'k'";
+            let keyed = |range: std::ops::Range<i32>| {
+                for n in range {
+                    let k = n % 50;
+                    let value = format!("{{\"k\":\"k{k}\",\"n\":{n}}}");
+                    sim.append("in", k % PARTITIONS, SimMessage::of(&value));
+                }
+            };
+            // Each goes on from its own state, whenever it runs.
+            for (range, order) in [(0..1000, [0, 1, 2]), (1000..3000, [2, 0, 1])] {
+                keyed(range);
+                for number in order {
+                    counting(&address, dir.path(), number, "3", mode, by).unwrap().wait().unwrap();
+                }
+            }
+            let mut last = std::collections::BTreeMap::new();
+            for m in (0..PARTITIONS).flat_map(|p| sim.messages("out", p)) {
+                let value: serde_json::Value = serde_json::from_slice(&m.value.unwrap()).unwrap();
+                last.insert(value["k"].as_str().unwrap().to_owned(), value["n"].as_i64().unwrap());
+            }
+            let wanted: std::collections::BTreeMap<_, _> = (0..50).map(|k| (format!("k{k}"), 60)).collect();
+            assert_eq!(last, wanted, "{mode}");
+            let refused = |number, of, more: &str, why: &str| {
+                let e = counting(&address, dir.path(), number, of, mode, more).err();
+                let e = e.unwrap_or_else(|| panic!("{why}: it runs"));
+                assert!(e.contains(why), "{e}");
+            };
+            refused(0, "2", by, "'job.0_of_3' is the state of another number of instances");
+            refused(3, "3", by, "--instance is a number from 0 to 2");
+            refused(0, "3", "", "nothing says by which columns the topic of 'a' is partitioned");
+            refused(0, "3", ", partition_by = 'k, n'", "'n' is not among the columns that it groups by");
+            refused(0, "7", by, "is the state of another number");
+            refused(6, "7", by, "so 1 of its 7 instances would have none");
+            sim.grow("in", PARTITIONS as usize + 3);
+            refused(0, "3", by, "equal keys are in other partitions than before");
+        });
+    }
+}
+
 #[test]
 fn what_can_not_be_divided_is_refused() {
     let (_, address) = cluster();

@@ -143,6 +143,12 @@ pub const SETTINGS: &[OptionSpec] = &[
         "name of this process where several run the job and share the group_id of its Kafka sources; needs state",
     ),
     OptionSpec::new(
+        "instances",
+        OptionKind::Int { min: 1, max: 10_000 },
+        "",
+        "how many processes run the job, each with partitions of its own; instance is then a number from 0",
+    ),
+    OptionSpec::new(
         "state",
         OptionKind::Text,
         "",

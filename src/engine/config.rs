@@ -71,6 +71,7 @@ fn apply(config: &mut JobConfig, name: &str, value: OptionValue) {
         ("commit_interval", Duration(d)) => config.commit_interval = CommitInterval::Time(d),
         ("commit_interval", Rows(n)) => config.commit_interval = CommitInterval::Rows(n),
         ("commit_interval", Bytes(n)) => config.commit_interval = CommitInterval::Bytes(n),
+        ("instances", Int(n)) => config.instances = u32::try_from(n).ok(),
         ("instance", Text(t)) => config.instance = (!t.is_empty()).then_some(t),
         ("mode", Text(t)) => {
             config.mode = if t == "transactional" { Mode::Transactional } else { Mode::Simple }
@@ -131,7 +132,7 @@ mod tests {
         let other = |name: &str| match name {
             "execution" => "threads",
             "threads" | "batch_rows" | "channel_batches" | "empty_batches" | "max_errors"
-            | "max_restarts" | "state_shards" => "77",
+            | "max_restarts" | "state_shards" | "instances" => "77",
             "batch_bytes" | "channel_bytes" | "pool_bytes" | "state_max_bytes" => "77KB",
             "batch_strategy" => "memory",
             "on_error" => "skip",

@@ -694,11 +694,16 @@ fn instance_part(
     source: Arc<dyn DataSource>,
     span: Span,
 ) -> Result<Arc<dyn DataSource>, Failure> {
+    if let Some(of) = config.instances.filter(|_| config.slice().is_none()) {
+        let message = format!("with --instances {of}, --instance is a number from 0 to {}", of - 1);
+        return Err(Failure::Sql(vec![Diagnostic::new(message, span)]));
+    }
     let Some(instance) = &config.instance else { return Ok(source) };
     let instance = Instance {
         job: config.name.clone(),
         name: instance.clone(),
         transactional: config.mode == Mode::Transactional,
+        slice: config.slice(),
     };
     source.shared(name, &instance).map_err(|e| {
         Failure::Sql(vec![Diagnostic::new(

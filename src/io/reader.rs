@@ -124,6 +124,17 @@ pub struct Instance {
     pub name: String,
     /// Whether the job's output is there exactly once.
     pub transactional: bool,
+    /// Where each instance has partitions of its own for good: its number and theirs, from 0.
+    pub slice: Option<Slice>,
+}
+
+/// A fixed part of the partitions: those whose number modulo `of` is `number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// From 0.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
 }
 
 /// System columns that a plan reads; a reader need not fill the others.
@@ -193,6 +204,11 @@ pub trait DataSource: Send + Sync {
     /// directory never calls it, and says so.
     fn announces_commits(&self) -> bool {
         false
+    }
+
+    /// Columns whose equal values are in one partition, as far as that is known.
+    fn partitioned_by(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// How its positions can stand in the transactions of sinks.

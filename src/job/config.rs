@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::io::Slice;
 use crate::operator::Shards;
 use crate::record::Clock;
 use crate::state::{Disk, Medium};
@@ -118,6 +119,8 @@ pub struct JobConfig {
     pub name: String,
     /// Name of this process, where several run the job and divide its sources among them.
     pub instance: Option<String>,
+    /// How many processes run it, if each has partitions of its own for good; `instance` is then a number.
+    pub instances: Option<u32>,
     /// At most so many threads do engine work at the same time.
     pub threads: usize,
     /// How the stages are spread over threads.
@@ -198,10 +201,17 @@ impl JobConfig {
 
     /// What its directory below the state directory is called.
     pub(super) fn state_name(&self) -> String {
-        match &self.instance {
-            Some(instance) => format!("{}.{instance}", self.name),
-            None => self.name.clone(),
+        match (&self.instance, self.instances) {
+            (Some(instance), Some(of)) => format!("{}.{instance}_of_{of}", self.name),
+            (Some(instance), None) => format!("{}.{instance}", self.name),
+            (None, _) => self.name.clone(),
         }
+    }
+
+    /// The fixed part of the partitions that this process reads.
+    pub(crate) fn slice(&self) -> Option<Slice> {
+        let (number, of) = (self.instance.as_ref()?.parse().ok()?, self.instances?);
+        (number < of).then_some(Slice { number, of })
     }
 
     /// Batches that an edge holds. Eight tiny ones would be gone before the thread behind them is awake.
@@ -215,6 +225,7 @@ impl Default for JobConfig {
         Self {
             name: "job".into(),
             instance: None,
+            instances: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             execution: Execution::Auto,
             batch_rows: 1000,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{CommitInterval, JobConfig, JobError, Mode, OnError, StateBackend, dead_letter_schema};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns, Transactions};
-use crate::plan::{InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind};
+use crate::plan::{
+    InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind, undivided,
+};
 use crate::record::Clock;
 
 /// A source with its own policies.
@@ -161,6 +163,9 @@ impl JobSpec {
                 "instance '{instance}' of job {name} needs a state directory, as it commits what others go on from: --state DIR"
             )));
         }
+        if let Some(of) = self.config.instances {
+            return self.check_slices(instance, of);
+        }
         let keeps = |o: &OperatorSpec| match o {
             OperatorSpec::FilterProject(_)
             | OperatorSpec::Unnest(_)
@@ -172,11 +177,35 @@ impl JobSpec {
         match self.plan.nodes.iter().find(|n| keeps(&n.operator)) {
             Some(node) => Err(JobError::Config(format!(
                 "instance '{instance}' of job {name}: operator {} keeps state, which does not move with the partitions of a shared \
-                 group: run this job without --instance, as one process that reads all partitions; a stateless job before it \
-                 (filters, projections) can run as several",
+                 group: run it as one process, without --instance, or as a fixed number of them, --instance 0 --instances 3, each with \
+                 partitions of its own, over a topic that is partitioned by what it groups by (docs/scale-out.md)",
                 node.id
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses what instances with partitions of their own can't compute, and state of another number of them.
+    fn check_slices(&self, instance: &str, of: u32) -> Result<(), JobError> {
+        let name = &self.config.name;
+        let by: Vec<Vec<String>> = self.sources.iter().map(|s| s.source.partitioned_by()).collect();
+        if let Some((node, why)) = undivided(&self.plan, &by) {
+            return Err(JobError::Config(format!(
+                "job {name} can't run as {of} instances: operator {node}: {why}; a job before it can write a topic that is \
+                 partitioned by what it groups by (docs/scale-out.md)"
+            )));
+        }
+        // Its own directory below the state directory tells how many there were.
+        let mine = self.config.state_name();
+        let root = self.config.state.iter().filter_map(|root| std::fs::read_dir(root).ok()).flatten();
+        let others = root.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let prefix = format!("{name}.{instance}_of_");
+        match others.filter(|n| n.starts_with(&prefix) && *n != mine).min() {
+            None => Ok(()),
+            Some(other) => Err(JobError::Config(format!(
+                "job {name}: '{other}' is the state of another number of instances, and state does not move between instances: keep \
+                 their number, or start over with another job_name and group_id"
+            ))),
         }
     }
 

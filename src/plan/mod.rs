@@ -1,9 +1,11 @@
 //! What will run, as data: logical plan, rules, physical plan, EXPLAIN. Holds nothing that runs.
 
 pub use crate::expr::SystemColumn;
+pub use division::undivided;
 
 mod bounds;
 mod changelog;
+mod division;
 mod emission;
 mod explain;
 mod logical;

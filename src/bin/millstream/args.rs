@@ -109,6 +109,9 @@ pub(crate) struct JobArgs {
     /// Name of this process where several run the job and share its Kafka groups
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
+    /// How many processes run it, each with partitions of its own; --instance is then a number from 0
+    #[arg(long, value_name = "N")]
+    pub(crate) instances: Option<u32>,
     /// Print statistics to stderr at the end
     #[arg(long, value_name = "FORMAT")]
     pub(crate) stats: Option<StatsFormat>,

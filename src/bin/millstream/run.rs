@@ -73,6 +73,9 @@ fn engine_for(args: &JobArgs) -> Result<Engine, Failed> {
     if let Some(name) = &args.instance {
         engine.set("instance", name)?;
     }
+    if let Some(n) = args.instances {
+        engine.set("instances", &n.to_string())?;
+    }
     if let Some(dir) = &args.state {
         engine.set("state", &dir.display().to_string())?;
     }

@@ -72,7 +72,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "partition_by",
         OptionKind::Text,
         "",
-        "sinks: columns whose values choose the partition; default: the key, without one all partitions in turn",
+        "columns whose values choose the partition; sinks: default the key, else in turn; sources: for --instances",
     ),
     OptionSpec::new(
         "compression",
@@ -242,6 +242,7 @@ pub(super) struct SourceOptions {
     pub(super) accept_gaps: bool,
     pub(super) prefetch_bytes: usize,
     pub(super) discovery_interval: Duration,
+    pub(super) partition_by: Vec<String>,
     pub(super) assignor: &'static str,
     pub(super) static_member: bool,
 }
@@ -340,6 +341,7 @@ impl SourceOptions {
             accept_gaps: typed.text("gaps")?.as_deref() == Some("accept"),
             prefetch_bytes: prefetch(&typed)?,
             discovery_interval: duration(options, "discovery_interval")?,
+            partition_by: list(typed.text("partition_by")?),
             assignor: match typed.text("assignor")?.as_deref() {
                 Some("range") => "range",
                 Some("roundrobin") => "roundrobin",

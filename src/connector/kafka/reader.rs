@@ -48,6 +48,8 @@ pub(super) struct ReaderPolicy {
     pub(super) earliest_if_gone: bool,
     pub(super) grouped: bool,
     pub(super) bounded: bool,
+    /// Some of a fixed number of partitions.
+    pub(super) fixed: bool,
 }
 
 pub(super) struct KafkaReader {
@@ -69,6 +71,8 @@ struct Discovery {
     topics: Topics,
     servers: String,
     every: Duration,
+    /// More partitions than these are an error: keys have moved.
+    all: Option<usize>,
     /// When to look next, on the monotonic clock.
     next: Duration,
 }
@@ -97,7 +101,14 @@ impl KafkaReader {
     /// From now on looks for partitions that came since.
     pub(super) fn look_for_more(&mut self, topics: Topics, servers: String, every: Duration) {
         let next = Clock::System.monotonic() + every;
-        self.discovery = Some(Discovery { topics, servers, every, next });
+        self.discovery = Some(Discovery { topics, servers, every, all: None, next });
+    }
+
+    /// Reads some of a fixed number of partitions: if there are more one day, equal keys are in other ones than before.
+    pub(super) fn keep_to(&mut self, all: usize) {
+        if let Some(discovery) = &mut self.discovery {
+            discovery.all = Some(all);
+        }
     }
 
     /// Takes partitions that came since, when it is time to look for them.
@@ -114,6 +125,16 @@ impl KafkaReader {
                 return Ok(());
             }
         };
+        if let Some(all) = discovery.all {
+            return match found.len() == all {
+                true => Ok(()),
+                false => Err(IoError::data(format!(
+                    "the topics had {all} partitions and have {}: equal keys are in other partitions than before, so the state of \
+                     the instances is of no use; start over with another job_name and group_id",
+                    found.len()
+                ))),
+            };
+        }
         let new: Vec<Part> = found.into_iter().filter(|p| !self.lanes.iter().any(|l| l.part == *p)).collect();
         if new.is_empty() {
             return Ok(());
@@ -281,6 +302,14 @@ impl DataReader for KafkaReader {
         if let Some((part, _)) = parts.iter().find(|(p, _)| !self.lanes.iter().any(|l| l.part == *p)) {
             return Err(IoError::data(format!(
                 "{part} was read up to here, but is not among the partitions of this source any more"
+            )));
+        }
+        let came = |l: &&Lane| !parts.iter().any(|(p, _)| *p == l.part);
+        if let Some(new) = self.lanes.iter().find(came).filter(|_| self.policy.fixed) {
+            return Err(IoError::data(format!(
+                "{} came since: equal keys are in other partitions than before, so the state of the instances is of no use; start over \
+                 with another job_name and group_id",
+                new.part
             )));
         }
         for lane in &mut self.lanes {

@@ -10,7 +10,7 @@ use super::member::MemberSettings;
 use super::options::{SourceOptions, Start, Topics};
 use super::reader::{KafkaReader, Lane, ReaderPolicy};
 use crate::catalog::nearest;
-use crate::io::{Boundedness, DataReader, DataSource, Instance, IoError, Membership, Scan};
+use crate::io::{Boundedness, DataReader, DataSource, Instance, IoError, Membership, Scan, Slice};
 use crate::record::Schema;
 
 /// Topics that can be read.
@@ -21,6 +21,8 @@ pub(super) struct KafkaTopics {
     options: SourceOptions,
     /// Of an instance that shares the topics with others.
     share: Option<Share>,
+    /// Of an instance with partitions of its own.
+    slice: Option<Slice>,
 }
 
 /// Its place in the group.
@@ -48,7 +50,7 @@ impl KafkaTopics {
         }
         needs.extend(options.common.native.iter().map(|(name, _)| Need::NativeOption(name)));
         require(&client.caps(), &needs)?;
-        Ok(Self { schema, client, format, options, share: None })
+        Ok(Self { schema, client, format, options, share: None, slice: None })
     }
 
     fn settings(&self, headers: bool) -> SourceSettings {
@@ -122,6 +124,31 @@ pub(super) fn begin(
             parts.iter().zip(first()).map(|(part, first)| of(part).unwrap_or(first)).collect()
         }
     })
+}
+
+/// Rows of one key must be with one instance, whichever topic they are in.
+fn check_slice(parts: &[Part], slice: Slice) -> Result<(), IoError> {
+    let count = |topic: &str| parts.iter().filter(|p| *p.topic == *topic).count();
+    let Some(first) = parts.first() else { return Ok(()) };
+    if let Some(other) = parts.iter().find(|p| count(&p.topic) != count(&first.topic)) {
+        return Err(IoError::config(format!(
+            "topics {} and {} have {} and {} partitions: under --instances they must have the same number",
+            first.topic,
+            other.topic,
+            count(&first.topic),
+            count(&other.topic)
+        )));
+    }
+    match count(&first.topic) as u64 >= u64::from(slice.of) {
+        true => Ok(()),
+        false => Err(IoError::config(format!(
+            "topic {} has {} partitions, so {} of its {} instances would have none",
+            first.topic,
+            count(&first.topic),
+            u64::from(slice.of) - count(&first.topic) as u64,
+            slice.of
+        ))),
+    }
 }
 
 /// Offsets of partitions that the topic does not have.
@@ -200,6 +227,9 @@ impl DataSource for KafkaTopics {
     fn announces_commits(&self) -> bool {
         self.options.group.is_some()
     }
+    fn partitioned_by(&self) -> Vec<String> {
+        self.options.partition_by.clone()
+    }
     fn membership(&self) -> Option<Membership> {
         Some(Membership {
             cluster: cluster(&self.client.caps(), &self.options.common),
@@ -208,6 +238,21 @@ impl DataSource for KafkaTopics {
         })
     }
     fn shared(&self, name: &str, instance: &Instance) -> Result<Arc<dyn DataSource>, IoError> {
+        if instance.slice.is_some() {
+            if matches!(self.options.topics, Topics::Pattern(_)) {
+                return Err(IoError::config(
+                    "topic_pattern and --instances exclude each other: name the topics",
+                ));
+            }
+            return Ok(Arc::new(Self {
+                schema: self.schema.clone(),
+                client: self.client.clone(),
+                format: self.format.clone(),
+                options: self.options.clone(),
+                share: None,
+                slice: instance.slice,
+            }));
+        }
         require(&self.client.caps(), &[Need::Groups])?;
         if self.options.group.is_none() {
             return Err(IoError::config(
@@ -230,6 +275,7 @@ impl DataSource for KafkaTopics {
             format: self.format.clone(),
             options: self.options.clone(),
             share: Some(share),
+            slice: None,
         }))
     }
     fn check_transactional(&self) -> Result<(), IoError> {
@@ -260,7 +306,12 @@ impl DataSource for KafkaTopics {
             return self.join(scan, share);
         }
         let mut client = self.client.source(&self.settings(scan.system.headers))?;
-        let parts = parts(&self.options.topics, &self.options.common.servers, client.as_mut())?;
+        let mut parts = parts(&self.options.topics, &self.options.common.servers, client.as_mut())?;
+        let all = parts.len();
+        if let Some(slice) = self.slice {
+            check_slice(&parts, slice)?;
+            parts.retain(|p| p.partition.unsigned_abs() % slice.of == slice.number);
+        }
         let bounds = client.bounds(&parts)?;
         check_start(&self.options.start, &parts)?;
         let begin = begin(&self.options.start, client.as_mut(), &parts, &bounds)?;
@@ -273,12 +324,16 @@ impl DataSource for KafkaTopics {
             earliest_if_gone: self.options.earliest_if_gone,
             grouped: self.options.group.is_some(),
             bounded: self.options.stop_at_latest,
+            fixed: self.slice.is_some(),
         };
         let decoder = self.format.decoder(scan)?;
         let mut reader = KafkaReader::new(scan.schema.clone(), client, lanes, decoder, policy);
         if !self.options.stop_at_latest {
             let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
             reader.look_for_more(topics.clone(), common.servers.clone(), *discovery_interval);
+            if self.slice.is_some() {
+                reader.keep_to(all);
+            }
         }
         Ok(Box::new(reader))
     }
