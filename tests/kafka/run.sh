@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the Kafka suite against real brokers: starts Apache Kafka 3.9 and 4.1, one node each, and stops them at the end. Then hurts
-# engine and brokers while transactional jobs run (faults.py); FAULT_SCALE=full kills as often as a full run does.
+# engine and brokers while jobs run (faults.py); FAULT_SCALE=full kills as often as a full run does; and does what the documentation
+# says (walk.py).
 #
 #   tests/kafka/run.sh [arguments of the test binary, e.g. a test's name: then no faults]
 #
@@ -54,10 +55,11 @@ for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
 
 # What clients and brokers say to each other differs little between the versions: the older one gets the most important faults.
 faults="python3 tests/kafka/faults.py $target/debug/millstream"
-$faults "${versions[0]}" --only kills engine-stopped zombie >"$dir/faults" 2>&1 &
+$faults "${versions[0]}" --only kills engine-stopped zombie group >"$dir/faults" 2>&1 &
 older=$!
 code=0
 $faults "${versions[1]}" || code=1
+python3 tests/kafka/walk.py "$target/debug/millstream" || code=1
 wait "$older" || code=1
 cat "$dir/faults"
 exit $code
