@@ -34,6 +34,18 @@ const FIELD_OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::new("values", OptionKind::Text, "", "choice: values, separated by commas"),
     OptionSpec::new("weights", OptionKind::Text, "", "choice: relative frequencies, separated by commas"),
+    OptionSpec::new(
+        "by",
+        OptionKind::Text,
+        "",
+        "random number: a choice column, each value of which has its own mean",
+    ),
+    OptionSpec::new(
+        "spread",
+        OptionKind::Text,
+        "",
+        "with 'by': standard deviation; default a twentieth of max - min",
+    ),
     OptionSpec::new("jitter", OptionKind::Duration, "0", "timestamp: rows are up to this much too early"),
     OptionSpec::new("nulls", OptionKind::Float { min: 0.0, max: 1.0 }, "0", "share of NULLs"),
 ];
@@ -107,6 +119,29 @@ impl FieldOptions {
         Ok(Column::new(values, field.data_type.clone(), nulls, stream_of(seed, &self.column)))
     }
 
+    /// The column that decides around which mean the numbers lie.
+    pub(super) fn by(&self) -> Built<Option<String>> {
+        match self.text("by")? {
+            None if self.own.get("spread").is_some() => Err(self.wrong("spread", "it goes with 'by'")),
+            by => Ok(by),
+        }
+    }
+
+    /// Puts the numbers of a column around the means of what `other` chooses.
+    pub(super) fn around(&self, column: &mut Column, other: &Column) -> Built<()> {
+        let spread =
+            self.parsed("spread", |t| parse_f64(t).filter(|s| (0.0..1e15).contains(s)), "a number from 0")?;
+        column.around(other, spread).ok_or_else(|| {
+            let why = "it takes a column of kind 'choice', for random whole numbers, decimals, and DOUBLE with 'decimals'";
+            self.wrong("by", why)
+        })
+    }
+
+    /// `by` names a column that is not there.
+    pub(super) fn no_such_column(&self, by: &str) -> OptionError {
+        self.wrong("by", &format!("there is no column '{by}'"))
+    }
+
     fn check_names(&self) -> Built<()> {
         for (key, value) in self.own.iter() {
             match FIELD_OPTIONS.iter().find(|s| s.name == key) {
@@ -128,7 +163,7 @@ impl FieldOptions {
     fn check_applicable(&self, kind: &str) -> Built<()> {
         let keys: &[&str] = match kind {
             "sequence" => &["start", "step", "prefix"],
-            "random" => &["min", "max", "decimals", "length", "prefix"],
+            "random" => &["min", "max", "decimals", "length", "prefix", "by", "spread"],
             "choice" => &["values", "weights"],
             "timestamp" => &["start", "step", "jitter"],
             _ => &[],

@@ -15,13 +15,14 @@
 //! | kind | columns | takes |
 //! |---|---|---|
 //! | `sequence` | numbers, VARCHAR | `start`, `step`, `prefix` |
-//! | `random` | all scalar types | `min`, `max`, `decimals`, `length`, `prefix` |
+//! | `random` | all scalar types | `min`, `max`, `decimals`, `length`, `prefix`, `by`, `spread` |
 //! | `choice` | all scalar types | `values`, `weights` |
 //! | `timestamp` | TIMESTAMP, DATE, VARCHAR, BIGINT (epoch ms) | `start`, `step`, `jitter` |
 //! | `now` | TIMESTAMP, VARCHAR, BIGINT (epoch ms) | |
 //! | `uuid` | VARCHAR | |
 //!
-//! Each also takes `nulls`, the share of NULLs. Without `kind`, a TIMESTAMP is a `timestamp`, a first column of integers a
+//! With `by`, random numbers lie around a mean that depends on what another column chose in that row; the means lie in the middle half of
+//! `min` to `max`, and `spread` is the standard deviation. Each also takes `nulls`, the share of NULLs. Without `kind`, a TIMESTAMP is a `timestamp`, a first column of integers a
 //! `sequence`, everything else `random`.
 
 mod field;
@@ -113,13 +114,24 @@ impl Generator {
         let seed = typed.int("seed")?.unwrap_or(1) as u64;
         let rate = typed.float("rate")?.unwrap_or(0.0);
         check_field_names(options, &schema)?;
-        let mut columns = Vec::with_capacity(schema.len());
+        let mut columns: Vec<Column> = Vec::with_capacity(schema.len());
+        let mut around = Vec::new();
         for (i, field) in schema.fields().iter().enumerate() {
             let mut own = FieldOptions::of(&field.name, options);
             let ready =
                 preset.and_then(|p| p.fields.iter().find(|f| f.name.eq_ignore_ascii_case(&field.name)));
             own.complete_from(ready.map_or(&[], |f| f.options));
             columns.push(own.column(field, i == 0, seed, rate).map_err(config)?);
+            if let Some(by) = own.by().map_err(config)? {
+                around.push((i, by, own));
+            }
+        }
+        for (i, by, own) in around {
+            let other = schema.find(&by).and_then(|at| columns.get(at)).cloned();
+            let other = other.ok_or_else(|| config(own.no_such_column(&by)))?;
+            if let Some(column) = columns.get_mut(i) {
+                own.around(column, &other).map_err(config)?;
+            }
         }
         let rows = typed.int("rows")?.map(|n| n as u64);
         Ok(Self { schema, columns, plan: Plan { rows, rate, clock: clock.clone() } })

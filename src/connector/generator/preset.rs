@@ -131,14 +131,14 @@ pub static PRESETS: &[Preset] = &[
     },
     Preset {
         name: "measurements",
-        doc: "lines station;temperature of 536 stations, as in the One Billion Row Challenge",
+        doc: "lines station;temperature of 536 stations, each with a mean of its own, as in the One Billion Row Challenge",
         file: "format = 'csv', delimiter = ';', header = 'false'",
         fields: &[
             field("station", DataType::Varchar, &[("kind", "choice"), ("values", STATIONS)]),
             field(
                 "temperature",
                 DataType::Decimal { precision: 3, scale: 1 },
-                &[("min", "-99.9"), ("max", "99.9")],
+                &[("min", "-99.9"), ("max", "99.9"), ("by", "station"), ("spread", "10")],
             ),
         ],
     },

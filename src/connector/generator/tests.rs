@@ -195,3 +195,59 @@ fn wrong_options_are_named() {
     assert!(error(n, &[("fields.n", "1")]).contains("should read 'fields.<column>.<option>'"));
     assert!(error(&[("a", DataType::array(BigInt))], &[]).contains("can't make ARRAY<BIGINT>"));
 }
+
+#[test]
+fn each_station_has_a_mean_of_its_own_and_values_lie_around_it() {
+    let g = generator(&[], &[("preset", "measurements"), ("rows", "100000")]).unwrap();
+    let mut of: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
+    for row in rows(&g) {
+        let [FieldValue::String(station), FieldValue::Decimal(t)] = &row[..] else { panic!("{row:?}") };
+        of.entry(station.to_string()).or_default().push(t.to_string().parse().unwrap());
+    }
+    assert!(of.len() > 500, "{}", of.len());
+    let mut means: Vec<f64> = Vec::new();
+    for (station, values) in &of {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        assert!((6.5..13.5).contains(&deviation), "{station}: {deviation} of {n}");
+        assert!(values.iter().all(|v| v.abs() <= 99.9));
+        means.push(mean);
+    }
+    means.sort_by(f64::total_cmp);
+    let (low, high) = (means[means.len() / 10], means[means.len() * 9 / 10]);
+    assert!(
+        low < -30.0 && high > 30.0 && means[0] > -60.0 && means[means.len() - 1] < 60.0,
+        "{low} to {high}"
+    );
+}
+
+#[test]
+fn numbers_around_a_mean_need_a_column_that_chooses() {
+    use DataType as T;
+    let columns = [("city", T::Varchar), ("t", T::Double), ("n", T::Integer), ("x", T::Double)];
+    let choice = [("rows", "2000"), ("fields.city.kind", "choice"), ("fields.city.values", "Oslo,Rome")];
+    let with = |more: &[(&'static str, &'static str)]| {
+        let options: Vec<_> = choice.iter().chain(more).copied().collect();
+        generator(&columns, &options)
+    };
+    let good = with(&[
+        ("fields.t.by", "city"),
+        ("fields.t.decimals", "1"),
+        ("fields.t.max", "10"),
+        ("fields.t.spread", "0"),
+        ("fields.n.by", "CITY"),
+        ("fields.n.max", "99"),
+        ("fields.n.spread", "0"),
+    ]);
+    let mut pairs: Vec<String> =
+        rows(&good.unwrap()).iter().map(|r| format!("{:?} {:?} {:?}", r[0], r[1], r[2])).collect();
+    pairs.sort();
+    pairs.dedup();
+    assert_eq!(pairs.len(), 2, "{pairs:?}");
+    let error = |more: &[(&'static str, &'static str)]| with(more).err().unwrap();
+    assert!(error(&[("fields.t.by", "town"), ("fields.t.decimals", "1")]).contains("no column 'town'"));
+    assert!(error(&[("fields.t.by", "n"), ("fields.t.decimals", "1")]).contains("kind 'choice'"));
+    assert!(error(&[("fields.x.by", "city")]).contains("DOUBLE with 'decimals'"));
+    assert!(error(&[("fields.n.spread", "3")]).contains("goes with 'by'"));
+}

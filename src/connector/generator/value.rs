@@ -35,6 +35,12 @@ pub(super) enum Values {
         span: u64,
         factor: f64,
     },
+    /// A random number as in `inner`, an [`Integer`](Self::Integer) or [`Rounded`](Self::Rounded), around the mean of another
+    /// column's value.
+    Around {
+        inner: Box<Values>,
+        means: Arc<Means>,
+    },
     Boolean,
     /// Random small letters.
     Letters {
@@ -57,6 +63,46 @@ pub(super) enum Values {
     /// The clock's time.
     Now,
     Uuid,
+}
+
+/// For each value that a column chooses from a mean of its own, in the units of the numbers around it.
+#[derive(Debug)]
+pub(super) struct Means {
+    /// The random numbers of that column, and what it makes of them.
+    stream: u64,
+    bounds: Vec<u64>,
+    means: Vec<i64>,
+    /// Standard deviation of the numbers.
+    spread: i64,
+}
+
+impl Means {
+    /// Means for what `by` chooses from, in the middle half of `min..=min + span`; `None`: it does not choose.
+    fn of(by: &Column, own: u64, min: i64, span: u64, spread: i64) -> Option<Self> {
+        let Values::Choice { values, bounds } = &by.values else { return None };
+        let mean = |n: usize| {
+            let middle = within(random(mix(own), n as u64), span / 2);
+            min.wrapping_add((span / 4) as i64).wrapping_add(middle as i64)
+        };
+        let means = (0..values.len()).map(mean).collect();
+        Some(Self { stream: by.stream, bounds: bounds.clone(), means, spread })
+    }
+
+    /// The number in a row; `own`: its random bits, the quarters of which make it about normal.
+    #[inline]
+    fn number(&self, own: u64, row: u64) -> i64 {
+        let mean = self.means.get(chosen(&self.bounds, random(self.stream, row))).copied().unwrap_or(0);
+        let quarters: u64 = (0..4).map(|n| own >> (16 * n) & 0xffff).sum();
+        // Four times 65,535 / 2 on average, and 65,536 / √3 their standard deviation.
+        let off = i128::from(quarters as i64 - 131_070) * i128::from(self.spread) / 37_837;
+        mean.saturating_add(off as i64)
+    }
+}
+
+/// The first whose bound is not below the random number.
+#[inline]
+fn chosen(bounds: &[u64], random: u64) -> usize {
+    bounds.partition_point(|b| *b < random)
 }
 
 impl Values {
@@ -123,6 +169,24 @@ impl Column {
         Self { values, data_type, null_below, stream, clock: TextClock::default(), text: String::new() }
     }
 
+    /// Its numbers lie around means, one for each value that `by` chooses from. `spread`: their standard deviation, in the column's own
+    /// units. `None`: that is for random whole numbers, decimals and rounded doubles, by a column that chooses.
+    pub(super) fn around(&mut self, by: &Self, spread: Option<f64>) -> Option<()> {
+        let (min, span, unit) = match (&self.values, &self.data_type) {
+            (Values::Integer { min, span }, DataType::Decimal { scale, .. }) => {
+                (*min, *span, 10f64.powi(i32::from(*scale)))
+            }
+            (Values::Integer { min, span }, t) if t.is_integer() => (*min, *span, 1.0),
+            (Values::Rounded { min, span, factor }, _) => (*min, *span, *factor),
+            _ => return None,
+        };
+        let spread = spread.map_or((span / 20) as i64, |s| (s * unit).round() as i64);
+        let means = Arc::new(Means::of(by, self.stream, min, span, spread)?);
+        let inner = Box::new(std::mem::replace(&mut self.values, Values::Boolean));
+        self.values = Values::Around { inner, means };
+        Some(())
+    }
+
     /// About how many bytes a value takes.
     pub(super) fn width(&self) -> usize {
         match &self.values {
@@ -163,11 +227,21 @@ impl Column {
                 let n = min.wrapping_add(within(random(self.stream, row), *span) as i64);
                 *slot = FieldValue::Float(self.round(n as f64 / factor));
             }
+            Values::Around { inner, means } => {
+                let n = means.number(random(self.stream, row), row);
+                let inside = |min: i64, span: u64| n.clamp(min, min.wrapping_add_unsigned(span).max(min));
+                match **inner {
+                    Values::Rounded { min, span, factor } => {
+                        *slot = FieldValue::Float(self.round(inside(min, span) as f64 / factor));
+                    }
+                    Values::Integer { min, span } => self.number(inside(min, span), slot),
+                    _ => *slot = FieldValue::Null,
+                }
+            }
             Values::Boolean => *slot = FieldValue::Boolean(random(self.stream, row) & 1 == 1),
             Values::Choice { values, bounds } => {
                 let r = random(self.stream, row);
-                let i = bounds.iter().position(|&b| r <= b).unwrap_or(0);
-                match values.get(i) {
+                match values.get(chosen(bounds, r)) {
                     Some(FieldValue::String(s)) => slot.set_str(s),
                     Some(other) => slot.clone_from(other),
                     None => *slot = FieldValue::Null,
