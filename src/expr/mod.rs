@@ -39,7 +39,7 @@ mod walk;
 
 pub use aggregate::{
     Accumulator, AggregateCall, AggregateFunction, AggregateInput, AggregateProgram, AggregateState, Combine,
-    MakeFn, Retraction, SortKey,
+    MakeFn, Packing, Retraction, SortKey,
 };
 pub use bound::{BinaryOp, CastMode, Expr, LikeKind, SystemColumn, UnaryOp};
 pub use fold::fold;

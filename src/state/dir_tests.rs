@@ -32,7 +32,7 @@ fn three_are_kept_a_damaged_newest_falls_back_and_two_instances_exclude_each_oth
 type Model = BTreeMap<i64, i64>;
 
 fn widths() -> Widths {
-    Widths { key: 1, cells: 1, shown: 0 }
+    Widths { key: 1, cells: 1, ..Widths::default() }
 }
 fn encode(cell: &i64, to: &mut StateWriter) {
     to.zigzag(*cell);

@@ -120,6 +120,13 @@ impl SlotIndex {
         self.len
     }
 
+    /// Bytes that it takes more while so many slots are put in.
+    pub(super) fn growth(&self, slots: usize) -> usize {
+        let needed = ((self.len + slots) * 4).div_ceil(3);
+        // The old array is there until all has moved.
+        if needed > self.entries.len() { needed.next_power_of_two() * size_of::<Entry>() } else { 0 }
+    }
+
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()

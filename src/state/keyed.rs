@@ -1,9 +1,10 @@
 //! Groups by key: a hash table whose groups lie in rows, with what an aggregate keeps for each.
 //!
-//! A group is a *slot*. Its key, its cells (accumulators) and the values last shown to the outside stand in arrays with a fixed
-//! stride, so a lookup allocates nothing and a table that is cleared keeps its memory. Lookups borrow their key; hashes
-//! are stored, so that growing and moving need no expressions. Key groups make snapshots independent of the number of
-//! shards: the hash of a key gives one of [`KEY_GROUPS`], and a shard is a range of them.
+//! A group is a *slot*. What a row changes of it – its head and up to [`WORDS`] words of accumulators – lies in one cache line; further
+//! words, cells (accumulators that are more than words), its key and the values last shown to the outside stand in arrays with
+//! a fixed stride. All of them come in segments: a lookup allocates nothing, growing moves nothing, and a table that is cleared keeps
+//! its memory. Lookups borrow their key. Key groups make snapshots independent of the number of shards: the hash of a
+//! key gives one of [`KEY_GROUPS`], and a shard is a range of them.
 //!
 //! A table knows which of its groups changed since the last barrier, and can be taken down while it goes on changing
 //! (`frozen`, `snapshot`): whatever changes a group calls [`GroupTable::touch`] first.
@@ -16,7 +17,8 @@ mod tests;
 use std::hint::black_box;
 
 use super::index::SlotIndex;
-use crate::record::FieldValue;
+use super::segments::Segments;
+use crate::record::{FieldValue, group_hash};
 use frozen::Changes;
 pub use snapshot::{each_group, keep_others, read_groups, write_groups};
 
@@ -35,11 +37,14 @@ pub fn shard_of(hash: u64, shards: usize) -> usize {
     if shards <= 1 { 0 } else { key_group(hash) * shards / KEY_GROUPS }
 }
 
-/// What is known of a group besides key and cells.
+/// Words that lie beside the head of a group.
+pub const WORDS: usize = 5;
+/// No slot.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// What is known of a group besides key, words and cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupHead {
-    /// Hash of the key.
-    pub hash: u64,
     /// Position of its first record in the operator's input: the order in which groups are emitted.
     pub first: u64,
     /// Records in it: added less taken back.
@@ -53,11 +58,41 @@ pub struct GroupHead {
     changed: u8,
 }
 
-/// How many values and cells each group has.
+/// What a row changes of most groups.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Line {
+    head: GroupHead,
+    words: [u64; WORDS],
+}
+
+const _: () = assert!(size_of::<Line>() == 64);
+
+/// What a row changes of a group.
+#[derive(Debug)]
+pub struct GroupMut<'g, C> {
+    /// What is known of it.
+    pub head: &'g mut GroupHead,
+    /// Words of accumulators, 0 in a new group.
+    pub words: &'g mut [u64; WORDS],
+    /// Further words.
+    pub more: &'g mut [u64],
+    /// Cells.
+    pub cells: &'g mut [C],
+}
+
+/// The words of a group: beside its head, and further ones.
+pub type Words<'g> = (&'g [u64; WORDS], &'g [u64]);
+
+/// How many values, words and cells each group has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
     /// Values of a key.
     pub key: usize,
+    /// Words beside the head, at most [`WORDS`].
+    pub words: usize,
+    /// Further words.
+    pub more: usize,
     /// Cells.
     pub cells: usize,
     /// Shown values; 0 where none are kept.
@@ -69,10 +104,13 @@ pub struct Widths {
 pub struct GroupTable<C> {
     widths: Widths,
     index: SlotIndex,
-    heads: Vec<GroupHead>,
-    keys: Vec<FieldValue>,
-    cells: Vec<C>,
-    shown: Vec<FieldValue>,
+    /// Slots, used or free.
+    slots: usize,
+    lines: Segments<Line>,
+    more: Segments<u64>,
+    keys: Segments<FieldValue>,
+    cells: Segments<C>,
+    shown: Segments<FieldValue>,
     free: Vec<u32>,
     /// Heap of the keys, in bytes.
     heap: usize,
@@ -86,15 +124,17 @@ impl<C> GroupTable<C> {
     /// An empty table.
     pub fn new(widths: Widths) -> Self {
         Self {
-            widths,
             index: SlotIndex::default(),
-            heads: Vec::new(),
-            keys: Vec::new(),
-            cells: Vec::new(),
-            shown: Vec::new(),
+            slots: 0,
+            lines: Segments::new(1),
+            more: Segments::new(widths.more),
+            keys: Segments::new(widths.key),
+            cells: Segments::new(widths.cells),
+            shown: Segments::new(widths.shown),
             free: Vec::new(),
             heap: 0,
             changes: Changes::default(),
+            widths,
         }
     }
 
@@ -104,37 +144,58 @@ impl<C> GroupTable<C> {
         self.index.find(hash, |slot| same(self.key(slot)))
     }
 
+    /// The same where [`locate`](Self::locate) has said where it may be. The table may have changed since.
+    #[inline]
+    pub fn find_at(&self, hint: u32, hash: u64, same: impl Fn(&[FieldValue]) -> bool) -> Option<usize> {
+        let slot = hint as usize;
+        if hint != NO_SLOT && self.is_live(slot) && same(self.key(slot)) {
+            return Some(slot);
+        }
+        self.find(hash, same)
+    }
+
     /// Whether it lies beyond the nearest caches.
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.heads.len() >= LARGE
+        self.slots >= LARGE
     }
 
-    /// Touches what finding and feeding the groups of these hashes will need, so that the waits for memory overlap: a few dozen
-    /// at a time. `look` reads something of a cell.
+    /// Says for each hash where its group may be, and reads there what finding and feeding it will need, so that the waits for memory
+    /// overlap: a few dozen at a time. `look` reads something of a cell.
     #[inline]
-    pub fn warm(&self, hashes: &[u64], look: impl Fn(&C) -> bool) {
+    pub fn locate(&self, hashes: &[u64], slots: &mut [u32], look: impl Fn(&C) -> bool) {
         if !self.is_large() {
+            slots.fill(NO_SLOT);
             return;
         }
+        // Each loop ends before the next begins: what one has fetched tells the next where to look. None waits for what it reads
+        // itself.
         let mut seen = 0;
         for hash in hashes {
             seen ^= self.index.touch(*hash);
         }
-        // Each loop ends before the next begins: what the first has fetched tells the second where to look.
-        seen = black_box(seen);
-        for hash in hashes {
-            let Some(slot) = self.index.find(*hash, |_| true) else { continue };
-            seen ^= self.heads.get(slot).map_or(0, |h| h.mark);
-            self.key(slot).iter().for_each(|v| seen ^= u32::from(v.is_null()));
+        black_box(seen);
+        for (hash, slot) in hashes.iter().zip(&mut *slots) {
+            *slot = self.index.find(*hash, |_| true).map_or(NO_SLOT, |slot| slot as u32);
+        }
+        for slot in &*slots {
+            seen ^= self.lines.first(*slot as usize).map_or(0, |l| l.head.mark);
+            seen ^= u32::from(self.keys.first(*slot as usize).is_some_and(FieldValue::is_null));
+        }
+        black_box(seen);
+        if self.widths.more + self.widths.cells + self.widths.shown == 0 {
+            return;
+        }
+        for slot in slots.iter().map(|s| *s as usize) {
+            self.more.row(slot).iter().step_by(8).for_each(|w| seen ^= *w as u32);
             self.cells(slot).iter().for_each(|c| seen ^= u32::from(look(c)));
-            self.shown(slot).iter().for_each(|v| seen ^= u32::from(v.is_null()));
+            self.shown(slot).iter().step_by(2).for_each(|v| seen ^= u32::from(v.is_null()));
         }
         black_box(seen);
     }
 
     /// Adds a group that [`find`](Self::find) does not find; its values and cells come from the iterators, as many as the
-    /// widths say.
+    /// widths say. `hash` is that of the key as [`group_hash`] has it.
     pub fn insert(
         &mut self,
         hash: u64,
@@ -143,53 +204,51 @@ impl<C> GroupTable<C> {
         cells: impl IntoIterator<Item = C>,
     ) -> usize {
         // What the slot was may have to be taken down.
-        let reused = self.free.pop().inspect(|slot| self.touch(*slot as usize));
+        let reused = self.free.pop().map(|slot| slot as usize).inspect(|slot| self.touch(*slot));
         let changed = self.changes.now;
-        let head = GroupHead { hash, first, live: true, changed, ..GroupHead::default() };
-        let Widths { key: k, cells: c, shown: s } = self.widths;
+        let head = GroupHead { first, live: true, changed, ..GroupHead::default() };
+        let line = Line { head, words: [0; WORDS] };
         let mut heap = 0;
         let key = key.into_iter().inspect(|v| heap += v.heap_bytes());
         let slot = match reused {
-            Some(slot) => {
-                let at = slot as usize;
-                for (to, from) in self.keys.iter_mut().skip(at * k).take(k).zip(key) {
-                    *to = from;
+            Some(at) => {
+                self.keys.row_mut(at).iter_mut().zip(key).for_each(|(to, from)| *to = from);
+                self.cells.row_mut(at).iter_mut().zip(cells).for_each(|(to, from)| *to = from);
+                self.more.row_mut(at).fill(0);
+                if let Some(to) = self.lines.first_mut(at) {
+                    *to = line;
                 }
-                for (to, from) in self.cells.iter_mut().skip(at * c).take(c).zip(cells) {
-                    *to = from;
-                }
-                if let Some(to) = self.heads.get_mut(at) {
-                    *to = head;
-                }
-                slot
+                at
             }
             None => {
-                self.keys.extend(key.take(k));
-                self.cells.extend(cells.into_iter().take(c));
-                self.shown.resize(self.shown.len() + s, FieldValue::Null);
-                self.heads.push(head);
-                let slot = self.heads.len() as u32 - 1;
-                self.changes.note(slot);
-                slot
+                let at = self.slots;
+                self.lines.push(at, [line]);
+                self.keys.push(at, key);
+                self.more.push(at, std::iter::repeat(0));
+                self.cells.push(at, cells);
+                self.shown.push(at, std::iter::repeat_with(FieldValue::default));
+                self.slots += 1;
+                self.changes.note(at as u32);
+                at
             }
         };
         self.heap += heap;
-        self.index.insert(hash, slot);
-        slot as usize
+        self.index.insert(hash, slot as u32);
+        slot
     }
 
     /// Forgets a group. Its cells stay in place until the slot is used again.
     pub fn remove(&mut self, slot: usize) {
-        if !self.heads.get(slot).is_some_and(|h| h.live) {
+        if !self.is_live(slot) {
             return;
         }
         self.touch(slot);
-        let Some(head) = self.heads.get_mut(slot) else { return };
+        let hash = self.hash(slot);
+        let Some(Line { head, .. }) = self.lines.first_mut(slot) else { return };
         head.live = false;
         head.shown = false;
-        let hash = head.hash;
         self.index.remove(hash, slot as u32);
-        for value in self.keys.iter_mut().skip(slot * self.widths.key).take(self.widths.key) {
+        for value in self.keys.row_mut(slot) {
             self.heap = self.heap.saturating_sub(value.heap_bytes());
             *value = FieldValue::Null;
         }
@@ -200,7 +259,9 @@ impl<C> GroupTable<C> {
     pub fn clear(&mut self) {
         self.forget_changes();
         self.index.clear();
-        self.heads.clear();
+        self.slots = 0;
+        self.lines.clear();
+        self.more.clear();
         self.keys.clear();
         self.cells.clear();
         self.shown.clear();
@@ -217,67 +278,85 @@ impl<C> GroupTable<C> {
         self.index.len() == 0
     }
     /// Whether a slot holds a group.
+    #[inline]
     pub fn is_live(&self, slot: usize) -> bool {
-        self.heads.get(slot).is_some_and(|h| h.live)
+        self.lines.first(slot).is_some_and(|l| l.head.live)
     }
     /// Number of slots, used or free.
     pub fn slots(&self) -> usize {
-        self.heads.len()
+        self.slots
     }
     /// How many values and cells each group has.
     pub fn widths(&self) -> Widths {
         self.widths
     }
-    /// How many groups can be added before its arrays grow.
-    pub fn room(&self) -> usize {
-        self.free.len() + self.heads.capacity() - self.heads.len()
+    /// Bytes that it takes more, at most, once so many groups are added.
+    pub fn growth(&self, groups: usize) -> usize {
+        let rows = self.slots + groups.saturating_sub(self.free.len());
+        self.index.growth(groups)
+            + self.lines.growth(rows)
+            + self.more.growth(rows)
+            + self.keys.growth(rows)
+            + self.cells.growth(rows)
+            + self.shown.growth(rows)
     }
     /// The slots of all groups; in order of arrival unless groups were removed.
     pub fn live(&self) -> impl Iterator<Item = usize> + '_ {
-        self.heads.iter().enumerate().filter(|(_, h)| h.live).map(|(slot, _)| slot)
+        self.lines.iter().enumerate().filter(|(_, l)| l.head.live).map(|(slot, _)| slot)
     }
     /// A group's key.
     #[inline]
     pub fn key(&self, slot: usize) -> &[FieldValue] {
-        let w = self.widths.key;
-        self.keys.get(slot * w..slot * w + w).unwrap_or(&[])
+        self.keys.row(slot)
+    }
+    /// The hash of a group's key.
+    pub fn hash(&self, slot: usize) -> u64 {
+        group_hash(self.key(slot))
+    }
+    /// A group's words.
+    #[inline]
+    pub fn words(&self, slot: usize) -> Words<'_> {
+        (self.lines.first(slot).map_or(&[0; WORDS], |l| &l.words), self.more.row(slot))
     }
     /// A group's cells.
     #[inline]
     pub fn cells(&self, slot: usize) -> &[C] {
-        let w = self.widths.cells;
-        self.cells.get(slot * w..slot * w + w).unwrap_or(&[])
+        self.cells.row(slot)
     }
     /// A group's cells, to be changed.
     #[inline]
     pub fn cells_mut(&mut self, slot: usize) -> &mut [C] {
         self.touch(slot);
-        let w = self.widths.cells;
-        self.cells.get_mut(slot * w..slot * w + w).unwrap_or_default()
+        self.cells.row_mut(slot)
+    }
+    /// All of a group that a row changes.
+    #[inline]
+    pub fn group_mut(&mut self, slot: usize) -> Option<GroupMut<'_, C>> {
+        self.touch(slot);
+        let Line { head, words } = self.lines.first_mut(slot)?;
+        Some(GroupMut { head, words, more: self.more.row_mut(slot), cells: self.cells.row_mut(slot) })
     }
     /// What is known of a group.
     #[inline]
     pub fn head(&self, slot: usize) -> GroupHead {
-        self.heads.get(slot).copied().unwrap_or_default()
+        self.lines.first(slot).map_or_else(GroupHead::default, |l| l.head)
     }
-    /// What is known of a group, to be changed; the hash must stay.
+    /// What is known of a group, to be changed.
     #[inline]
     pub fn head_mut(&mut self, slot: usize) -> Option<&mut GroupHead> {
         self.touch(slot);
-        self.heads.get_mut(slot)
+        self.lines.first_mut(slot).map(|l| &mut l.head)
     }
     /// The values last shown.
     #[inline]
     pub fn shown(&self, slot: usize) -> &[FieldValue] {
-        let w = self.widths.shown;
-        self.shown.get(slot * w..slot * w + w).unwrap_or(&[])
+        self.shown.row(slot)
     }
     /// The values last shown, to be changed.
     #[inline]
     pub fn shown_mut(&mut self, slot: usize) -> &mut [FieldValue] {
         self.touch(slot);
-        let w = self.widths.shown;
-        self.shown.get_mut(slot * w..slot * w + w).unwrap_or_default()
+        self.shown.row_mut(slot)
     }
     /// What all cells hold beyond themselves, those of free slots too; `of` tells it of one.
     pub fn heap_of_cells(&self, of: impl Fn(&C) -> usize) -> usize {
@@ -286,9 +365,12 @@ impl<C> GroupTable<C> {
     /// Memory of its arrays and keys, in bytes; not what cells hold beyond themselves.
     pub fn bytes(&self) -> usize {
         self.index.bytes()
-            + self.heads.capacity() * size_of::<GroupHead>()
-            + (self.keys.capacity() + self.shown.capacity()) * size_of::<FieldValue>()
-            + self.cells.capacity() * size_of::<C>()
+            + self.lines.bytes()
+            + self.more.bytes()
+            + self.keys.bytes()
+            + self.cells.bytes()
+            + self.shown.bytes()
+            + self.free.capacity() * size_of::<u32>()
             + self.heap
             + self.changes.bytes()
     }

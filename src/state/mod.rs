@@ -10,6 +10,7 @@ mod keyed;
 mod manifest;
 mod medium;
 mod runs;
+mod segments;
 #[cfg_attr(not(feature = "disk-state"), path = "no_store.rs")]
 mod store;
 mod values;
@@ -22,8 +23,8 @@ pub use codec::{StateError, StateReader, StateWriter};
 pub use dir::{Saved, Snapshot, StateDir, StateDirError, checkpoint_files, read_alone, read_checkpoint};
 pub use frozen::{Frozen, Piece};
 pub use keyed::{
-    GroupHead, GroupTable, KEY_GROUPS, Widths, each_group, keep_others, key_group, read_groups, shard_of,
-    write_groups,
+    GroupHead, GroupMut, GroupTable, KEY_GROUPS, NO_SLOT, WORDS, Widths, Words, each_group, keep_others,
+    key_group, read_groups, shard_of, write_groups,
 };
 pub use manifest::{Commit, Committed, Manifest, scan};
 pub use medium::{Disk, Medium, MediumFile, create_dir_durably};

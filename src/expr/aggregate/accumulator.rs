@@ -507,7 +507,7 @@ pub(super) fn beats(order: Ordering, max: bool) -> bool {
 
 /// Equal ones, `-0.0` and `0.0`, by their sign: which of them is an extreme must not depend on the order of rows.
 #[inline]
-fn order_of_floats(x: f64, y: f64) -> Ordering {
+pub(super) fn order_of_floats(x: f64, y: f64) -> Ordering {
     compare_floats(x, y).then_with(|| x.total_cmp(&y))
 }
 

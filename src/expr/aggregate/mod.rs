@@ -14,6 +14,7 @@ mod extreme;
 mod functions;
 mod key;
 mod moments;
+mod packed;
 mod program;
 mod rank;
 mod regression;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use accumulator::{Accumulator, AggregateState};
 pub use combine::Combine;
+pub use packed::Packing;
 pub use program::{AggregateInput, AggregateProgram};
 
 pub(super) use functions::register_all;

@@ -84,6 +84,16 @@ impl Moments {
         let root = matches!(result, Spread::StddevPop | Spread::StddevSamp);
         Ok(FieldValue::Float(if root { variance.sqrt() } else { variance }))
     }
+    /// Bits of the three.
+    #[inline]
+    pub(super) fn to_words(self) -> [u64; 3] {
+        [self.n, self.sum, self.squares].map(f64::to_bits)
+    }
+    #[inline]
+    pub(super) fn of_words(words: [u64; 3]) -> Self {
+        let [n, sum, squares] = words.map(f64::from_bits);
+        Self { n, sum, squares }
+    }
     pub(super) fn to_values(self) -> Vec<FieldValue> {
         [self.n, self.sum, self.squares].map(FieldValue::Float).into()
     }

@@ -23,6 +23,11 @@ impl AggregateInput {
     pub fn plain() -> Self {
         Self { passes: true, ..Self::default() }
     }
+    /// The value of the first argument that is computed.
+    #[inline]
+    pub(super) fn first(&self) -> &FieldValue {
+        self.computed.first().unwrap_or(&FieldValue::Null)
+    }
     /// Sets the number of the row in the input, from 1.
     #[inline]
     pub fn set_number(&mut self, number: i64) {
@@ -105,6 +110,27 @@ impl AggregateProgram {
     pub fn is_plain(&self) -> bool {
         let plain = |source: &Source| matches!(source, Source::Column { .. } | Source::Constant(_));
         self.filter.is_none() && self.sources.iter().all(plain)
+    }
+
+    pub(super) fn empty(&self) -> &Accumulator {
+        &self.empty
+    }
+    pub(super) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+    /// The column that is its only argument.
+    pub(super) fn column(&self) -> Option<usize> {
+        match &*self.sources {
+            [Source::Column { index, .. }] => Some(*index),
+            _ => None,
+        }
+    }
+    /// The constant that is its only argument.
+    pub(super) fn constant(&self) -> Option<&FieldValue> {
+        match &*self.sources {
+            [Source::Constant(value)] => Some(value),
+            _ => None,
+        }
     }
 
     /// The state of an empty group.
@@ -240,7 +266,7 @@ impl Source {
 }
 
 #[inline]
-fn column(record: &StreamRecord, index: usize) -> &FieldValue {
+pub(super) fn column(record: &StreamRecord, index: usize) -> &FieldValue {
     record.values().get(index).unwrap_or(&FieldValue::Null)
 }
 

@@ -1,6 +1,6 @@
 //! Random rows that come, leave, are merged and pass through snapshots give what all rows at once give.
 
-use super::{Accumulator, AggregateCall, AggregateInput, AggregateProgram, Retraction, SortKey};
+use super::{Accumulator, AggregateCall, AggregateInput, AggregateProgram, Packing, Retraction, SortKey};
 use crate::expr::{EvalContext, Expr, FunctionRegistry, typing};
 use crate::record::{DataType, Decimal, FieldValue, Schema, StreamRecord};
 
@@ -222,4 +222,96 @@ fn parts_merged_in_order_give_the_whole() {
             }
         }
     }
+}
+
+/// States of a group in words and cells, fed with what was evaluated once for all.
+struct PackedGroup {
+    words: [u64; 5],
+    further: Vec<u64>,
+    cells: Vec<Accumulator>,
+    rows: i64,
+}
+
+#[test]
+fn states_in_words_are_those_that_each_call_would_have_by_itself() {
+    let (mut packed, mut shared) = (0, 0);
+    for (case, types) in types().iter().enumerate() {
+        for (retracts, extreme) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut random = Random(0x9ac_0000 + case as u64, extreme);
+            // A few calls at a time, so that some find room beside the head and others do not.
+            let mut all: Vec<(String, AggregateCall)> = calls(types);
+            all.retain(|(_, call)| !(retracts && call.retraction() == Retraction::Impossible));
+            for i in (1..all.len()).rev() {
+                all.swap(i, random.below(i + 1));
+            }
+            for some in all.chunks(6) {
+                let some_calls: Vec<AggregateCall> = some.iter().map(|(_, c)| c.clone()).collect();
+                let programs: Vec<AggregateProgram> =
+                    some_calls.iter().map(|c| AggregateProgram::compile(c, retracts)).collect();
+                let packing = Packing::new(&some_calls, &programs, 5);
+                let (words, further, cells) = packing.widths();
+                assert!(words <= 5 && cells == packing.cells().len());
+                packed += programs.len() - cells;
+                shared += usize::from(packing.evaluated().len() < programs.len());
+                let mut group = PackedGroup {
+                    words: [0; 5],
+                    further: vec![0; further],
+                    cells: packing.cells().iter().map(|at| programs[*at].new_state()).collect(),
+                    rows: 0,
+                };
+                let mut alone: Vec<Group<'_>> = programs.iter().map(self::group).collect();
+                let values = (0..random.below(60)).map(|_| types.iter().map(|t| random.value(t)).collect());
+                let records = rows(types, values.collect::<Vec<_>>());
+                let leaving = if retracts { records.len() / 2 } else { 0 };
+                let steps =
+                    records.iter().map(|r| (r, true)).chain(records[..leaving].iter().map(|r| (r, false)));
+                let mut inputs = vec![AggregateInput::default(); programs.len()];
+                for (record, adds) in steps {
+                    alone.iter_mut().for_each(|g| g.add(record, !adds));
+                    for at in packing.evaluated() {
+                        programs[*at].evaluate(&EvalContext { record, now: 0 }, &mut inputs[*at]).unwrap();
+                    }
+                    packing.feed(&mut group.words, &mut group.further, record, &inputs, adds);
+                    group.rows += if adds { 1 } else { -1 };
+                    for (at, cell) in packing.cells().iter().zip(&mut group.cells) {
+                        match adds {
+                            true => programs[*at].update(cell, record, &inputs[*at]),
+                            false => programs[*at].retract(cell, record, &inputs[*at]),
+                        }
+                    }
+                }
+                for (at, (name, _)) in some.iter().enumerate() {
+                    let (now, expected) = match packing.cell_of(at) {
+                        Some(cell) => {
+                            let result = programs[at].finish(&group.cells[cell]);
+                            (result.map_or_else(|e| e.to_string(), |v| format!("{v:?}")), alone[at].result())
+                        }
+                        None => {
+                            let words = (&group.words[..], &group.further[..]);
+                            let state = packing.state(at, &programs[at], group.rows, words);
+                            (format!("{:?}", state.to_values()), format!("{:?}", alone[at].state.to_values()))
+                        }
+                    };
+                    assert_eq!(now, expected, "case {case}: {name}, retracts {retracts}");
+                }
+            }
+        }
+    }
+    assert!(packed > 100 && shared > 30, "{packed} calls in words, {shared} times an argument is shared");
+}
+
+#[test]
+fn calls_of_one_column_share_their_words() {
+    let types = [DataType::Double, DataType::BigInt];
+    let of = |names: &[(&str, usize)]| {
+        let calls: Vec<AggregateCall> = names.iter().map(|(n, c)| call(n, Some(*c), &types)).collect();
+        let programs: Vec<AggregateProgram> =
+            calls.iter().map(|c| AggregateProgram::compile(c, false)).collect();
+        let packing = Packing::new(&calls, &programs, 5);
+        (packing.widths(), packing.evaluated().to_vec())
+    };
+    assert_eq!(of(&[("count", 0), ("sum", 0), ("avg", 0), ("min", 0), ("max", 0)]), ((4, 0, 0), vec![0]));
+    assert_eq!(of(&[("sum", 1), ("min", 1), ("max", 1), ("count", 1)]), ((5, 0, 0), vec![0]));
+    assert_eq!(of(&[("sum", 1), ("avg", 0), ("max", 0), ("median", 0)]), ((3, 3, 1), vec![0, 1, 3]));
+    assert_eq!(of(&[("stddev", 0), ("var_pop", 0), ("count", 0)]), ((4, 0, 0), vec![0, 2]));
 }

@@ -12,7 +12,7 @@ use crate::operator::filter_project::panic_error;
 use crate::operator::{Output, Rejected};
 use crate::plan::Emit;
 use crate::record::{RecordError, StreamRecord};
-use crate::state::shard_of;
+use crate::state::{NO_SLOT, shard_of};
 
 /// Records whose groups are fetched together.
 pub(super) const BLOCK: usize = 32;
@@ -96,7 +96,7 @@ impl GroupShard {
         before: u64,
     ) {
         let sets = shape.sets();
-        let (mut hashes, mut places) = ([0; BLOCK], [0; BLOCK]);
+        let (mut hashes, mut places, mut hints) = ([0; BLOCK], [0; BLOCK], [NO_SLOT; BLOCK]);
         let mut found = 0;
         for (place, hash) in block.hashes.iter().enumerate() {
             let ready = block.ready.get(place / sets) == Some(&true);
@@ -111,15 +111,17 @@ impl GroupShard {
                 continue;
             }
             let (hashes, places) = (hashes.get(..found).unwrap_or_default(), places.get(..found));
+            let hints = hints.get_mut(..found).unwrap_or_default();
             found = 0;
-            self.groups.warm(hashes, Accumulator::is_boxed);
-            let rows = hashes.iter().zip(places.unwrap_or_default()).filter_map(|(&hash, &place)| {
+            self.groups.locate(hashes, hints, Accumulator::is_boxed);
+            let found_at = hashes.iter().zip(places.unwrap_or_default()).zip(&*hints);
+            let rows = found_at.filter_map(|((&hash, &place), &hint)| {
                 let (at, set) = (place / sets, place % sets);
                 let (record, scratch) = (records.get(at)?, block.scratches.get(at)?);
                 let seq = (before + 1 + at as u64) * sets as u64 + set as u64;
                 let time = shape.touch_time(record, block.now);
                 let (watermark, adds) = (i64::MIN, adds(record));
-                Some(Row { record, scratch, set, hash, seq, time, watermark, adds })
+                Some(Row { record, scratch, set, hint, hash, seq, time, watermark, adds })
             });
             if self.cold.is_some() {
                 self.fetch(shape, rows.clone());

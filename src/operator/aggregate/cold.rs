@@ -95,7 +95,7 @@ impl Cold {
         let key_width = groups.widths().key;
         let mut order: Vec<(u128, u32)> = groups
             .live()
-            .map(|slot| (place(groups.head(slot).hash, groups.key(slot).first()), slot as u32))
+            .map(|slot| (place(groups.hash(slot), groups.key(slot).first()), slot as u32))
             .collect();
         order.sort_unstable();
         let mut at = 0;
@@ -159,7 +159,7 @@ impl GroupShard {
     pub(super) fn forget(&mut self, slot: usize) {
         if let Some(cold) = self.cold.as_mut().filter(|c| !c.space.is_unused()) {
             let key = self.groups.key(slot);
-            let place = place(self.groups.head(slot).hash, key.first());
+            let place = place(self.groups.hash(slot), key.first());
             let mut own = StateWriter::new();
             self.groups.encode_group(slot, write_cell, &mut own);
             let (own, width) = (own.into_bytes(), key.len());
@@ -191,8 +191,7 @@ impl Backing {
         rows: usize,
         held: usize,
     ) -> bool {
-        // A table that grows doubles.
-        let grows: usize = shards.iter().filter(|s| s.groups.room() < rows).map(|s| s.groups.bytes()).sum();
+        let grows: usize = shards.iter().map(|s| s.groups.growth(rows)).sum();
         if held.saturating_add(grows) <= self.budget || shards.iter().all(|s| s.groups.is_empty()) {
             return false;
         }
@@ -269,7 +268,7 @@ impl Backing {
                 cell(shape, at, &values)
             })?;
             if let Some(slot) = groups.live().next() {
-                to.insert(groups.key(slot), None, groups.cells(slot));
+                to.insert_group(groups, slot, None);
             }
         }
         to.finish();

@@ -54,9 +54,13 @@ impl<'e, 'o> Emitter<'e, 'o> {
         }
     }
 
-    /// Finishes a group's results into `self.results`; `false` if that failed, which ends the job.
-    fn results_of(&mut self, key: &[FieldValue], cells: &[Accumulator]) -> bool {
-        match self.shape.finish(cells, &mut self.results) {
+    /// Finishes results into `self.results`; `false` if that failed, which ends the job.
+    fn results_of(
+        &mut self,
+        key: &[FieldValue],
+        results: impl FnOnce(&mut Vec<FieldValue>) -> EvalResult<()>,
+    ) -> bool {
+        match results(&mut self.results) {
             Ok(()) => true,
             Err(error) => {
                 self.fail(key, &error);
@@ -96,6 +100,12 @@ impl<'e, 'o> Emitter<'e, 'o> {
         self.insert_with(key, window, |to| shape.finish(cells, to))
     }
 
+    /// The same for a group of a table.
+    pub(super) fn insert_group(&mut self, groups: &Groups, slot: usize, window: Option<Span>) -> bool {
+        let shape = self.shape;
+        self.insert_with(groups.key(slot), window, |to| shape.finish_group(groups, slot, to))
+    }
+
     /// The same with what gives the results.
     pub(super) fn insert_with(
         &mut self,
@@ -103,8 +113,7 @@ impl<'e, 'o> Emitter<'e, 'o> {
         window: Option<Span>,
         results: impl FnOnce(&mut Vec<FieldValue>) -> EvalResult<()>,
     ) -> bool {
-        if let Err(error) = results(&mut self.results) {
-            self.fail(key, &error);
+        if !self.results_of(key, results) {
             return false;
         }
         let results = std::mem::take(&mut self.results);
@@ -120,7 +129,8 @@ impl<'e, 'o> Emitter<'e, 'o> {
         window: Option<Span>,
         cells: &[Accumulator],
     ) -> Option<bool> {
-        if !self.results_of(key, cells) {
+        let shape = self.shape;
+        if !self.results_of(key, |to| shape.finish(cells, to)) {
             return None;
         }
         if self.shape.having.is_none() {
@@ -146,7 +156,8 @@ impl<'e, 'o> Emitter<'e, 'o> {
         let was = groups.head(slot).shown;
         let mut now = false;
         if exists {
-            if !self.results_of(groups.key(slot), groups.cells(slot)) {
+            let shape = self.shape;
+            if !self.results_of(groups.key(slot), |to| shape.finish_group(groups, slot, to)) {
                 return;
             }
             if was && same_values(&self.results, groups.shown(slot)) {

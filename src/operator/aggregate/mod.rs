@@ -41,7 +41,7 @@ use super::{
 use crate::expr::{Accumulator, EvalResult};
 use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{Batch, StreamRecord, group_hash};
-use crate::state::{KEY_GROUPS, Space, shard_of};
+use crate::state::{KEY_GROUPS, NO_SLOT, Space, shard_of};
 use blocks::{BLOCK, Block, Part};
 use cold::{Backing, Cold};
 use emit::Emitter;
@@ -199,8 +199,8 @@ impl AggregateOp {
         for set in 0..sets {
             let hash = self.shape.hash(record, scratch, set);
             let seq = self.seq * sets as u64 + set as u64;
-            let adds = adds(record);
-            self.put(&Row { record, scratch, set, hash, seq, time, watermark, adds });
+            let (hint, adds) = (NO_SLOT, adds(record));
+            self.put(&Row { record, scratch, set, hint, hash, seq, time, watermark, adds });
         }
         if self.shows_at_once() {
             self.show(None, out);
@@ -518,7 +518,7 @@ impl AggregateOp {
             let mut to = Emitter::new(&self.shape, out, i64::MIN);
             for (_, at, slot) in order {
                 let Some(shard) = shards.get(at) else { continue };
-                to.insert(shard.groups.key(slot), None, shard.groups.cells(slot));
+                to.insert_group(&shard.groups, slot, None);
             }
             to.finish();
             shards.iter_mut().for_each(|s| s.groups.clear());
@@ -561,7 +561,7 @@ fn fire_pane(
     let keep = shape.widths().shown > 0 || shape.calls.is_empty();
     for &(_, at, slot) in &*order {
         let Some(pane) = shards.get_mut(at).and_then(|p| p.get_mut(span)) else { continue };
-        let shown = to.insert(pane.groups.key(slot), Some(span), pane.groups.cells(slot));
+        let shown = to.insert_group(&pane.groups, slot, Some(span));
         if shown && keep {
             for (to, from) in pane.groups.shown_mut(slot).iter_mut().zip(to.results()) {
                 to.assign(from);

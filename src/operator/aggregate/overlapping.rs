@@ -141,7 +141,7 @@ impl Overlapping {
                 panes.open(shape, span, false);
             }
             let Some(pane) = panes.get_mut(span) else { continue };
-            let (hash, key) = (slices.groups.head(slot).hash, slices.groups.key(slot));
+            let (hash, key) = (slices.groups.hash(slot), slices.groups.key(slot));
             let slot = pane.groups.insert(hash, first, key.iter().cloned(), slices.cells(shape, slot));
             if let Some(head) = pane.groups.head_mut(slot) {
                 // What comes only adds to it.

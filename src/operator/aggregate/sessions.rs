@@ -17,7 +17,7 @@ use crate::expr::Accumulator;
 use crate::operator::Output;
 use crate::plan::Emit;
 use crate::record::{FieldValue, RowKind, StreamRecord, group_hash, same_group};
-use crate::state::{StateError, StateReader, StateWriter, Widths, key_group, shard_of};
+use crate::state::{NO_SLOT, StateError, StateReader, StateWriter, Widths, key_group, shard_of};
 
 /// One session.
 #[derive(Debug, Default)]
@@ -332,7 +332,8 @@ impl AggregateOp {
             let State::Sessions(windows, gap, shards) = &mut self.state else { return };
             let at = shard_of(hash, shards.len());
             let Some(shard) = shards.get_mut(at) else { continue };
-            let row = Row { record, scratch, set, hash, seq, time, watermark, adds: adds(record) };
+            let (hint, adds) = (NO_SLOT, adds(record));
+            let row = Row { record, scratch, set, hint, hash, seq, time, watermark, adds };
             if let Some(next) = shard.take(&self.shape, windows, *gap, &row) {
                 self.next_fire = self.next_fire.min(next);
                 counted = true;
@@ -411,7 +412,7 @@ pub(super) fn write_sessions(to: &mut StateWriter, shards: &[Sessions]) {
         .iter()
         .flat_map(|shard| {
             let live = shard.slab.iter().filter(|s| s.number != 0);
-            live.map(move |s| (key_group(shard.keys.head(s.key).hash), s.first, shard, s))
+            live.map(move |s| (key_group(shard.keys.hash(s.key)), s.first, shard, s))
         })
         .collect();
     all.sort_by_key(|(group, first, ..)| (*group, *first));

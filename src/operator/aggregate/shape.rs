@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::windows::Span;
 use crate::expr::{
-    Accumulator, AggregateInput, AggregateProgram, Combine, EvalContext, EvalResult, Expr, Program,
+    Accumulator, AggregateInput, AggregateProgram, Combine, EvalContext, EvalResult, Expr, Packing, Program,
 };
 use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{
     ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord, group_hash, same_group,
 };
-use crate::state::{GroupTable, Widths};
+use crate::state::{GroupTable, WORDS, Widths};
 
 /// Groups with the accumulators of their calls.
 pub(super) type Groups = GroupTable<Accumulator>;
@@ -41,6 +41,8 @@ pub(super) struct Shape {
     /// The start of windows that records bring.
     start: Option<Program>,
     pub(super) calls: Vec<AggregateProgram>,
+    /// Where a group has their states. What is merged lies in cells.
+    packing: Packing,
     /// Of each call, where windows share slices.
     pub(super) combine: Vec<Combine>,
     /// Whether calls want the numbers of records.
@@ -80,6 +82,8 @@ pub(super) struct Row<'r> {
     pub(super) scratch: &'r Scratch,
     /// Its grouping set.
     pub(super) set: usize,
+    /// The slot where its group may be; [`NO_SLOT`](crate::state::NO_SLOT): not known.
+    pub(super) hint: u32,
     /// Hash of its key in that set.
     pub(super) hash: u64,
     /// Position in the operator's input.
@@ -123,8 +127,13 @@ impl Shape {
         let growing = calls.iter().map(AggregateProgram::new_state).filter(Accumulator::may_grow);
         // A row may make a group, and a value kept takes its place twice while a table grows.
         let growing = growing.fold((0, 0), |(n, bytes), state| (n + 1, bytes + state.heap_bytes() + 192));
+        let packing = match sliced || merges {
+            true => Packing::none(&calls),
+            false => Packing::new(&spec.calls, &calls, WORDS),
+        };
         Self {
             growing,
+            packing,
             sets: spec.grouping_sets.iter().enumerate().map(set).collect(),
             keys,
             computed,
@@ -152,7 +161,8 @@ impl Shape {
 
     pub(super) fn widths(&self) -> Widths {
         let shown = if self.shows { self.calls.len() } else { 0 };
-        Widths { key: self.key_width(), cells: self.calls.len() + usize::from(self.ttl.is_some()), shown }
+        let (words, more, cells) = self.packing.widths();
+        Widths { key: self.key_width(), words, more, cells: cells + usize::from(self.ttl.is_some()), shown }
     }
 
     fn key_width(&self) -> usize {
@@ -199,32 +209,47 @@ impl Shape {
     #[inline]
     pub(super) fn evaluate(&self, record: &StreamRecord, now: i64, scratch: &mut Scratch) -> EvalResult<i64> {
         let ctx = EvalContext { record, now };
+        self.evaluate_keys(&ctx, scratch)?;
+        self.evaluate_rest(&ctx, scratch)
+    }
+
+    /// The keys.
+    #[inline]
+    pub(super) fn evaluate_keys(&self, ctx: &EvalContext<'_>, scratch: &mut Scratch) -> EvalResult<()> {
         if self.computed > 0 {
             for key in &self.keys {
                 if let KeySource::Computed { at, program } = key {
-                    let value = program.eval(&ctx)?;
+                    let value = program.eval(ctx)?;
                     if let Some(slot) = scratch.keys.get_mut(*at) {
                         slot.assign(&value);
                     }
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Time and arguments.
+    #[inline]
+    pub(super) fn evaluate_rest(&self, ctx: &EvalContext<'_>, scratch: &mut Scratch) -> EvalResult<i64> {
         let time = match &self.time {
             None => 0,
-            Some(program) => match &*program.eval(&ctx)? {
+            Some(program) => match &*program.eval(ctx)? {
                 FieldValue::Timestamp(t) => *t,
                 _ => return Err(no_time()),
             },
         };
         scratch.start = match &self.start {
             None => time,
-            Some(program) => match &*program.eval(&ctx)? {
+            Some(program) => match &*program.eval(ctx)? {
                 FieldValue::Timestamp(t) => *t,
                 _ => return Err(no_time()),
             },
         };
-        for (call, input) in self.calls.iter().zip(&mut scratch.inputs) {
-            call.evaluate(&ctx, input)?;
+        for at in self.packing.evaluated() {
+            if let (Some(call), Some(input)) = (self.calls.get(*at), scratch.inputs.get_mut(*at)) {
+                call.evaluate(ctx, input)?;
+            }
         }
         Ok(time)
     }
@@ -268,7 +293,8 @@ impl Shape {
     #[inline]
     pub(super) fn find(&self, groups: &Groups, row: &Row<'_>) -> Option<usize> {
         let value = |at| self.key_value(at, row.record, row.scratch, row.set);
-        groups.find(row.hash, |stored| stored.iter().enumerate().all(|(at, s)| same_group(s, value(at))))
+        let same = |stored: &[FieldValue]| stored.iter().enumerate().all(|(at, s)| same_group(s, value(at)));
+        groups.find_at(row.hint, row.hash, same)
     }
 
     /// Makes a row's group, of which there is none.
@@ -283,7 +309,7 @@ impl Shape {
         (self.key_width() > 0).then(|| self.key_value(0, row.record, row.scratch, row.set))
     }
 
-    /// Adds a row to accumulators, or takes it back.
+    /// Adds a row to accumulators of all calls, or takes it back.
     #[inline]
     pub(super) fn feed(&self, cells: &mut [Accumulator], row: &Row<'_>) {
         let calls = self.calls.iter().zip(&row.scratch.inputs).zip(cells);
@@ -324,19 +350,35 @@ impl Shape {
     /// Adds a row to a group; gives the group's rows.
     #[inline]
     pub(super) fn feed_group(&self, groups: &mut Groups, slot: usize, row: &Row<'_>) -> i64 {
-        self.feed(groups.cells_mut(slot), row);
-        match groups.head_mut(slot) {
-            Some(head) => {
-                head.rows += if row.adds { 1 } else { -1 };
-                head.rows
+        let Some(group) = groups.group_mut(slot) else { return 0 };
+        self.packing.feed(group.words, group.more, row.record, &row.scratch.inputs, row.adds);
+        for (at, cell) in self.packing.cells().iter().zip(group.cells) {
+            let (Some(call), Some(input)) = (self.calls.get(*at), row.scratch.inputs.get(*at)) else {
+                continue;
+            };
+            match row.adds {
+                true => call.update(cell, row.record, input),
+                false => call.retract(cell, row.record, input),
             }
-            None => 0,
         }
+        group.head.rows += if row.adds { 1 } else { -1 };
+        group.head.rows
     }
 
     pub(super) fn new_cells(&self) -> impl Iterator<Item = Accumulator> + '_ {
         let clock = self.ttl.map(|_| Accumulator::clock());
-        self.calls.iter().map(AggregateProgram::new_state).chain(clock)
+        let calls = self.packing.cells().iter().filter_map(|at| self.calls.get(*at));
+        calls.map(AggregateProgram::new_state).chain(clock)
+    }
+
+    /// Which call a cell belongs to.
+    pub(super) fn call_of_cell(&self, cell: usize) -> Option<&AggregateProgram> {
+        self.calls.get(*self.packing.cells().get(cell)?)
+    }
+
+    /// Whether that is the cell in which a group keeps when it was touched.
+    pub(super) fn is_clock(&self, cell: usize) -> bool {
+        self.ttl.is_some() && cell == self.packing.cells().len()
     }
 
     /// Results of the calls.
@@ -347,6 +389,27 @@ impl Shape {
         to.clear();
         for (call, cell) in self.calls.iter().zip(cells) {
             to.push(call.finish(cell)?);
+        }
+        Ok(())
+    }
+
+    /// Results of the calls for a group.
+    ///
+    /// # Errors
+    /// What is only known at output.
+    pub(super) fn finish_group(
+        &self,
+        groups: &Groups,
+        slot: usize,
+        to: &mut Vec<FieldValue>,
+    ) -> EvalResult<()> {
+        to.clear();
+        let (rows, (words, more), cells) = (groups.head(slot).rows, groups.words(slot), groups.cells(slot));
+        for (at, call) in self.calls.iter().enumerate() {
+            to.push(match self.packing.cell_of(at) {
+                Some(cell) => cells.get(cell).map_or(Ok(FieldValue::Null), |cell| call.finish(cell))?,
+                None => call.finish(&self.packing.state(at, call, rows, (words, more)))?,
+            });
         }
         Ok(())
     }

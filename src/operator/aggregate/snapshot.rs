@@ -12,9 +12,9 @@ use crate::expr::Accumulator;
 use crate::record::{FieldValue, group_hash};
 use crate::state::{StateError, StateReader, StateWriter, key_group, read_groups, shard_of, write_groups};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 5;
 /// The same behind the number of the store's version that has the groups which are not in the section.
-const WITH_STORE: u8 = 4;
+const WITH_STORE: u8 = 6;
 
 pub(super) fn write_cell(cell: &Accumulator, to: &mut StateWriter) {
     cell.with_values(|values| to.shorts(values));
@@ -43,13 +43,13 @@ fn read_shards(from: &mut StateReader<'_>, shape: &Shape, shards: usize) -> Resu
     Ok(tables)
 }
 
-/// The cell of call number `at` from its values.
+/// Cell number `at` of a group from its values.
 pub(super) fn cell(shape: &Shape, at: usize, values: &[FieldValue]) -> Result<Accumulator, StateError> {
-    if at == shape.calls.len() && shape.ttl.is_some() {
+    if shape.is_clock(at) {
         return Accumulator::restored_clock(values).map_err(StateError);
     }
     let call =
-        shape.calls.get(at).ok_or_else(|| StateError("more aggregates in the state than calls".into()))?;
+        shape.call_of_cell(at).ok_or_else(|| StateError("more aggregates in the state than calls".into()))?;
     call.restore(values).map_err(StateError)
 }
 
@@ -105,9 +105,10 @@ fn write_slices(to: &mut StateWriter, overlapping: &mut Overlapping) {
         .shards
         .iter()
         .flat_map(|slices| {
-            let place = |slot| (slices.groups.head(slot), slot);
-            let live = slices.groups.live().map(place);
-            live.map(move |(head, slot)| (key_group(head.hash), head.first, slot, slices))
+            let groups = &slices.groups;
+            groups
+                .live()
+                .map(move |slot| (key_group(groups.hash(slot)), groups.head(slot).first, slot, slices))
         })
         .collect();
     all.sort_by_key(|(group, first, ..)| (*group, *first));

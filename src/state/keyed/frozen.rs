@@ -4,7 +4,7 @@
 //! group is encoded before it changes for the first time, the others in slices ([`GroupTable::take_down`]). So a barrier costs no
 //! copy of the table, and what is written is what was there at the barrier.
 
-use super::GroupTable;
+use super::{GroupTable, Line};
 use crate::state::{Frozen, Piece, StateWriter};
 
 /// Bytes of a piece: enough to be worth handing on.
@@ -64,7 +64,8 @@ impl<C> GroupTable<C> {
     /// To be called before a group changes.
     #[inline]
     pub(super) fn touch(&mut self, slot: usize) {
-        if self.changes.now != 0 && self.heads.get(slot).is_some_and(|h| h.changed != self.changes.now) {
+        if self.changes.now != 0 && self.lines.first(slot).is_some_and(|l| l.head.changed != self.changes.now)
+        {
             self.first_touch(slot);
         }
     }
@@ -75,14 +76,14 @@ impl<C> GroupTable<C> {
         if let Some(mut freeze) = self.changes.freeze.take() {
             let due = match &freeze.list {
                 None => (freeze.at..freeze.end).contains(&slot),
-                Some(_) => self.heads.get(slot).is_some_and(|h| h.changed != 0),
+                Some(_) => self.lines.first(slot).is_some_and(|l| l.head.changed != 0),
             };
             if due {
                 self.encode(slot, &mut freeze);
             }
             self.changes.freeze = Some(freeze);
         }
-        if let Some(head) = self.heads.get_mut(slot) {
+        if let Some(Line { head, .. }) = self.lines.first_mut(slot) {
             head.changed = self.changes.now;
             self.changes.slots.push(slot as u32);
         }
@@ -100,7 +101,7 @@ impl<C> GroupTable<C> {
         }
         self.changes.now = if self.changes.now == 1 { 2 } else { 1 };
         let list = (!whole).then_some(slots);
-        let end = list.as_ref().map_or(self.heads.len(), Vec::len);
+        let end = list.as_ref().map_or(self.slots, Vec::len);
         if end > 0 {
             to.begin();
             let (to, bytes) = (to.clone(), StateWriter::new());
@@ -124,9 +125,9 @@ impl<C> GroupTable<C> {
             freeze.at += 1;
             let mut cost = LOOK;
             // One that changed since then has been taken down.
-            if self.heads.get(slot).is_some_and(|h| h.changed != self.changes.now) {
+            if self.lines.first(slot).is_some_and(|l| l.head.changed != self.changes.now) {
                 cost += self.encode(slot, &mut freeze);
-                if let Some(head) = self.heads.get_mut(slot) {
+                if let Some(Line { head, .. }) = self.lines.first_mut(slot) {
                     head.changed = 0;
                 }
             }
@@ -151,7 +152,7 @@ impl<C> GroupTable<C> {
 
     /// Encodes a group, or that there is none; gives the bytes that it took.
     fn encode(&self, slot: usize, freeze: &mut Freeze<C>) -> usize {
-        let live = self.heads.get(slot).is_some_and(|h| h.live);
+        let live = self.is_live(slot);
         if !live && freeze.list.is_none() {
             return 0;
         }

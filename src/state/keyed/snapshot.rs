@@ -4,6 +4,7 @@
 //! table = 0 count entry*        in the section itself
 //!       | 1 number              apart, in pieces: entry*
 //! entry = slot length content   length 0: there is no group any more
+//! content = first rows shown key* (value*)? word* cell*
 //! ```
 //! Each entry has its key: whoever reads puts it into the shard that holds its key group.
 
@@ -38,7 +39,8 @@ impl<C> GroupTable<C> {
             let same = |k: &[FieldValue]| k.iter().zip(&key).all(|(a, b)| same_group(a, b));
             if self.find(group_hash(&key), same).is_none() {
                 let shards = std::slice::from_mut(self);
-                let mut loader = Loader { shards, cell_of: &mut cell_of, key: Vec::new(), cells: Vec::new() };
+                let (key, words, cells) = (Vec::new(), Vec::new(), Vec::new());
+                let mut loader = Loader { shards, cell_of: &mut cell_of, key, words, cells };
                 loader.add(content)?;
             }
         }
@@ -57,6 +59,8 @@ impl<C> GroupTable<C> {
         if head.shown {
             self.shown(slot).iter().for_each(|v| to.short(v));
         }
+        let (words, more) = self.words(slot);
+        words.iter().take(self.widths.words).chain(more).for_each(|w| to.u64(*w));
         self.cells(slot).iter().for_each(|c| encode(c, to));
         let length = to.bytes.len() - start - 1;
         if length < 0x80 {
@@ -97,7 +101,8 @@ pub fn read_groups<C>(
     shards: &mut [GroupTable<C>],
     mut cell_of: impl FnMut(usize, &mut StateReader<'_>) -> Result<C, StateError>,
 ) -> Result<(), StateError> {
-    let mut loader = Loader { shards, cell_of: &mut cell_of, key: Vec::new(), cells: Vec::new() };
+    let mut loader =
+        Loader { shards, cell_of: &mut cell_of, key: Vec::new(), words: Vec::new(), cells: Vec::new() };
     match from.u8()? {
         WITHIN => {
             for _ in 0..from.varint()? {
@@ -187,6 +192,7 @@ struct Loader<'l, C, F> {
     shards: &'l mut [GroupTable<C>],
     cell_of: &'l mut F,
     key: Vec<FieldValue>,
+    words: Vec<u64>,
     cells: Vec<C>,
 }
 
@@ -202,6 +208,10 @@ impl<C, F: FnMut(usize, &mut StateReader<'_>) -> Result<C, StateError>> Loader<'
         for _ in 0..if shown { widths.shown } else { 0 } {
             values.push(from.value()?);
         }
+        self.words.clear();
+        for _ in 0..widths.words + widths.more {
+            self.words.push(from.u64()?);
+        }
         for at in 0..widths.cells {
             self.cells.push((self.cell_of)(at, &mut from)?);
         }
@@ -212,8 +222,10 @@ impl<C, F: FnMut(usize, &mut StateReader<'_>) -> Result<C, StateError>> Loader<'
         let shard = shard_of(hash, self.shards.len());
         let Some(table) = self.shards.get_mut(shard) else { return Ok(()) };
         let slot = table.insert(hash, first, self.key.drain(..), self.cells.drain(..));
-        if let Some(head) = table.head_mut(slot) {
-            (head.rows, head.shown) = (rows, shown);
+        if let Some(group) = table.group_mut(slot) {
+            (group.head.rows, group.head.shown) = (rows, shown);
+            let words = group.words.iter_mut().take(widths.words).chain(group.more);
+            words.zip(&self.words).for_each(|(to, from)| *to = *from);
         }
         for (to, from) in table.shown_mut(slot).iter_mut().zip(values) {
             *to = from;

@@ -7,7 +7,7 @@ use crate::record::{group_hash, same_group};
 use crate::state::{Frozen, Piece, StateError, StateReader, StateWriter, TableState};
 
 fn widths() -> Widths {
-    Widths { key: 1, cells: 1, shown: 1 }
+    Widths { key: 1, words: 0, more: 0, cells: 1, shown: 1 }
 }
 
 /// SplitMix64.
