@@ -46,7 +46,7 @@ impl Bench {
         }
     }
 
-    fn run(&mut self, work: impl FnOnce(&mut Output<'_>)) {
+    pub(super) fn run(&mut self, work: impl FnOnce(&mut Output<'_>)) {
         let mut out = Output {
             workers: &self.workers,
             batches: &mut self.batches,
@@ -88,6 +88,10 @@ impl Bench {
     pub(super) fn end(&mut self, op: &mut dyn Operator) {
         self.run(|out| op.on_watermark(InputId(0), i64::MAX, out));
         self.run(|out| op.on_end(InputId(0), out));
+        let mut more = true;
+        while more {
+            self.run(|out| more = op.emit_more(out));
+        }
     }
 
     /// Moves the clock; the operator's timers that are due come first.

@@ -53,6 +53,8 @@ use slicing::Slicing;
 use ttl::Alarm;
 use windows::{Span, Windows};
 
+/// Groups that are emitted together after the end of the input.
+const PART: usize = 4096;
 /// Bytes that accumulators may hold before they are counted.
 const COUNT_FROM: usize = 1 << 20;
 
@@ -99,6 +101,8 @@ pub struct AggregateOp {
     contract: StateContract,
     /// Where groups lie that do not fit into memory.
     backing: Option<Backing>,
+    /// Groups on their way out after the end, in order of arrival: position of the first record, shard, slot.
+    leaving: Option<std::vec::IntoIter<(u64, u32, u32)>>,
 }
 
 impl AggregateOp {
@@ -150,6 +154,7 @@ impl AggregateOp {
             cells_grown: 0,
             fired: i64::MIN,
             backing: None,
+            leaving: None,
         })
     }
 
@@ -486,6 +491,22 @@ impl AggregateOp {
         }
     }
 
+    /// Emits some of the groups that are emitted at the end: their rows are used again for the next, instead of lying in memory all
+    /// together.
+    fn emit_part(&mut self, out: &mut Output<'_>) {
+        let (State::Groups(shards), Some(leaving)) = (&mut self.state, &mut self.leaving) else { return };
+        let mut to = Emitter::new(&self.shape, out, i64::MIN);
+        for (_, at, slot) in leaving.take(PART) {
+            let Some(shard) = shards.get(at as usize) else { continue };
+            to.insert_group(&shard.groups, slot as usize, None);
+        }
+        to.finish();
+        if leaving.len() == 0 {
+            self.leaving = None;
+            shards.iter_mut().for_each(|s| s.groups.clear());
+        }
+    }
+
     /// Everything that is only known at the end of the input.
     fn end(&mut self, out: &mut Output<'_>) {
         let State::Groups(shards) = &mut self.state else { return };
@@ -510,18 +531,17 @@ impl AggregateOp {
                 Some(Ok(true)) => return,
                 Some(Err(e)) => return fail(e, out),
             }
-            let mut order = Vec::new();
+            let mut order = Vec::with_capacity(shards.iter().map(|s| s.groups.len()).sum());
             for (at, shard) in shards.iter().enumerate() {
-                order.extend(shard.groups.live().map(|slot| (shard.groups.head(slot).first, at, slot)));
+                let live = shard.groups.live();
+                order.extend(live.map(|slot| (shard.groups.head(slot).first, at as u32, slot as u32)));
             }
-            in_order(&mut order);
-            let mut to = Emitter::new(&self.shape, out, i64::MIN);
-            for (_, at, slot) in order {
-                let Some(shard) = shards.get(at) else { continue };
-                to.insert_group(&shard.groups, slot, None);
+            if !order.is_sorted() {
+                // A few runs, one of each shard.
+                order.sort();
             }
-            to.finish();
-            shards.iter_mut().for_each(|s| s.groups.clear());
+            self.leaving = Some(order.into_iter());
+            self.emit_part(out);
         } else {
             self.show(None, out);
         }
@@ -668,6 +688,10 @@ impl Operator for AggregateOp {
     }
 
     fn emit_more(&mut self, out: &mut Output<'_>) -> bool {
+        if self.leaving.is_some() {
+            self.emit_part(out);
+            return true;
+        }
         let Some(backing) = self.backing.as_mut().filter(|b| b.is_draining()) else { return false };
         if let Err(e) = backing.emit(&self.shape, out) {
             fail(e, out);

@@ -578,3 +578,31 @@ fn groups_that_nothing_touches_for_their_time_to_live_are_deleted_and_start_anew
     }
     assert!(all > 1000, "{all} groups expired");
 }
+
+#[test]
+fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
+    let spec = spec(None, 0, LatePolicy::Drop, Emit::Final);
+    let groups = 2 * super::PART as i64 + 5;
+    // Twice each, in two orders.
+    let key = |n: i64| n * 7919 % groups;
+    let order = (0..groups).chain((0..groups).rev());
+    let watermark = i64::MIN;
+    let event = |n| Event { t: 0, k: Some(key(n)), x: Some(n), watermark, kind: RowKind::Insert };
+    let events: Vec<Event> = order.map(event).collect();
+    for shards in [1, 3] {
+        let mut op = AggregateOp::new(&spec, Shards { count: shards, forced: false }).unwrap();
+        let mut bench = Bench::new();
+        bench.process(&mut op, Batch::new(events.iter().map(record).collect()));
+        let mut parts = Vec::new();
+        bench.run(|out| op.on_end(InputId(0), out));
+        let mut more = true;
+        while more {
+            parts.push(bench.records().count() - parts.iter().sum::<usize>());
+            bench.run(|out| more = op.emit_more(out));
+        }
+        assert_eq!(parts, [super::PART, super::PART, 5], "{shards} shards");
+        let expected: Vec<String> =
+            (0..groups).map(|n| format!("+I {}", row(Some(key(n)), None, &[Some(n), Some(n)]))).collect();
+        assert!(rows(&bench) == expected, "{shards} shards");
+    }
+}
