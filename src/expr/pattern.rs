@@ -230,6 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn unicode_categories_and_scripts_are_known() {
+        let regex = |p: &str, t: &str| Pattern::new(LikeKind::Regex, p, None).unwrap().matches(t);
+        for (pattern, text) in [
+            (r"^\p{Lu}\p{Ll}+$", "Äpfel"),
+            (r"^\p{Greek}+$", "λόγος"),
+            (r"^\w+\d\s$", "é٣\u{2003}"),
+            (r"\bé\b", "a é"),
+        ] {
+            assert!(regex(pattern, text), "{pattern}");
+        }
+        assert!(Pattern::new(LikeKind::RegexI, "ÉΣ", None).unwrap().matches("éς"));
+    }
+
+    #[test]
     fn similar_to_and_regular_expressions() {
         let similar = |p: &str, t: &str| Pattern::new(LikeKind::SimilarTo, p, None).unwrap().matches(t);
         assert!(similar("abc", "abc") && !similar("a", "abc") && similar("%(b|d)%", "abc"));
