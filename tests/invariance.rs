@@ -75,7 +75,7 @@ fn select(random: &mut Random, source: &str) -> String {
 /// The statements of a pipeline: one or two sources, one to three outputs.
 fn pipeline(random: &mut Random) -> Vec<String> {
     let mut statements = Vec::new();
-    match random.below(4) {
+    match random.below(5) {
         // The same source, twice into the same output.
         0 => {
             let (one, two) = (random.of(&["a > 0", "id % 2 = 0"]), random.of(&["a < 5", "id % 5 = 0"]));
@@ -87,8 +87,16 @@ fn pipeline(random: &mut Random) -> Vec<String> {
             statements.push("INSERT INTO o0 SELECT id, a * 2 AS a FROM one WHERE id % 2 = 0".to_owned());
             statements.push("INSERT INTO o0 SELECT id, a FROM one WHERE id % 3 = 0".to_owned());
         }
-        // Two sources into one output.
+        // Once as it is, and once grouped.
         2 => {
+            let (one, two) = (random.of(&["a > 0", "id % 2 = 0"]), random.of(&["a", "id % 7"]));
+            statements.push(format!(
+                "INSERT INTO o0 SELECT id, a FROM one WHERE {one} UNION ALL \
+                 SELECT COUNT(*) AS id, k AS a FROM (SELECT {two} AS k FROM one) GROUP BY k EMIT FINAL"
+            ));
+        }
+        // Two sources into one output.
+        3 => {
             statements.push("INSERT INTO o0 SELECT id, a FROM one UNION ALL SELECT id, a FROM two".to_owned())
         }
         _ => statements.push(format!("INSERT INTO o0 {}", select(random, "one"))),

@@ -3,7 +3,7 @@
 use super::core::Target;
 use super::core::weave::Meetings;
 use super::spec::sinks_of;
-use crate::plan::{InputRef, JobPlan, OperatorSpec};
+use crate::plan::{Emit, InputRef, JobPlan, OperatorSpec};
 
 /// Everything that an input feeds.
 pub(super) fn targets_of(plan: &JobPlan, of: InputRef) -> Vec<Target> {
@@ -43,7 +43,8 @@ pub(super) fn has_diamond(plan: &JobPlan, source: usize) -> bool {
     nodes.iter().chain(&sinks).any(|&n| n > 1)
 }
 
-/// Where the ways of a source meet, if all nodes on them pass rows on in their order: whole batches then go each way.
+/// Where the ways of a source meet, if all nodes on them pass rows on in their order, or keep them to the end: whole batches then go each
+/// way.
 pub(super) fn meetings(plan: &JobPlan, source: usize) -> Option<Meetings> {
     let all: Vec<_> = (0..plan.sources.len()).map(|s| ways(plan, s)).collect();
     let (nodes, _) = all.get(source)?;
@@ -90,6 +91,9 @@ pub(super) fn meetings(plan: &JobPlan, source: usize) -> Option<Meetings> {
             OperatorSpec::Union { .. } => !meets || node.inputs.iter().filter(|i| arrives(i)).all(&alone),
             OperatorSpec::FilterProject(_) | OperatorSpec::Unnest(_) => !meets,
             OperatorSpec::Watermark(_) | OperatorSpec::Limit(_) => !meets,
+            // They take rows in their order, and say nothing before the last one.
+            OperatorSpec::Sort(_) => !meets,
+            OperatorSpec::Aggregate(spec) => !meets && spec.window.is_none() && spec.emit == Emit::Final,
             _ => false,
         };
         if !passes {
@@ -194,7 +198,7 @@ fn waiting_node(plan: &JobPlan, source: usize) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::expr::typing;
-    use crate::plan::{LatePolicy, NodeSpec, SinkSpec, SourceSpec, WatermarkSpec};
+    use crate::plan::{AggregateSpec, LatePolicy, NodeSpec, SinkSpec, SourceSpec, WatermarkSpec};
     use crate::record::{DataType, Schema};
 
     /// Sources that are timed or not, each into these sinks.
@@ -272,9 +276,31 @@ mod tests {
         ];
         let found = of(nodes, vec![vec![at(2)]]);
         assert_eq!(found, Some(Meetings { nodes: vec![(1, vec![0, 2])], sinks: vec![] }));
-        // An operator that keeps rows stands before it.
-        let nodes = vec![node(sort(), vec![source]), node(union(), vec![source, at(0)])];
-        assert_eq!(of(nodes, vec![vec![at(1)]]), None);
+        // An operator before it keeps all rows to the end, or shows what becomes of each.
+        let group = |emit, window| {
+            let schema = schema.clone();
+            let spec = AggregateSpec {
+                keys: vec![],
+                grouping_sets: vec![],
+                window,
+                calls: vec![],
+                having: None,
+                emit,
+                retracts: false,
+                ttl: None,
+                schema,
+            };
+            OperatorSpec::Aggregate(Box::new(spec))
+        };
+        let behind = |operator| {
+            let nodes = vec![node(operator, vec![source]), node(union(), vec![source, at(0)])];
+            of(nodes, vec![vec![at(1)]])
+        };
+        let found = Some(Meetings { nodes: vec![(1, vec![0, 1])], sinks: vec![] });
+        assert_eq!(behind(sort()), found);
+        assert_eq!(behind(group(Emit::Final, None)), found);
+        assert_eq!(behind(group(Emit::Changes, None)), None);
+        assert_eq!(behind(group(Emit::EveryChange, None)), None);
         // Rows of another source come on the same way.
         let nodes = vec![node(union(), vec![source, other]), node(union(), vec![source, at(0)])];
         assert_eq!(of(nodes, vec![vec![at(1)]]), None);

@@ -1,7 +1,7 @@
 //! Sources whose rows reach a place on several ways: there they come out row by row, the ways of each row in their order, whatever the
 //! batches.
 //!
-//! Where everything on the ways passes rows on in their order, whole batches go each way, what arrives is held, and its rows are woven
+//! Where everything on the ways passes rows on in their order, or keeps them to the end, whole batches go each way, what arrives is held, and its rows are woven
 //! together by their number in the batch. Else each row goes all its ways before the next one, and what comes out is gathered.
 
 use std::sync::Arc;
