@@ -32,6 +32,8 @@ const BATCHES: u64 = 8;
 const SHORT_WINDOW: Duration = Duration::from_millis(3);
 /// … and that many.
 const FEW_BATCHES: u64 = 4;
+/// The first short window decides only about a job that worked at least this share of it.
+const BUSY: f64 = 0.8;
 /// First windows of a split: what it is like at worst shows in them.
 const TRIAL: u32 = 3;
 /// So many windows in a row must be slower than inline before a split is taken back; fewer if it is much slower.
@@ -294,7 +296,7 @@ impl Autopilot {
         let speed = wall / costs.records as f64;
         self.restart(now);
         if self.current.is_inline() {
-            self.look_inline(now, &costs, speed)
+            self.look_inline(now, &costs, wall, speed)
         } else {
             self.look_split(now, &costs, wall, speed)
         }
@@ -306,8 +308,14 @@ impl Autopilot {
         Some((next, reason))
     }
 
-    fn look_inline(&mut self, now: Duration, costs: &Costs, speed: f64) -> Option<(Placement, String)> {
-        self.inline_speed = Some(speed);
+    fn look_inline(
+        &mut self,
+        now: Duration,
+        costs: &Costs,
+        wall: f64,
+        speed: f64,
+    ) -> Option<(Placement, String)> {
+        let first = self.inline_speed.replace(speed).is_none();
         if let Some((split, split_speed)) = self.rival.take()
             && split_speed * WORTH_KEEPING < speed
         {
@@ -318,8 +326,12 @@ impl Autopilot {
             return self.split(split, reason);
         }
         let forecast = Forecast::new(costs, self.threads, &self.current);
-        let (next, time) = forecast.best();
         let inline = forecast.inline() - costs.helped;
+        if first && inline - costs.waits.iter().sum::<f64>() < BUSY * wall {
+            // There is no hurry: a job that waits for its input is judged by a longer window.
+            return None;
+        }
+        let (next, time) = forecast.best();
         if next.is_inline() || inline < time * WORTH_A_TRY || now < self.not_before {
             return None;
         }

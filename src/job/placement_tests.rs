@@ -63,19 +63,19 @@ fn cheap_stages_stay_inline() {
 
 #[test]
 fn balanced_costly_stages_are_split_and_the_reason_says_what_it_promises() {
-    let (placement, reason) = Flight::new(1, 1, 2).window(MS * 20, costs(4e-3, 1e-3, 3e-3)).unwrap();
+    let (placement, reason) = Flight::new(1, 1, 2).window(MS * 8, costs(4e-3, 1e-3, 3e-3)).unwrap();
     assert_eq!(placement, Placement { sources: vec![true], sinks: vec![false] });
     // Small batches of costly records share their wake-ups.
     let small = Costs { records: 100_000, batches: 10_000, ..costs(1.2e-2, 1e-3, 7e-3) };
     assert!(Flight::new(1, 1, 2).window(MS * 20, small).is_some());
     assert!(reason.contains("source 0") && reason.contains("times the inline speed"), "{reason}");
-    let (placement, _) = Flight::new(1, 1, 3).window(MS * 20, costs(4e-3, 4e-3, 4e-3)).unwrap();
+    let (placement, _) = Flight::new(1, 1, 3).window(MS * 12, costs(4e-3, 4e-3, 4e-3)).unwrap();
     assert_eq!(placement, Placement::all(1, 1, true));
 }
 
 #[test]
 fn a_source_that_blocks_gets_a_thread() {
-    let blocking = Costs {
+    let blocking = || Costs {
         sources: vec![1.5e-2, 1e-4],
         waits: vec![1.4e-2, 0.0],
         helped: 0.0,
@@ -87,7 +87,11 @@ fn a_source_that_blocks_gets_a_thread() {
         starved: 0.0,
         threads: Vec::new(),
     };
-    let (placement, reason) = Flight::new(2, 1, 2).window(MS * 27, blocking).unwrap();
+    let mut flight = Flight::new(2, 1, 2);
+    // A job that waits is in no hurry: its first window, which is short, decides nothing.
+    assert_eq!(flight.window(MS * 27, blocking()), None);
+    assert_eq!(due(&flight), 10);
+    let (placement, reason) = flight.window(MS * 27, blocking()).unwrap();
     assert_eq!(placement.sources, [true, false]);
     assert!(reason.contains("source 0 waits 93 %"), "{reason}");
 }
@@ -97,7 +101,7 @@ fn a_source_that_is_helped_is_split_off_only_if_that_beats_the_help() {
     let mut flight = Flight::new(1, 1, 2);
     // Alone it would take 15 ms; helpers do 6 of them. A thread for the source would still take its 10.
     let helped = Costs { helped: 6e-3, ..costs(1e-2, 4e-3, 1e-3) };
-    assert_eq!(flight.window(MS * 20, helped), None);
+    assert_eq!(flight.window(MS * 9, helped), None);
     // A sink that costs more than help can bring gets a thread.
     let costly = Costs { helped: 2e-3, ..costs(3e-3, 8e-3, 9e-3) };
     let (placement, _) = flight.window(MS * 20, costly).unwrap();
@@ -129,6 +133,7 @@ fn it_goes_back_when_a_source_only_waits() {
     // There is, but its input comes no faster for it.
     let mut flight = Flight::new(1, 1, 2);
     let waiting = || Costs { waits: vec![9e-3], ..costs(1e-2, 4e-3, 6e-3) };
+    assert_eq!(flight.window(MS * 20, waiting()), None);
     let (_, reason) = flight.window(MS * 20, waiting()).unwrap();
     assert!(reason.contains("source 0 waits 90 %"), "{reason}");
     for _ in 0..3 {

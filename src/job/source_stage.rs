@@ -295,8 +295,10 @@ impl SourceStage {
         if std::mem::take(&mut self.leaves_one_out) {
             batch.retain(|i, _| i > 0);
         }
-        let row = batch.footprint().checked_div(batch.capacity()).unwrap_or(1);
-        self.piece = (PIECE / row.max(1)).max(SMALLEST_PIECE);
+        if batch.capacity() > SMALLEST_PIECE {
+            let row = batch.footprint() / batch.capacity();
+            self.piece = (PIECE / row.max(1)).max(SMALLEST_PIECE);
+        }
         let c = &self.counters;
         c.decoded.add(batch.len() as u64);
         c.bytes.add(batch.bytes() as u64);
