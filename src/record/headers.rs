@@ -37,7 +37,13 @@ impl Headers {
                 v.clear();
                 v.extend_from_slice(value);
             }
-            None => self.entries.push((CompactString::new(name), value.to_vec())),
+            None => {
+                if self.entries.is_empty() {
+                    // Most records have one or none, and a vector would begin with room for four.
+                    self.entries.reserve_exact(1);
+                }
+                self.entries.push((CompactString::new(name), value.to_vec()));
+            }
         }
         self.live += 1;
     }

@@ -86,6 +86,7 @@ impl Laps {
 pub(super) struct Reader {
     feed: Feed,
     builder: BatchBuilder,
+    batch: usize,
     yields: bool,
     begun: Option<Mark>,
     lap: Lap,
@@ -95,7 +96,8 @@ impl Reader {
     pub(super) fn new(feed: Feed, schema: Arc<Schema>, conditions: Conditions) -> Self {
         let mut builder = BatchBuilder::new(schema);
         builder.set_limits(conditions.batch, BATCH_BYTES);
-        Self { feed, builder, yields: conditions.yields, begun: None, lap: Lap::new(conditions.timed) }
+        let Conditions { batch, yields, timed, .. } = conditions;
+        Self { feed, builder, batch, yields, begun: None, lap: Lap::new(timed) }
     }
 }
 
@@ -108,9 +110,10 @@ impl AsyncReader for Reader {
         if self.yields {
             tokio::task::yield_now().await;
         }
-        let Self { feed, builder, lap, .. } = self;
+        let Self { feed, builder, batch, lap, .. } = self;
         lap.of(|| {
-            builder.supply(|| spent.unwrap_or_default());
+            // A new batch has room for all of its records at once.
+            builder.supply(|| spent.unwrap_or_else(|| Batch::new(Vec::with_capacity(*batch))));
             feed.fill(builder);
             builder.take(Batch::default())
         })
