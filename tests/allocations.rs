@@ -6,9 +6,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millstream::Engine;
+use millstream::connector::memory::OnceSource;
+use millstream::{
+    BatchBuilder, Boundedness, DataReader, DataType, Engine, FieldValue, IoError, Read, Schema,
+};
 
 struct CountingAllocator;
 
@@ -36,10 +40,19 @@ const LIMIT: f64 = 0.05;
 /// Records of the first attempt.
 const ROWS: u64 = 80_000;
 
+/// Where records come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Input {
+    File,
+    Orders,
+    /// A stream of which nobody knows whether it ends, with a watermark.
+    Timed,
+}
+
 /// What a job is made of, but for its length.
 struct Case {
     name: &'static str,
-    from_file: bool,
+    input: Input,
     to_file: bool,
     /// As many sinks at the most.
     sinks: usize,
@@ -47,31 +60,31 @@ struct Case {
     select: &'static str,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "filter + project, NDJSON to NDJSON",
-        from_file: true,
+        input: Input::File,
         to_file: true,
         sinks: 3,
         select: "SELECT order_id, symbol, price * 2 AS twice, quantity FROM src WHERE quantity > 100",
     },
     Case {
         name: "passthrough, NDJSON to NDJSON",
-        from_file: true,
+        input: Input::File,
         to_file: true,
         sinks: 3,
         select: "SELECT * FROM src",
     },
     Case {
         name: "two ways from source to sink, NDJSON to NDJSON",
-        from_file: true,
+        input: Input::File,
         to_file: true,
         sinks: 3,
         select: "SELECT order_id, symbol FROM src UNION ALL SELECT quantity, symbol FROM src",
     },
     Case {
         name: "two INSERTs from one source into one sink, NDJSON to NDJSON",
-        from_file: true,
+        input: Input::File,
         to_file: true,
         // The same rows into several sinks, each of which weaves them, go one by one.
         sinks: 1,
@@ -79,12 +92,48 @@ const CASES: [Case; 5] = [
     },
     Case {
         name: "generator to blackhole",
-        from_file: false,
+        input: Input::Orders,
         to_file: false,
         sinks: 3,
         select: "SELECT * FROM src",
     },
+    Case {
+        name: "moving average over rows",
+        input: Input::Timed,
+        to_file: false,
+        sinks: 1,
+        select: "SELECT id, AVG(amount) OVER (PARTITION BY name ORDER BY ts ROWS BETWEEN 99 PRECEDING AND CURRENT ROW) AS moving FROM src",
+    },
 ];
+
+/// Fills recycled records with numbers, amounts, eight names and times.
+struct Timed {
+    schema: Arc<Schema>,
+    given: i64,
+    rows: i64,
+}
+
+impl DataReader for Timed {
+    fn schema(&self) -> Arc<Schema> {
+        self.schema.clone()
+    }
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Unknown
+    }
+    fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
+        while !out.is_full() && self.given < self.rows {
+            let n = self.given;
+            self.given += 1;
+            if let [id, amount, name, ts] = out.recycled_record().values_mut() {
+                *id = FieldValue::Integer(n);
+                *amount = FieldValue::Float((n % 1000) as f64 * 0.25);
+                name.set_str(["a", "b", "c", "d", "e", "f", "g", "h"][(n * 7 % 8) as usize]);
+                *ts = FieldValue::Timestamp(n * 1000);
+            }
+        }
+        Ok(if self.given == self.rows { Read::End } else { Read::More })
+    }
+}
 
 fn write_input(path: &Path, rows: u64) {
     if path.exists() {
@@ -116,8 +165,8 @@ fn run(dir: &Path, case: &Case, sinks: usize, mode: &str, trace: &str, rows: u64
     ];
     settings.iter().for_each(|(name, value)| engine.set(name, value).unwrap());
     let path = dir.join(format!("in-{rows}.jsonl"));
-    let mut text = match case.from_file {
-        true => {
+    let mut text = match case.input {
+        Input::File => {
             write_input(&path, rows);
             format!(
                 "CREATE STREAM src (order_id BIGINT, symbol VARCHAR, side VARCHAR, price DOUBLE, quantity BIGINT, note VARCHAR) \
@@ -125,8 +174,19 @@ fn run(dir: &Path, case: &Case, sinks: usize, mode: &str, trace: &str, rows: u64
                 path.display()
             )
         }
-        false => {
+        Input::Orders => {
             format!("CREATE STREAM src WITH (connector = 'generator', preset = 'orders', rows = '{rows}');")
+        }
+        Input::Timed => {
+            let schema = Schema::of([
+                ("id", DataType::BigInt),
+                ("amount", DataType::Double),
+                ("name", DataType::Varchar),
+                ("ts", DataType::Timestamp),
+            ]);
+            let source = OnceSource::new(Timed { schema, given: 0, rows: rows as i64 });
+            engine.register_timed_source("src", source, "ts", "ts", &[]).unwrap();
+            String::new()
         }
     };
     for k in 0..sinks {

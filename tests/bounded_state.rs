@@ -23,7 +23,24 @@ fn state_that_can_grow_for_ever_is_refused_and_the_message_names_the_operator() 
             "one entry for each group",
         ),
         ("SELECT DISTINCT sensor_id FROM endless", "distinct", "one entry for each group"),
-        ("SELECT count(DISTINCT sensor_id) AS n FROM endless", "aggregate", "the values of DISTINCT"),
+        ("SELECT count(DISTINCT sensor_id) AS n FROM endless", "aggregate", "all values that a call keeps"),
+        (
+            "SELECT array_agg(temperature) AS all_of_them FROM endless",
+            "aggregate",
+            "all values that a call keeps",
+        ),
+        (
+            "SELECT string_agg(sensor_id, ',') AS all_of_them FROM endless",
+            "aggregate",
+            "all values that a call keeps",
+        ),
+        ("SELECT median(temperature) AS middle FROM endless", "aggregate", "all values that a call keeps"),
+        ("SELECT mode(temperature) AS usual FROM endless", "aggregate", "all values that a call keeps"),
+        (
+            "SELECT median(temperature) OVER (ORDER BY ts) AS middle FROM endless",
+            "over",
+            "all values that a call keeps",
+        ),
         (
             "SELECT * FROM (SELECT sensor_id, ts, ROW_NUMBER() OVER (PARTITION BY sensor_id ORDER BY temperature) AS r FROM endless) \
              WHERE r <= 3",
@@ -50,6 +67,8 @@ fn what_time_or_the_input_bounds_is_not_refused() {
     for query in [
         "SELECT sensor_id, count(*) AS n FROM some GROUP BY sensor_id",
         "SELECT count(*) AS n, max(temperature) AS hottest FROM endless",
+        "SELECT stddev(temperature) AS spread, approx_count_distinct(sensor_id) AS about, last_value(ts) AS latest FROM endless",
+        "SELECT median(temperature) OVER (ORDER BY ts ROWS 9 PRECEDING) AS middle FROM endless",
         "SELECT sensor_id, window_start, count(*) AS n FROM TUMBLE(endless, ts, INTERVAL '1' MINUTE) \
          GROUP BY sensor_id, window_start, window_end",
         "SELECT sensor_id, window_end, count(*) AS n FROM endless GROUP BY sensor_id WINDOW TUMBLING (1m) ORDER BY window_end, n",

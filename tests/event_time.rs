@@ -112,6 +112,118 @@ fn hop_windows_keep_rows_that_still_fit_an_open_window() {
 }
 
 #[test]
+fn a_late_row_counts_once_however_many_windows_it_would_have_been_in() {
+    // MAX(window_start) needs the columns of HOP: its rows go through it one by one for each of their windows.
+    let events = [("a", 1, 6), ("a", 1, 15), ("a", 1, 8), ("a", 1, 3)];
+    let sql = "SELECT window_end, count(*) AS n, max(window_start) AS s \
+               FROM HOP(t, ts, INTERVAL '5' SECOND, INTERVAL '10' SECOND) GROUP BY window_end";
+    let directory = tempfile::tempdir().unwrap();
+    let letters = directory.path().join("late.jsonl");
+    let engine = engine(&events, &[("late", "dlq")]);
+    engine.set("dlq", letters.to_str().unwrap()).unwrap();
+    let (rows, stats) = run_in(&engine, sql);
+    assert_eq!(rows, ["10 1 0", "15 2 5", "20 1 10", "25 1 15"]);
+    assert_eq!((stats.late, stats.dead_letters), (1, 1), "8 counts in the window that begins at 5");
+    assert_eq!(std::fs::read_to_string(&letters).unwrap().lines().count(), 1);
+    let top = "SELECT * FROM (SELECT window_end, x, row_number() OVER (PARTITION BY window_end ORDER BY ts) AS n \
+               FROM HOP(t, ts, INTERVAL '5' SECOND, INTERVAL '10' SECOND)) WHERE n <= 1";
+    let (rows, stats) = run(&events, &[], top);
+    assert_eq!((rows, stats.late), (["10 1 1", "15 1 1", "20 1 1", "25 1 1"].map(String::from).into(), 1));
+}
+
+#[test]
+fn bounds_of_windows_stand_in_having_and_cumulate_has_them_too() {
+    let events = [("a", 1, 1), ("b", 2, 4), ("a", 4, 12), ("b", 8, 18), ("a", 16, 31)];
+    let sql = "SELECT k, TUMBLE_START(ts, INTERVAL '10' SECOND) AS s, sum(x) AS x FROM t \
+               GROUP BY k, TUMBLE(ts, INTERVAL '10' SECOND) \
+               HAVING TUMBLE_START(ts, INTERVAL '10' SECOND) >= TIMESTAMP '1970-01-01 00:00:10' \
+               AND TUMBLE_END(ts, INTERVAL '10' SECOND) < TIMESTAMP '1970-01-01 00:00:40'";
+    assert_eq!(run(&events, &[], sql).0, ["a 10 4", "b 10 8"]);
+    let of = |bound: &str| format!("CUMULATE_{bound}(ts, INTERVAL '10' SECOND, INTERVAL '20' SECOND)");
+    let sql = format!(
+        "SELECT {} AS s, {} AS e, sum(x) AS x FROM t GROUP BY CUMULATE(ts, INTERVAL '10' SECOND, INTERVAL '20' SECOND)",
+        of("START"),
+        of("END")
+    );
+    assert_eq!(run(&events, &[], &sql).0, ["0 10 3", "0 20 15", "20 40 16"]);
+}
+
+#[test]
+fn grouping_sets_stand_beside_windows() {
+    let events = [("a", 1, 1), ("b", 2, 4), ("a", 4, 12), ("b", 8, 2), ("a", 16, 31)];
+    let hop = "HOP(t, ts, INTERVAL '10' SECOND, INTERVAL '20' SECOND)";
+    let sql = format!(
+        "SELECT k, window_start, sum(x) AS s, grouping(k) AS g FROM {hop} GROUP BY GROUPING SETS ((k), ()), window_start, window_end"
+    );
+    // 2 comes when time is at 10 and counts in [0, 20) alone.
+    let expected = [
+        "a -10 1 0",
+        "- -10 3 1",
+        "b -10 2 0",
+        "a 0 5 0",
+        "- 0 15 1",
+        "b 0 10 0",
+        "a 10 4 0",
+        "- 10 4 1",
+        "a 20 16 0",
+        "- 20 16 1",
+        "a 30 16 0",
+        "- 30 16 1",
+    ];
+    assert_eq!(run(&events, &[], &sql).0, expected);
+    let sql = "SELECT k, window_start, sum(x) AS s FROM t GROUP BY ROLLUP (k) WINDOW TUMBLING (20s)";
+    let (rows, stats) = run(&events, &[("allowed_lateness", "5s"), ("late", "update")], sql);
+    assert_eq!(rows, ["a 0 5", "- 0 15", "b 0 10", "a 20 16", "- 20 16"]);
+    assert_eq!(stats.late, 0);
+    let sql = "SELECT k, window_start, sum(x) AS s FROM t GROUP BY ROLLUP (k) WINDOW SESSION (9s)";
+    assert_eq!(
+        run(&events, &[("allowed_lateness", "20s")], sql).0,
+        ["a 1 1", "b 2 10", "- 1 15", "a 12 4", "a 31 16", "- 31 16"]
+    );
+}
+
+#[test]
+fn exclude_no_others_says_what_holds_anyway() {
+    let events = [("a", 1, 1), ("a", 2, 2), ("a", 4, 3)];
+    let sql = "SELECT x, sum(x) OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE NO OTHERS) AS s FROM t";
+    assert_eq!(run(&events, &[], sql).0, ["1 1", "2 3", "4 6"]);
+}
+
+#[test]
+fn partitions_of_calls_over_begin_anew_after_their_time_to_live() {
+    let sql = "SELECT k, x, row_number() OVER (PARTITION BY k ORDER BY ts) AS n, sum(x) OVER (PARTITION BY k ORDER BY ts) AS s, \
+               lag(x) OVER (PARTITION BY k ORDER BY ts) AS before FROM t";
+    for batch in ["1", "3", "1000"] {
+        let (engine, senders) = live(&["t"], &[]);
+        engine.set("state_ttl", "20s").unwrap();
+        engine.set("batch_rows", batch).unwrap();
+        let mut job = Stepped::new(&engine, sql);
+        let events = [
+            ("a", 1, 1),
+            ("a", 2, 21),
+            ("b", 4, 22),
+            ("b", 8, 24),
+            ("a", 16, 42),
+            ("b", 32, 44),
+            ("b", 64, 90),
+        ];
+        events.iter().for_each(|e| senders[0].send(record(*e)).unwrap());
+        drop(senders);
+        // 42 is 21 s behind 21.
+        let expected = [
+            "a 1 1 1 -",
+            "a 2 2 3 1",
+            "b 4 1 4 -",
+            "b 8 2 12 4",
+            "a 16 1 16 -",
+            "b 32 3 44 8",
+            "b 64 1 64 -",
+        ];
+        assert_eq!(job.at(100), expected, "batches of {batch}");
+    }
+}
+
+#[test]
 fn late_rows_are_counted_at_each_window_and_reach_the_dead_letter_file() {
     let directory = tempfile::tempdir().unwrap();
     let letters = directory.path().join("late.jsonl");

@@ -167,6 +167,74 @@ fn a_failure_anywhere_leaves_groups_that_are_completed() {
     }
 }
 
+/// Rows somewhat out of order, five a second, some of them late.
+fn timed_input() -> String {
+    let line = |n: i64| {
+        let ms = (n - n * 7919 % 43).max(0) * 200;
+        let (minutes, seconds, ms) = (ms / 60_000, ms / 1000 % 60, ms % 1000);
+        format!(
+            "{{\"n\":{n},\"k\":\"k{}\",\"ts\":\"2026-01-01T00:{minutes:02}:{seconds:02}.{ms:03}Z\"}}\n",
+            n * 31 % 5
+        )
+    };
+    (0..ROWS).map(line).collect()
+}
+
+#[test]
+fn windows_that_are_open_go_on_after_a_pause() {
+    let _alone = alone();
+    let window = |table: &str| {
+        format!(
+            "INSERT INTO out SELECT k, window_start, window_end, count(*) AS c, sum(n) AS s, min(n) AS least, last_value(n) AS latest \
+             FROM {table} GROUP BY k, window_start, window_end"
+        )
+    };
+    let queries = [
+        window("TUMBLE(timed, ts, INTERVAL '30' SECOND)"),
+        window("HOP(timed, ts, INTERVAL '7' SECOND, INTERVAL '30' SECOND)"),
+        window("CUMULATE(timed, ts, INTERVAL '10' SECOND, INTERVAL '1' MINUTE)"),
+        window("SESSION(timed, ts, INTERVAL '900' MILLISECOND PARTITION BY k)"),
+        "INSERT INTO out SELECT k, n, window_end FROM SESSION(timed, ts, INTERVAL '900' MILLISECOND PARTITION BY k)".into(),
+        "INSERT INTO out SELECT * FROM (SELECT k, window_end, c, row_number() OVER (PARTITION BY window_end ORDER BY c DESC, k) AS r \
+         FROM (SELECT k, window_end, count(*) AS c FROM timed GROUP BY k WINDOW TUMBLING (20s))) WHERE r <= 2"
+            .into(),
+        "INSERT INTO out SELECT k, n, sum(n) OVER (PARTITION BY k ORDER BY ts, n ROWS 9 PRECEDING) AS s FROM timed".into(),
+    ];
+    for (at, query) in queries.iter().enumerate() {
+        let mode = MODES[at % MODES.len()];
+        let place = Place::new();
+        std::fs::write(place.path("in.jsonl"), timed_input()).unwrap();
+        let engine = |mode: &str, threads, source: &TestSource| {
+            let engine = place.engine(mode, threads, &place.source(), &place.sink());
+            let late = [("allowed_lateness", "1s")];
+            engine
+                .register_timed_source("timed", source.clone(), "ts", "ts - INTERVAL '5' SECOND", &late)
+                .unwrap();
+            engine
+        };
+        let uninterrupted = engine("inline", 1, &place.source());
+        uninterrupted.set("state", "").unwrap();
+        let stats = run(uninterrupted, query).unwrap();
+        let whole = place.output();
+        assert!(whole.lines().count() > 10, "{query}: {whole}");
+        assert!(stats.late > 0 || !query.contains("window"), "{query}");
+        std::fs::remove_file(place.path("out.jsonl")).unwrap();
+
+        let source = place.source().limited(0);
+        let job = engine(mode, 4, &source).sql(query).unwrap().start().unwrap();
+        commit_in_steps(&source, &job, 2);
+        job.stop(Stop::Checkpoint);
+        within(60, query, move || job.wait()).unwrap();
+        let first = place.output();
+        assert!(whole.starts_with(&first) && first.len() < whole.len(), "{query}");
+        source.limit.store(u64::MAX, Ordering::SeqCst);
+        let then = MODES[(at + 1) % MODES.len()];
+        let stats = run(engine(then, 2, &source), query).unwrap();
+        assert_eq!(place.output(), whole, "{query}");
+        assert_eq!(stats.records_in, 500, "{query}");
+    }
+}
+
 #[test]
 fn draining_emits_the_groups_and_ends_the_job_for_good() {
     let _alone = alone();

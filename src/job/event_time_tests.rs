@@ -40,6 +40,7 @@ fn by_column() -> WatermarkSpec {
         idle_timeout: None,
         lateness: 0,
         late: LatePolicy::Drop,
+        may_go_on: false,
         schema: input(),
     }
 }
@@ -66,6 +67,7 @@ fn counts(late: LatePolicy) -> OperatorSpec {
         }),
         calls: vec![count.unwrap()],
         having: None,
+        unseen: Vec::new(),
         emit: Emit::Final,
         retracts: false,
         ttl: None,

@@ -310,6 +310,7 @@ mod tests {
                 has_watermark: true,
             },
             partition_by: vec![typing::column(&input, 1).unwrap()],
+            judges_lateness: false,
             schema: Schema::new(input.fields().iter().cloned().chain(added)),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::kept::{MAX_ROWS, copy_row, for_each_record, pass_records};
 use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{EvalContext, EvalResult, Program};
-use crate::plan::{WindowKind, WindowTableSpec};
+use crate::plan::{LatePolicy, WindowKind, WindowTableSpec};
 use crate::record::{Batch, ErrorCode, FieldValue, RecordError, Schema, StreamRecord};
 
 /// Running form of [`WindowTableSpec`].
@@ -13,6 +13,8 @@ use crate::record::{Batch, ErrorCode, FieldValue, RecordError, Schema, StreamRec
 pub struct WindowTableOp {
     kind: WindowKind,
     time: Program,
+    /// What is allowed for late rows and what becomes of those later than that, where it judges them.
+    late: Option<(i64, LatePolicy)>,
     schema: Arc<Schema>,
     windows: Vec<(i64, i64)>,
 }
@@ -23,9 +25,17 @@ impl WindowTableOp {
         Self {
             kind: spec.window.kind,
             time: Program::compile(&spec.window.time),
+            late: spec.judges_lateness.then_some((spec.window.lateness, spec.window.late)),
             schema: spec.schema.clone(),
             windows: Vec::new(),
         }
+    }
+
+    /// Leaves out the windows that are closed for a record; gives its policy if it has no other: it is late.
+    fn judge(&mut self, watermark: i64) -> Option<LatePolicy> {
+        let (lateness, policy) = self.late.filter(|_| !self.windows.is_empty())?;
+        self.windows.retain(|(_, end)| end.saturating_add(lateness) > watermark);
+        self.windows.is_empty().then_some(policy)
     }
 
     /// Finds the windows of a record.
@@ -83,7 +93,7 @@ impl Operator for WindowTableOp {
     fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
         let now = out.now;
         let width = self.schema.len().saturating_sub(2);
-        let tumbles = matches!(self.kind, WindowKind::Tumble { .. });
+        let tumbles = matches!(self.kind, WindowKind::Tumble { .. }) && self.late.is_none();
         if tumbles && batch.records_mut().iter_mut().all(|r| Arc::get_mut(r).is_some()) {
             pass_records(batch, out, |slot| {
                 self.assign(slot, now)?;
@@ -100,6 +110,10 @@ impl Operator for WindowTableOp {
         let size = batch.bytes() / batch.len().max(1);
         for_each_record(&mut batch, out, |slot, out| {
             self.assign(slot, now)?;
+            if let Some(policy) = self.judge(slot.watermark()) {
+                out.late(slot, policy);
+                return Ok(());
+            }
             for window in &self.windows {
                 if made.len() == MAX_ROWS {
                     made.set_bytes(size * MAX_ROWS);
@@ -140,7 +154,7 @@ mod tests {
     use super::*;
     use crate::expr::typing;
     use crate::operator::test_kit::Bench;
-    use crate::plan::{LatePolicy, WindowSpec};
+    use crate::plan::WindowSpec;
     use crate::record::{DataType, Field};
 
     /// Every window that holds `time`, found by trying.
@@ -202,7 +216,8 @@ mod tests {
                 late: LatePolicy::Drop,
                 has_watermark: true,
             };
-            let spec = WindowTableSpec { window, partition_by: vec![], schema: schema.clone() };
+            let schema = schema.clone();
+            let spec = WindowTableSpec { window, partition_by: vec![], judges_lateness: false, schema };
             let times: Vec<Option<i64>> = (0..40).map(|i| (i % 11 != 3).then_some(i)).collect();
             let make = || {
                 let record = |t: &Option<i64>| {
@@ -235,6 +250,41 @@ mod tests {
                 assert_eq!(bench.rejects.len(), 4);
                 bench.check_ledger();
             }
+        }
+    }
+
+    #[test]
+    fn a_row_is_late_once_and_leaves_out_the_windows_that_are_closed() {
+        let input = Schema::of([("ts", DataType::Timestamp)]);
+        let added = ["window_start", "window_end"].map(|n| Field::new(n, DataType::Timestamp));
+        let schema = Schema::new(input.fields().iter().cloned().chain(added));
+        for lateness in [0, 4] {
+            let kind = WindowKind::Hop { slide: 3, size: 9 };
+            let window = WindowSpec {
+                kind,
+                time: typing::column(&input, 0).unwrap(),
+                start: None,
+                lateness,
+                late: LatePolicy::DeadLetter,
+                has_watermark: true,
+            };
+            let schema = schema.clone();
+            let spec = WindowTableSpec { window, partition_by: vec![], judges_lateness: true, schema };
+            let (mut op, mut bench) = (WindowTableOp::new(&spec), Bench::new());
+            let records = (0..40).map(|watermark| {
+                let mut r = StreamRecord::with_values(input.clone(), [FieldValue::Timestamp(10)]);
+                r.set_watermark(watermark);
+                Arc::new(r)
+            });
+            bench.process(&mut op, Batch::new(records.collect()));
+            let open = |watermark: i64| {
+                reference(kind, 10).into_iter().filter(move |(_, end)| end + lateness > watermark)
+            };
+            let expected: usize = (0..40).map(|w| open(w).count()).sum();
+            assert_eq!(bench.records().count(), expected);
+            let late = (0..40).filter(|w| open(*w).next().is_none()).count();
+            assert_eq!((bench.counters.late, bench.rejects.len()), (late as u64, late));
+            bench.check_ledger();
         }
     }
 }

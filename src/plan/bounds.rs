@@ -1,6 +1,9 @@
 //! Which operators' state can grow for ever.
 
-use super::{Emit, FrameBound, InputRef, JobPlan, OperatorSpec, OverFunction};
+use super::{Emit, FrameBound, InputRef, JobPlan, OperatorSpec, OverFunction, OverSpec, walk};
+
+const VALUES: &str =
+    "all values that a call keeps (DISTINCT, ORDER BY, array_agg, median and the like), for the job's life";
 
 impl JobPlan {
     /// The operators whose state has no bound on input that does not end, each with what it keeps. `endless` says of each source whether
@@ -28,13 +31,13 @@ impl OperatorSpec {
     pub(super) fn grows(&self) -> Option<&'static str> {
         match self {
             OperatorSpec::Aggregate(spec) if spec.window.is_none() => {
-                let keeps_values = spec.calls.iter().any(|c| c.distinct || !c.order_by.is_empty());
+                let keeps_values = spec.calls.iter().any(|c| c.keeps_values(spec.retracts));
                 if spec.expiry().is_some() {
                     None
                 } else if !spec.keys.is_empty() {
                     Some("one entry for each group, for the job's life")
                 } else {
-                    keeps_values.then_some("the values of DISTINCT or ORDER BY in a call, for the job's life")
+                    keeps_values.then_some(VALUES)
                 }
             }
             OperatorSpec::TopN(spec) if spec.emit == Emit::Final && spec.window_end.is_some() => None,
@@ -45,6 +48,8 @@ impl OperatorSpec {
             OperatorSpec::Over(spec) if spec.streaming.is_none() => {
                 Some("all rows, until the end of the input")
             }
+            OperatorSpec::Over(spec) if keeps_frame(spec) => Some(VALUES),
+            OperatorSpec::Over(spec) if spec.ttl.is_some() => None,
             OperatorSpec::Over(spec) => {
                 let by_rows = spec.frame.rows || spec.frame.start == FrameBound::UnboundedPreceding;
                 let is_of_frame = |call: &OverFunction| {
@@ -59,4 +64,15 @@ impl OperatorSpec {
             _ => None,
         }
     }
+}
+
+/// Whether a call over a frame without start keeps what comes into it.
+fn keeps_frame(spec: &OverSpec) -> bool {
+    spec.frame.start == FrameBound::UnboundedPreceding
+        && spec.calls.iter().any(|call| match call {
+            OverFunction::Aggregate(call) => call.keeps_values(false),
+            // Any of them may be asked for.
+            OverFunction::NthValue { n, .. } => walk::constant(n).is_none(),
+            _ => false,
+        })
 }

@@ -1,7 +1,7 @@
 //! Which plans give rows that change, and which output columns identify a row.
 
 use super::{AggregateSpec, Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful, TopNSpec};
-use crate::expr::Expr;
+use crate::expr::{AggregateCall, Expr, Retraction};
 
 /// Whether the output holds rows other than inserts: updates of what was emitted before, deletions.
 pub fn is_updating(plan: &LogicalPlan) -> bool {
@@ -21,6 +21,12 @@ pub fn misreads_changes(plan: &LogicalPlan) -> Option<&'static str> {
         LogicalPlan::Stateful { spec: Stateful::TopN(spec), .. } if spec.retracts => None,
         LogicalPlan::Stateful { spec: Stateful::TopN(_) | Stateful::Sort(_), .. } => Some("ORDER BY"),
         LogicalPlan::Stateful { spec: Stateful::Over(_), .. } => Some("a call OVER"),
+        LogicalPlan::Stateful { spec: Stateful::Aggregate(spec), .. }
+            if spec.retracts && spec.window.is_none() =>
+        {
+            let stays = |call: &AggregateCall| call.retraction() == Retraction::Impossible;
+            spec.calls.iter().any(stays).then_some("an aggregation that can't take rows back")
+        }
         LogicalPlan::Stateful { .. } => Some("an aggregation"),
         LogicalPlan::Filter { .. } => Some("a condition"),
         LogicalPlan::Limit { .. } => Some("LIMIT"),

@@ -34,9 +34,23 @@ fn outermost(plan: LogicalPlan, change: Change<'_>) -> LogicalPlan {
     }
 }
 
-/// The plan under an EMIT clause; `None` if its results are never final: EMIT FINAL over groups without window whose input does not
-/// end.
-pub fn with_emit(plan: LogicalPlan, emit: Emit) -> Option<LogicalPlan> {
+/// Why a plan's results can't be emitted so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CantEmit {
+    /// EMIT FINAL, but they are never final: groups or first rows of input that does not end, without a window.
+    NeverFinal,
+    /// EMIT CHANGES, but all rows are put in order when the last has come.
+    Ordered,
+}
+
+/// The plan under an EMIT clause.
+///
+/// # Errors
+/// If its results can't be emitted so.
+pub fn with_emit(plan: LogicalPlan, emit: Emit) -> Result<LogicalPlan, CantEmit> {
+    if emit != Emit::Final && is_ordered(&plan) {
+        return Err(CantEmit::Ordered);
+    }
     let endless = emit == Emit::Final && !plan.is_bounded();
     let never = std::cell::Cell::new(false);
     let plan = outermost(plan, &|known, windowed| {
@@ -45,7 +59,17 @@ pub fn with_emit(plan: LogicalPlan, emit: Emit) -> Option<LogicalPlan> {
         }
         *known = emit;
     });
-    (!never.get()).then_some(plan)
+    if never.get() { Err(CantEmit::NeverFinal) } else { Ok(plan) }
+}
+
+/// Whether all rows are put in order, at the end or window by window.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Stateful { spec: Stateful::Sort(_), .. } => true,
+        LogicalPlan::Stateful { spec: Stateful::TopN(spec), .. } => spec.limit == u64::MAX,
+        LogicalPlan::Project { input, .. } | LogicalPlan::Limit { input, .. } => is_ordered(input),
+        _ => false,
+    }
 }
 
 /// The plan for a sink that takes changes: groups without window are told as they change, also where all input ends.
@@ -79,13 +103,18 @@ pub fn every_change(plan: LogicalPlan) -> LogicalPlan {
     plan
 }
 
-/// `state_ttl`: groups without a window that no row touches for so many µs are forgotten, by the watermark where the input has one.
+/// `state_ttl`: groups without a window that no row touches for so many µs are forgotten, by the watermark where the input has one;
+/// partitions of calls OVER begin anew.
 pub fn with_ttl(plan: LogicalPlan, micros: i64) -> LogicalPlan {
     let mut plan = plan.map_inputs(&mut |input| with_ttl(input, micros));
-    if let LogicalPlan::Stateful { input, spec: Stateful::Aggregate(spec) } = &mut plan
-        && spec.window.is_none()
-    {
-        spec.ttl = Some(Ttl { micros, event_time: super::time_traits(input).has_watermark });
+    match &mut plan {
+        LogicalPlan::Stateful { input, spec: Stateful::Aggregate(spec) } if spec.window.is_none() => {
+            spec.ttl = Some(Ttl { micros, event_time: super::time_traits(input).has_watermark });
+        }
+        LogicalPlan::Stateful { spec: Stateful::Over(spec), .. } if spec.streaming.is_some() => {
+            spec.ttl = Some(micros);
+        }
+        _ => {}
     }
     plan
 }

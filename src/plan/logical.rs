@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Stateful;
+use super::{Stateful, WindowTableSpec};
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{CompactString, FieldValue, Schema};
 
@@ -163,6 +163,21 @@ impl LogicalPlan {
             LogicalPlan::Stateful { input, spec } => {
                 LogicalPlan::Stateful { input: Box::new(f(*input)), spec }
             }
+        }
+    }
+
+    /// The plan for an operator that tells its results window by window, as the window table function below it says: that function
+    /// judges which rows are late.
+    pub(crate) fn judging_lateness(self) -> Self {
+        match self {
+            LogicalPlan::Stateful { input, spec: Stateful::WindowTable(spec) } => {
+                let spec = WindowTableSpec { judges_lateness: spec.window.has_watermark, ..spec };
+                LogicalPlan::Stateful { input, spec: Stateful::WindowTable(spec) }
+            }
+            LogicalPlan::Filter { .. } | LogicalPlan::Project { .. } | LogicalPlan::Unnest { .. } => {
+                self.map_inputs(&mut Self::judging_lateness)
+            }
+            other => other,
         }
     }
 

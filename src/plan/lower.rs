@@ -195,7 +195,10 @@ impl Lowering {
             }
             Stateful::Watermark(_) | Stateful::WindowTable(_) | Stateful::Aggregate(_) => flow,
         };
-        let spec = spec.clone().map_exprs(&mut |e| flow.map(&e));
+        let mut spec = spec.clone().map_exprs(&mut |e| flow.map(&e));
+        if let Stateful::Over(over) = &mut spec {
+            over.input = flow.schema.clone();
+        }
         let (schema, columns) = match spec.added_columns() {
             None => (logical.clone(), (0..logical.len()).collect()),
             Some(0) => (flow.schema.clone(), flow.columns.clone()),

@@ -21,7 +21,7 @@ mod time;
 pub(crate) mod walk;
 
 pub use changelog::{is_updating, misreads_changes, output_key};
-pub use emission::{every_change, with_changes, with_emit, with_ttl};
+pub use emission::{CantEmit, every_change, with_changes, with_emit, with_ttl};
 pub use explain::{ExplainFormat, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;

@@ -92,7 +92,7 @@ fn numbers(plan: &LogicalPlan, column: usize) -> Option<&OverSpec> {
         LogicalPlan::Stateful { input, spec: Stateful::Over(spec) } => {
             let told_with_windows = || window_end(input, &spec.partition_by).is_some();
             let only = spec.calls == [OverFunction::RowNumber];
-            let only = only && (spec.streaming.is_none() || told_with_windows());
+            let only = only && (spec.streaming.is_none() || input.is_bounded() || told_with_windows());
             (only && column + 1 == spec.schema.len()).then_some(spec)
         }
         _ => None,
@@ -104,6 +104,7 @@ fn replaced(plan: LogicalPlan, offset: u64, limit: u64) -> LogicalPlan {
     match plan {
         LogicalPlan::Stateful { input, spec: Stateful::Over(spec) } => {
             let spec = top_n(&input, *spec, offset, limit);
+            let input = if spec.window_end.is_some() { Box::new(input.judging_lateness()) } else { input };
             LogicalPlan::Stateful { input, spec: Stateful::TopN(spec) }
         }
         other => other.map_inputs(&mut |input| replaced(input, offset, limit)),

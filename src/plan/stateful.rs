@@ -27,6 +27,8 @@ pub struct WatermarkSpec {
     pub lateness: i64,
     /// What they do with records beyond it.
     pub late: LatePolicy,
+    /// Whether nobody knows that the stream ends.
+    pub may_go_on: bool,
     /// Shape of the output: that of the input.
     pub schema: Arc<Schema>,
 }
@@ -127,6 +129,8 @@ pub struct AggregateSpec {
     pub calls: Vec<AggregateCall>,
     /// HAVING: over the *output* row; a group for which it is not TRUE is not there.
     pub having: Option<Expr>,
+    /// Calls whose results nothing but HAVING looks at: a change of theirs alone is not told.
+    pub unseen: Vec<usize>,
     /// When results are emitted.
     pub emit: Emit,
     /// Whether the input may hold update-before and delete rows.
@@ -200,6 +204,9 @@ pub struct WindowTableSpec {
     pub window: WindowSpec,
     /// PARTITION BY of sessions, each of which is emitted when it is over; none for other windows.
     pub partition_by: Vec<Expr>,
+    /// Whether it leaves out what is late, since an operator above it tells results window by window: a row is late once, however
+    /// many windows it would have counted in.
+    pub judges_lateness: bool,
     /// Input columns, then the two.
     pub schema: Arc<Schema>,
 }
@@ -209,7 +216,7 @@ pub struct WindowTableSpec {
 pub enum FrameBound {
     /// UNBOUNDED PRECEDING.
     UnboundedPreceding,
-    /// n PRECEDING: rows, or for RANGE units of the ORDER BY key (µs for times).
+    /// n PRECEDING: rows, or for RANGE units of the ORDER BY key (µs for times), see [`Frame::scale`].
     Preceding(i64),
     /// CURRENT ROW (for RANGE with its peers).
     CurrentRow,
@@ -228,6 +235,8 @@ pub struct Frame {
     pub start: FrameBound,
     /// Last row.
     pub end: FrameBound,
+    /// Digits behind the point of the distances of a RANGE: they are in units of 10^-scale.
+    pub scale: u8,
 }
 
 /// A function called OVER.
@@ -260,7 +269,8 @@ pub struct Streaming {
 /// Calls that share one window definition. Output: the input's columns, then one for each call; one row a row.
 ///
 /// Where the first ORDER BY key is the event time and the frame does not look ahead, rows are emitted in time order as
-/// the watermark passes them (`streaming`), if the input does not end; else it does, and rows are emitted at its end, in input order.
+/// the watermark passes them (`streaming`), if the input does not end or nobody knows that it does; else it ends, and rows are emitted
+/// at its end, in input order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverSpec {
     /// PARTITION BY.
@@ -273,7 +283,11 @@ pub struct OverSpec {
     pub calls: Vec<OverFunction>,
     /// Whether rows are emitted as the watermark passes them, and what becomes of rows behind it.
     pub streaming: Option<Streaming>,
-    /// Shape of the output.
+    /// `state_ttl` where it is streaming, µs: a row that is more behind the last one of its partition begins the partition anew.
+    pub ttl: Option<i64>,
+    /// Shape of the input.
+    pub input: Arc<Schema>,
+    /// Shape of the output: the first columns of the input, as many as are wanted, then those of the calls.
     pub schema: Arc<Schema>,
 }
 

@@ -5,7 +5,7 @@ use super::{
     WindowKind, WindowSpec,
 };
 use crate::expr::{AggregateCall, Expr, SortKey};
-use crate::record::DataType;
+use crate::record::{DataType, Decimal};
 
 type Attributes = Vec<(&'static str, String)>;
 
@@ -193,6 +193,7 @@ fn over(spec: &OverSpec) -> Attributes {
         None => "at the end".into(),
     };
     text.push(("emit", emit));
+    text.extend(spec.ttl.map(|ttl| ("state_ttl", format!("{} by event time", duration(ttl)))));
     text
 }
 
@@ -218,7 +219,11 @@ fn over_call(function: &OverFunction) -> String {
 }
 
 fn frame(frame: &Frame, over_time: bool) -> String {
-    let distance = |n: i64| if over_time && !frame.rows { duration(n) } else { n.to_string() };
+    let distance = |n: i64| match frame.scale {
+        0 if over_time && !frame.rows => duration(n),
+        0 => n.to_string(),
+        scale => Decimal::new(n, u32::from(scale)).to_string(),
+    };
     let bound = |b: FrameBound| match b {
         FrameBound::UnboundedPreceding => "UNBOUNDED PRECEDING".to_owned(),
         FrameBound::Preceding(n) => format!("{} PRECEDING", distance(n)),

@@ -31,6 +31,8 @@ pub struct WindowColumns {
 pub struct TimeTraits {
     /// Each row carries the watermark that held just before it.
     pub has_watermark: bool,
+    /// Nobody knows that the rows end.
+    pub may_go_on: bool,
     /// `allowed_lateness`.
     pub lateness: i64,
     /// `late`.
@@ -97,6 +99,7 @@ fn stateful(input: &LogicalPlan, spec: &Stateful) -> TimeTraits {
             };
             TimeTraits {
                 has_watermark: true,
+                may_go_on: spec.may_go_on,
                 lateness: spec.lateness,
                 late: spec.late,
                 columns: column.into_iter().collect(),
@@ -122,7 +125,20 @@ fn stateful(input: &LogicalPlan, spec: &Stateful) -> TimeTraits {
             };
             windowed(above, window.has_watermark, start, end, kind)
         }
-        Stateful::Over(_) | Stateful::TopN(_) | Stateful::Sort(_) => below,
+        Stateful::Over(spec) => {
+            // Of the columns of the input it hands the first on.
+            let handed = spec.schema.len().saturating_sub(spec.calls.len());
+            let columns = below.columns.into_iter().filter(|c| c.index < handed).collect();
+            let here = |at: Option<usize>| at.filter(|i| *i < handed);
+            let window = below.window.map(|w| WindowColumns {
+                start: here(w.start),
+                end: here(w.end),
+                value: here(w.value),
+                ..w
+            });
+            TimeTraits { columns, window, ..below }
+        }
+        Stateful::TopN(_) | Stateful::Sort(_) => below,
     }
 }
 
@@ -217,6 +233,7 @@ fn united(a: TimeTraits, b: TimeTraits) -> TimeTraits {
     };
     TimeTraits {
         has_watermark: a.has_watermark && b.has_watermark,
+        may_go_on: a.may_go_on || b.may_go_on,
         lateness: a.lateness.max(b.lateness),
         late: if strictness(a.late) >= strictness(b.late) { a.late } else { b.late },
         columns: columns.collect(),

@@ -268,6 +268,7 @@ fn windows(sources: &[&str]) -> JobPlan {
         idle_timeout: None,
         lateness: 0,
         late: LatePolicy::DeadLetter,
+        may_go_on: false,
         schema: input.clone(),
     };
     let schema = Schema::of([
@@ -290,6 +291,7 @@ fn windows(sources: &[&str]) -> JobPlan {
         }),
         calls: vec![count.unwrap()],
         having: None,
+        unseen: Vec::new(),
         emit: Emit::Final,
         retracts: false,
         ttl: None,

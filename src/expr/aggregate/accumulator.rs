@@ -26,6 +26,10 @@ pub trait AggregateState: std::fmt::Debug + Send + Sync {
     }
     /// Takes them back.
     fn retract(&mut self, args: &[&FieldValue]);
+    /// Whether it holds every value, or every different one, so that it grows as rows come.
+    fn keeps_values(&self) -> bool {
+        false
+    }
     /// Takes everything that another state of the same call holds; its rows come after those of `self`.
     fn merge(&mut self, other: &dyn AggregateState);
     /// The result.
@@ -481,6 +485,11 @@ impl Accumulator {
     /// Whether it may hold memory beyond itself.
     pub fn may_grow(&self) -> bool {
         matches!(self.0, Inner::Boxed(_) | Inner::Extreme { .. } | Inner::End { .. })
+    }
+
+    /// Whether it holds every value, or every different one, that came.
+    pub(super) fn keeps_values(&self) -> bool {
+        matches!(&self.0, Inner::Boxed(state) if state.keeps_values())
     }
 
     /// Whether its state lies elsewhere, behind a pointer.

@@ -29,6 +29,9 @@ impl Collected {
 }
 
 impl AggregateState for Collected {
+    fn keeps_values(&self) -> bool {
+        true
+    }
     fn update(&mut self, args: &[&FieldValue]) {
         self.values.extend(args.iter().take(self.width).map(|v| (*v).clone()));
     }

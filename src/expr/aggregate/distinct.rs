@@ -46,6 +46,9 @@ impl Distinct {
 }
 
 impl AggregateState for Distinct {
+    fn keeps_values(&self) -> bool {
+        true
+    }
     fn update(&mut self, args: &[&FieldValue]) {
         if let [value, ..] = args
             && !value.is_null()

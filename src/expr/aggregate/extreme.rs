@@ -103,6 +103,9 @@ impl Sorted {
 }
 
 impl AggregateState for Sorted {
+    fn keeps_values(&self) -> bool {
+        true
+    }
     fn update(&mut self, args: &[&FieldValue]) {
         if let [value, ..] = args {
             self.values.insert(value);

@@ -122,6 +122,11 @@ impl AggregateCall {
         within.or(self.args.first()).map_or(DataType::Null, Expr::data_type)
     }
 
+    /// Whether its state holds every value, or every different one, so that it grows as rows come. `retracts`: values may leave again.
+    pub(crate) fn keeps_values(&self, retracts: bool) -> bool {
+        functions::empty_state(self, retracts).keeps_values()
+    }
+
     /// Whether values can leave again, DISTINCT and ORDER BY included: DISTINCT counts what it has seen, and ORDER BY keeps all rows.
     pub fn retraction(&self) -> Retraction {
         match self.function.retraction {

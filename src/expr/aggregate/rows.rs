@@ -116,6 +116,9 @@ fn is_row(row: &[FieldValue], args: &[&FieldValue]) -> bool {
 }
 
 impl AggregateState for Rows {
+    fn keeps_values(&self) -> bool {
+        true
+    }
     fn update(&mut self, args: &[&FieldValue]) {
         self.rows.push_back(row(args));
     }

@@ -151,6 +151,11 @@ impl<'e, 'o> Emitter<'e, 'o> {
         &self.results
     }
 
+    /// Whether [`results`](Self::results) look like those that were shown.
+    pub(super) fn looks_like(&self, shown: &[FieldValue]) -> bool {
+        self.shape.look_alike(&self.results, shown)
+    }
+
     /// Appends what has changed in a group since it was last shown, and remembers it. `exists`: it has rows, or needs none.
     pub(super) fn change(&mut self, groups: &mut Groups, slot: usize, window: Option<Span>, exists: bool) {
         let was = groups.head(slot).shown;
@@ -160,7 +165,9 @@ impl<'e, 'o> Emitter<'e, 'o> {
             if !self.results_of(groups.key(slot), |to| shape.finish_group(groups, slot, to)) {
                 return;
             }
-            if was && same_values(&self.results, groups.shown(slot)) {
+            let alike = was && self.looks_like(groups.shown(slot));
+            // HAVING may see what nobody else sees.
+            if alike && (self.shape.having.is_none() || self.shape.unseen.is_empty()) {
                 return;
             }
             now = match self.shape.having {
@@ -177,6 +184,9 @@ impl<'e, 'o> Emitter<'e, 'o> {
                     passes
                 }
             };
+            if alike && now {
+                return;
+            }
         }
         if was {
             let kind = if now { RowKind::UpdateBefore } else { RowKind::Delete };
@@ -193,15 +203,6 @@ impl<'e, 'o> Emitter<'e, 'o> {
             head.shown = now;
         }
     }
-}
-
-/// Whether two results look the same.
-pub(super) fn same_values(a: &[FieldValue], b: &[FieldValue]) -> bool {
-    let same = |(a, b): (&FieldValue, &FieldValue)| match (a, b) {
-        (FieldValue::Float(x), FieldValue::Float(y)) => x.to_bits() == y.to_bits(),
-        _ => a == b,
-    };
-    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 fn hand_on(mut made: Batch, out: &mut Output<'_>) {

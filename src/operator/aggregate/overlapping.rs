@@ -1,12 +1,12 @@
 //! Overlapping windows over shared slices: which fires next, its rows, its corrections.
 
 use super::emit::Emitter;
+use super::firing::{fire_pane, in_order};
 use super::panes::Panes;
 use super::shape::{Row, Shape};
 use super::slices::Slices;
 use super::slicing::Slicing;
 use super::windows::{Span, Windows};
-use super::{fire_pane, in_order};
 use crate::state::shard_of;
 
 /// The state of an aggregation over windows that share slices.

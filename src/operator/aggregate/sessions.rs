@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use super::emit::{Emitter, Shown, same_values};
+use super::emit::{Emitter, Shown};
 use super::shape::{Groups, Row, Scratch, Shape, adds};
 use super::snapshot::{cell, read_span, write_span};
 use super::windows::{Span, Windows};
@@ -278,7 +278,7 @@ impl Sessions {
         let (key, span) = (self.keys.key(s.key), s.span(gap));
         let Some(now) = to.judge(key, Some(span), &s.cells) else { return };
         let was = s.shown.is_some();
-        if was && now && same_values(to.results(), &s.values) {
+        if was && now && to.looks_like(&s.values) {
             return;
         }
         if was {

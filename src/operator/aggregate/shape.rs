@@ -48,6 +48,8 @@ pub(super) struct Shape {
     /// Whether calls want the numbers of records.
     pub(super) numbered: bool,
     pub(super) having: Option<Program>,
+    /// Calls whose change alone is not told.
+    pub(super) unseen: Vec<usize>,
     pub(super) emit: Emit,
     pub(super) retracts: bool,
     /// How long groups live untouched: their last cell keeps when that was.
@@ -143,6 +145,7 @@ impl Shape {
             combine,
             numbered: sliced || merges,
             having: spec.having.as_ref().map(Program::compile),
+            unseen: spec.unseen.clone(),
             emit: spec.emit,
             retracts: spec.retracts,
             ttl: spec.expiry(),
@@ -412,6 +415,16 @@ impl Shape {
             });
         }
         Ok(())
+    }
+
+    /// Whether results look the same to whoever is told of them.
+    pub(super) fn look_alike(&self, a: &[FieldValue], b: &[FieldValue]) -> bool {
+        let same = |(at, (a, b)): (usize, (&FieldValue, &FieldValue))| match (a, b) {
+            _ if self.unseen.contains(&at) => true,
+            (FieldValue::Float(x), FieldValue::Float(y)) => x.to_bits() == y.to_bits(),
+            _ => a == b,
+        };
+        a.len() == b.len() && a.iter().zip(b).enumerate().all(same)
     }
 
     /// Writes key and window of a group into an output row; gives the places of the results.

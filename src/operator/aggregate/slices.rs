@@ -54,6 +54,10 @@ impl Track {
 
     /// Where that slice is or belongs, and whether it is there.
     fn find(&self, number: i64) -> (usize, bool) {
+        if self.slices.back().is_none_or(|last| last.number < number) {
+            // As most that are new.
+            return (self.slices.len(), false);
+        }
         let at = self.slices.partition_point(|s| s.number < number);
         (at, self.slices.get(at).is_some_and(|s| s.number == number))
     }

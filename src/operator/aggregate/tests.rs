@@ -69,6 +69,7 @@ fn spec(kind: Option<WindowKind>, lateness: i64, late: LatePolicy, emit: Emit) -
         window,
         calls,
         having: None,
+        unseen: Vec::new(),
         emit,
         retracts: false,
         ttl: None,

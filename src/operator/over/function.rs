@@ -1,7 +1,9 @@
 //! Compiled calls OVER: what a row brings to them, and what they give for a row once its frame is known.
 
 use super::line::{Line, OverRow, Span};
-use crate::expr::{AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program, Retraction};
+use crate::expr::{
+    Accumulator, AggregateInput, AggregateProgram, EvalContext, EvalResult, Expr, Program, Retraction,
+};
 use crate::plan::{Frame, FrameBound, OverFunction, OverSpec};
 use crate::record::{ErrorCode, FieldValue, RecordError, StreamRecord};
 
@@ -67,6 +69,10 @@ pub(super) struct Calls {
     pub(super) reach: Option<u64>,
     /// Rows at the start of an unbounded frame that are still needed.
     pub(super) head: u64,
+    /// Calls whose state may grow beyond its cell, and bytes by which a row may make them grow, but for what its values hold.
+    pub(super) growing: (usize, usize),
+    /// A row that is more behind the last one of its partition, in µs, begins the partition anew.
+    pub(super) ttl: Option<i64>,
     /// Whether nothing but the rows of the frame counts, so that an empty partition can be forgotten.
     pub(super) only_frames: bool,
 }
@@ -81,6 +87,8 @@ impl Calls {
             plain: None,
             reach: Some(0),
             head: 0,
+            growing: (0, 0),
+            ttl: spec.ttl.filter(|_| spec.streaming.is_some()),
             only_frames: true,
         };
         for call in &spec.calls {
@@ -90,7 +98,14 @@ impl Calls {
         }
         let plain = made.computed.is_empty() && made.aggregates.iter().all(AggregateProgram::is_plain);
         made.plain = plain.then(AggregateInput::plain);
+        let states = made.aggregates.iter().map(AggregateProgram::new_state).filter(Accumulator::may_grow);
+        // A value kept takes its place twice while a table grows.
+        made.growing = states.fold((0, 0), |(n, bytes), state| (n + 1, bytes + state.heap_bytes() + 192));
         made
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
     }
 
     fn compile(&mut self, call: &OverFunction, frame: &Frame) -> Call {

@@ -69,6 +69,8 @@ pub(super) struct Line {
     /// The peers of the last row that was looked at.
     peers: Range<u64>,
     dense_rank: u64,
+    /// The time of the last row.
+    last: Option<i64>,
 }
 
 impl Line {
@@ -87,6 +89,20 @@ impl Line {
     }
     pub(super) fn push(&mut self, row: OverRow) {
         self.rows.push_back(row);
+    }
+    /// Notes the time of the row that comes next; tells whether it is more than `ttl` behind the last one.
+    pub(super) fn is_stale(&mut self, time: i64, ttl: i64) -> bool {
+        self.last.replace(time).is_some_and(|last| time.saturating_sub(last) > ttl)
+    }
+    /// Whether no row that comes from now on may be at most `ttl` behind the last one.
+    pub(super) fn has_expired(&self, watermark: i64, ttl: i64) -> bool {
+        self.last.is_some_and(|last| last.saturating_add(ttl) < watermark)
+    }
+    /// Becomes empty; `take` is handed its rows.
+    pub(super) fn restart(&mut self, calls: &Calls, take: impl FnMut(OverRow)) {
+        let Self { head, rows, last, .. } = std::mem::take(self);
+        head.into_iter().chain(rows).for_each(take);
+        *self = Self { last, ..Self::new(calls) };
     }
 
     /// Frame and peers of row `at`, and the accumulators filled with the frame. Rows are to be asked for in order.
@@ -141,7 +157,7 @@ impl Line {
         let (Some(direction), Some(current)) = (directions.first(), self.row(at)) else { return at };
         let mut to = if is_start { self.start } else { self.end };
         while let Some(row) = self.row(to) {
-            let order = distance(&row.keys, &current.keys, offset, *direction);
+            let order = distance(&row.keys, &current.keys, (offset, frame.scale), *direction);
             if order == Ordering::Less || (order == Ordering::Equal && !is_start) { to += 1 } else { break }
         }
         to
@@ -227,11 +243,16 @@ impl Line {
             _ => false,
         }
     }
+    /// What its accumulators hold beyond themselves, in bytes.
+    pub(super) fn heap_of_cells(&self) -> usize {
+        self.accumulators.iter().map(Accumulator::heap_bytes).sum()
+    }
+    /// What its rows take, in bytes.
     pub(super) fn footprint(&self) -> usize {
         self.rows.iter().chain(&self.head).map(|r| r.bytes).sum()
     }
 
-    pub(super) fn snapshot(&self, to: &mut StateWriter) {
+    pub(super) fn snapshot(&self, calls: &Calls, to: &mut StateWriter) {
         let numbers = [
             self.base,
             self.added.start,
@@ -253,6 +274,9 @@ impl Line {
             let values = state.to_values();
             to.u64(values.len() as u64);
             values.iter().for_each(|v| to.value(v));
+        }
+        if calls.ttl.is_some() {
+            to.value(&self.last.map_or(FieldValue::Null, FieldValue::Timestamp));
         }
     }
 
@@ -285,12 +309,18 @@ impl Line {
             let values = (0..from.count()?).map(|_| from.value()).collect::<Result<Vec<_>, _>>()?;
             line.accumulators.push(program.restore(&values).map_err(StateError)?);
         }
+        if calls.ttl.is_some()
+            && let FieldValue::Timestamp(last) = from.value()?
+        {
+            line.last = Some(last);
+        }
         Ok(line)
     }
 }
 
-/// Where the first key of `row` stands relative to that of `current` plus `offset`, in the direction of the order.
-fn distance(row: &Keys, current: &Keys, offset: i64, direction: Direction) -> Ordering {
+/// Where the first key of `row` stands relative to that of `current` plus `offset`, which has so many digits behind the point, in the
+/// direction of the order.
+fn distance(row: &Keys, current: &Keys, (offset, scale): (i64, u8), direction: Direction) -> Ordering {
     let (Some(row), Some(current)) = (row.first(), current.first()) else { return Ordering::Equal };
     match (row.is_null(), current.is_null()) {
         (true, true) => return Ordering::Equal,
@@ -303,9 +333,11 @@ fn distance(row: &Keys, current: &Keys, offset: i64, direction: Direction) -> Or
         (Some(row), Some(current)) => row.cmp(&(current + i128::from(signed))),
         _ => match current {
             FieldValue::Float(x) => {
-                compare(row, &FieldValue::Float(x + signed as f64)).unwrap_or(Ordering::Equal)
+                // Rounded once: both are exact.
+                let offset = signed as f64 / 10f64.powi(i32::from(scale));
+                compare(row, &FieldValue::Float(x + offset)).unwrap_or(Ordering::Equal)
             }
-            FieldValue::Decimal(x) => match (row, x.checked_add(Decimal::from(signed))) {
+            FieldValue::Decimal(x) => match (row, x.checked_add(Decimal::new(signed, u32::from(scale)))) {
                 (FieldValue::Decimal(row), Some(to)) => row.cmp(&to),
                 // Beyond all values that there are.
                 _ if signed > 0 => Ordering::Less,

@@ -1,7 +1,7 @@
 //! Calls OVER: one row for each row, with results over the frame around it.
 //!
-//! Streaming, rows wait until the watermark has passed them and then come out in the order of time; over bounded input they all wait
-//! for its end and come out in the order in which they came in. Frames slide: a row is added to an accumulator once and taken
+//! Streaming, rows wait until the watermark has passed them and then come out in the order of time; over input that is known to end they
+//! all wait for its end and come out in the order in which they came in. Frames slide: a row is added to an accumulator once and taken
 //! back once, whatever the length of the frame.
 
 mod function;
@@ -14,13 +14,15 @@ use self::function::Calls;
 use self::line::{Line, OverRow};
 use self::waiting::{Queue, Waiting};
 use super::kept::{
-    Keys, MAX_ROWS, PartitionKey, Partitions, SortOrder, blank, copy_row, emit_made, for_each_record,
-    take_record,
+    Keys, MAX_ROWS, PartitionKey, Partitions, SortOrder, blank, emit_made, for_each_record, take_record,
 };
 use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
-use crate::expr::EvalResult;
+use crate::expr::{Accumulator, EvalResult};
 use crate::plan::{Frame, FrameBound, OverSpec, Streaming};
 use crate::record::{Batch, ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord};
+
+/// Bytes that accumulators may hold before they are counted.
+const COUNT_FROM: usize = 1 << 20;
 
 /// Records that are kept no more, to take the places of those that come: a stream whose frames slide allocates none.
 #[derive(Debug)]
@@ -70,6 +72,9 @@ pub struct OverOp {
     /// Rows fired since partitions that are over were last looked for.
     since_sweep: usize,
     bytes: usize,
+    /// What accumulators held beyond themselves when that was counted, and what rows may have added since, in bytes.
+    cells_held: usize,
+    cells_grown: usize,
     results: Vec<FieldValue>,
     /// Where rows that fired together ended up: partition and position in its line.
     peers: Vec<(usize, u64)>,
@@ -88,7 +93,6 @@ impl OverOp {
         if spec.streaming.is_some() && spec.looks_ahead().is_some() {
             return Err("a call OVER that looks at rows to come needs bounded input".into());
         }
-        let columns = spec.schema.len().saturating_sub(spec.calls.len());
         let order = SortOrder::new(&spec.order_by);
         Ok(Self {
             partition: PartitionKey::new(&spec.partition_by),
@@ -98,12 +102,14 @@ impl OverOp {
             calls,
             streaming: spec.streaming,
             schema: spec.schema.clone(),
-            input: Schema::new(spec.schema.fields().iter().take(columns).cloned()),
+            input: spec.input.clone(),
             lines: Partitions::default(),
             arrivals: 0,
             fired: i64::MIN,
             since_sweep: 0,
             bytes: 0,
+            cells_held: 0,
+            cells_grown: 0,
             results: Vec::new(),
             peers: Vec::new(),
             made: None,
@@ -140,6 +146,8 @@ impl OverOp {
         let row = OverRow::new(keys, self.arrivals, self.spare.exchange(slot), brought);
         self.arrivals += 1;
         self.bytes += row.bytes;
+        let (calls, bytes) = self.calls.growing;
+        self.cells_grown += calls * row.bytes + bytes;
         self.waiting.push(Waiting { place, row });
         out.counters.absorbed += 1;
         Ok(())
@@ -158,6 +166,13 @@ impl OverOp {
             while let Some(Waiting { place, row }) = self.waiting.pop() {
                 let last = !self.waiting.next_is_peer(&row.keys);
                 if let Some(line) = self.lines.get_mut(place) {
+                    if let (Some(ttl), Some(FieldValue::Timestamp(time))) = (self.calls.ttl, row.keys.first())
+                        && line.is_stale(*time, ttl)
+                    {
+                        let bytes = &mut self.bytes;
+                        line.restart(&self.calls, |row| *bytes = bytes.saturating_sub(row.bytes));
+                        out.counters.expired += 1;
+                    }
                     self.peers.push((place, line.end()));
                     line.push(row);
                 }
@@ -171,7 +186,7 @@ impl OverOp {
         if watermark != i64::MAX {
             self.fired = watermark;
         }
-        self.sweep(watermark);
+        self.sweep(watermark, out);
     }
 
     /// Makes the results of rows that were just added to the ends of their lines.
@@ -204,18 +219,19 @@ impl OverOp {
         }
     }
 
-    /// Forgets partitions to which no frame reaches any more.
-    fn sweep(&mut self, watermark: i64) {
+    /// Forgets partitions to which no frame reaches any more, or for which `state_ttl` is over.
+    fn sweep(&mut self, watermark: i64, out: &mut Output<'_>) {
         let length = match self.frame.start {
-            FrameBound::Preceding(n) if !self.frame.rows && self.calls.only_frames => n,
-            FrameBound::CurrentRow if !self.frame.rows && self.calls.only_frames => 0,
-            _ => return,
+            FrameBound::Preceding(n) if !self.frame.rows && self.calls.only_frames => Some(n),
+            FrameBound::CurrentRow if !self.frame.rows && self.calls.only_frames => Some(0),
+            _ => None,
         };
-        if self.since_sweep <= self.lines.len() + 1024 {
+        let ttl = self.calls.ttl;
+        if (length.is_none() && ttl.is_none()) || self.since_sweep <= self.lines.len() + 1024 {
             return;
         }
         self.since_sweep = 0;
-        let mut waits = vec![false; 0];
+        let mut waits = Vec::new();
         for w in self.waiting.iter() {
             if waits.len() <= w.place {
                 waits.resize(w.place + 1, false);
@@ -224,11 +240,17 @@ impl OverOp {
                 *slot = true;
             }
         }
-        let over = |place: usize, line: &Line| {
-            !waits.get(place).copied().unwrap_or(false) && line.is_over(watermark, length)
-        };
-        for line in self.lines.take_if(over) {
-            self.bytes = self.bytes.saturating_sub(line.footprint());
+        let idle = |place: usize| !waits.get(place).copied().unwrap_or(false);
+        if let Some(length) = length {
+            for line in self.lines.take_if(|place, line| idle(place) && line.is_over(watermark, length)) {
+                self.bytes = self.bytes.saturating_sub(line.footprint());
+            }
+        }
+        if let Some(ttl) = ttl {
+            for line in self.lines.take_if(|place, line| idle(place) && line.has_expired(watermark, ttl)) {
+                self.bytes = self.bytes.saturating_sub(line.footprint());
+                out.counters.expired += 1;
+            }
         }
     }
 
@@ -243,39 +265,42 @@ impl OverOp {
             }
         }
         // Frames slide along each line; rows come out as they came in, so that results wait in between.
-        let width = self.results_per_row();
-        let mut results: Vec<Option<EvalResult<Box<[FieldValue]>>>> = Vec::new();
-        results.resize_with(order.len(), || None);
+        let width = self.calls.len();
+        let mut results = vec![FieldValue::Null; order.len().saturating_mul(width)];
+        let mut failed: Vec<(u64, Box<RecordError>)> = Vec::new();
         for (arrival, place, at) in &order {
             let Some(line) = self.lines.get_mut(*place) else { continue };
             let span = line.advance(*at, &self.frame, self.order.directions(), &self.calls);
-            let result = self.calls.results(line, *at, &span, &mut self.results);
-            let values: Box<[FieldValue]> = self.results.drain(..).take(width).collect();
-            let index = usize::try_from(*arrival).unwrap_or(usize::MAX);
-            if let Some(slot) = results.get_mut(index) {
-                *slot = Some(result.map(|()| values));
+            match self.calls.results(line, *at, &span, &mut self.results) {
+                Ok(()) => {
+                    let from = usize::try_from(*arrival).unwrap_or(usize::MAX).saturating_mul(width);
+                    for (slot, value) in results.iter_mut().skip(from).zip(self.results.drain(..)) {
+                        *slot = value;
+                    }
+                }
+                Err(error) => failed.push((*arrival, error)),
             }
         }
         order.sort_unstable();
+        failed.sort_unstable_by_key(|(arrival, _)| *arrival);
+        let mut failed = failed.into_iter().peekable();
         let mut made = out.pools.take(out.home);
-        for ((_, place, at), result) in order.into_iter().zip(results) {
-            let Some(line) = self.lines.get_mut(place) else { continue };
-            let (Some(row), Some(result)) = (line.row(at), result) else { continue };
+        let mut results = results.into_iter();
+        for (arrival, place, at) in order {
+            self.results.clear();
+            self.results.extend(results.by_ref().take(width));
+            let Some(row) = self.lines.get_mut(place).and_then(|line| line.row(at)) else { continue };
             if made.len() == MAX_ROWS {
                 let next = out.pools.take(out.home);
                 emit_made(std::mem::replace(&mut made, next), out);
             }
-            let mut values = Vec::new();
-            let result = result.map(|r| values = r.into_vec());
-            put(&mut made, &row.record, result, &mut values, &self.schema, i64::MIN, out);
+            let result = failed.next_if(|(failed, _)| *failed == arrival).map_or(Ok(()), |(_, e)| Err(e));
+            put(&mut made, &row.record, result, &mut self.results, &self.schema, i64::MIN, out);
         }
         emit_made(made, out);
         self.lines = Partitions::default();
         self.bytes = 0;
-    }
-
-    fn results_per_row(&self) -> usize {
-        self.schema.len().saturating_sub(self.input.len())
+        self.recount();
     }
 
     /// A row from a snapshot.
@@ -305,10 +330,15 @@ fn put(
         out.rejects.push(Rejected { record: row.clone(), error: *error });
         return;
     }
-    let width = schema.len().saturating_sub(values.len());
-    let record = copy_row(made, row, schema);
+    let handed = schema.len().saturating_sub(values.len());
+    let (record, _) = made.next_slot(schema);
+    record.copy_metadata(row);
     record.set_watermark(watermark);
-    for (slot, value) in record.values_mut().iter_mut().skip(width).zip(values.drain(..)) {
+    let (columns, results) = record.values_mut().split_at_mut(handed);
+    for (slot, value) in columns.iter_mut().zip(row.values()) {
+        slot.assign(value);
+    }
+    for (slot, value) in results.iter_mut().zip(values.drain(..)) {
         *slot = value;
     }
 }
@@ -321,6 +351,9 @@ impl Operator for OverOp {
         });
         self.emit(out);
         out.pools.give(batch);
+        if self.cells_grown > self.cells_held.max(COUNT_FROM) {
+            self.recount();
+        }
     }
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
@@ -335,7 +368,13 @@ impl Operator for OverOp {
     }
 
     fn state_bytes(&self) -> usize {
-        self.bytes + self.lines.len() * 256
+        let line = 256 + self.calls.aggregates.len() * size_of::<Accumulator>();
+        self.bytes + self.lines.len() * line + self.cells_held + self.cells_grown
+    }
+
+    fn recount(&mut self) {
+        self.cells_grown = 0;
+        self.cells_held = self.lines.iter().map(Line::heap_of_cells).sum();
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
@@ -345,7 +384,7 @@ impl Operator for OverOp {
         to.u64(lines.len() as u64);
         for (key, line) in lines {
             to.bytes(key);
-            line.snapshot(to);
+            line.snapshot(&self.calls, to);
         }
         let waiting = self.waiting.sorted();
         to.u64(waiting.len() as u64);
@@ -370,12 +409,17 @@ impl Operator for OverOp {
             self.bytes += row.bytes;
             self.waiting.push(Waiting { place, row });
         }
+        self.recount();
         Ok(())
     }
 
     fn state_contract(&self) -> StateContract {
         let (what, until) = match (self.streaming.is_some(), self.frame.start) {
             (false, _) => ("all rows", "until the end of the input"),
+            (true, _) if self.calls.ttl.is_some() => (
+                "rows ahead of the watermark, and what frames need of each partition",
+                "until state_ttl is over",
+            ),
             (true, FrameBound::UnboundedPreceding) => {
                 ("rows ahead of the watermark, and totals of each partition", "for the job's life")
             }

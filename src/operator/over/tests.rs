@@ -60,6 +60,8 @@ fn spec(frame: Frame, streaming: bool, descending: bool, nulls_first: bool) -> O
         frame,
         calls,
         streaming: streaming.then_some(Streaming { lateness: 0, late: LatePolicy::DeadLetter }),
+        ttl: None,
+        input: input(),
         schema,
     }
 }
@@ -203,7 +205,7 @@ proptest! {
         size in 1usize..80,
         cut in 0usize..4,
     ) {
-        let frame = Frame { rows: rows_frame, start: bound(start.0, start.1), end: bound(end.0, end.1) };
+        let frame = Frame { rows: rows_frame, start: bound(start.0, start.1), end: bound(end.0, end.1), scale: 0 };
         let spec = spec(frame, false, descending, nulls_first);
         let (mut op, mut bench) = (OverOp::new(&spec).unwrap(), Bench::new());
         for (i, chunk) in rows.chunks(size).enumerate() {
@@ -229,7 +231,7 @@ proptest! {
         delay in 0i64..12,
         lateness in prop_oneof![Just(0i64), 1i64..9],
     ) {
-        let frame = Frame { rows: rows_frame, start: bound(start.0, start.1), end: bound(end.0, end.1) };
+        let frame = Frame { rows: rows_frame, start: bound(start.0, start.1), end: bound(end.0, end.1), scale: 0 };
         let mut spec = spec(frame, true, false, false);
         spec.streaming.as_mut().unwrap().lateness = lateness;
         let (mut op, mut bench) = (OverOp::new(&spec).unwrap(), Bench::new());
@@ -274,7 +276,8 @@ proptest! {
 
 #[test]
 fn rows_that_no_frame_reaches_are_forgotten() {
-    let frame = Frame { rows: false, start: FrameBound::Preceding(10), end: FrameBound::CurrentRow };
+    let frame =
+        Frame { rows: false, start: FrameBound::Preceding(10), end: FrameBound::CurrentRow, scale: 0 };
     let mut spec = spec(frame, true, false, false);
     spec.calls.truncate(3);
     let fields = spec.schema.fields().iter().take(6).cloned().collect::<Vec<_>>();
@@ -297,7 +300,7 @@ fn rows_that_no_frame_reaches_are_forgotten() {
 
 #[test]
 fn calls_that_look_ahead_are_refused_for_streams() {
-    let frame = Frame { rows: true, start: FrameBound::CurrentRow, end: FrameBound::Following(1) };
+    let frame = Frame { rows: true, start: FrameBound::CurrentRow, end: FrameBound::Following(1), scale: 0 };
     assert!(OverOp::new(&spec(frame, true, false, false)).is_err());
 }
 
@@ -305,7 +308,12 @@ fn calls_that_look_ahead_are_refused_for_streams() {
 #[ignore = "a measurement; run with --release --ignored --nocapture"]
 fn cost_of_a_long_frame() {
     for length in [10i64, 3600] {
-        let frame = Frame { rows: false, start: FrameBound::Preceding(length), end: FrameBound::CurrentRow };
+        let frame = Frame {
+            rows: false,
+            start: FrameBound::Preceding(length),
+            end: FrameBound::CurrentRow,
+            scale: 0,
+        };
         let mut spec = spec(frame, true, false, false);
         spec.calls = vec![aggregate("sum", vec![column(2)])];
         spec.schema = Schema::new(spec.schema.fields().iter().take(4).cloned().collect::<Vec<_>>());
@@ -322,4 +330,26 @@ fn cost_of_a_long_frame() {
         }
         println!("RANGE {length}: {:.0} ns a record", spent.as_nanos() as f64 / total as f64);
     }
+}
+
+#[test]
+fn what_accumulators_hold_counts_as_state() {
+    let whole =
+        Frame { rows: false, start: FrameBound::UnboundedPreceding, end: FrameBound::CurrentRow, scale: 0 };
+    let mut spec = spec(whole, true, false, false);
+    spec.calls = vec![aggregate("array_agg", vec![column(2)])];
+    spec.schema = Schema::new(spec.schema.fields().iter().take(4).cloned().collect::<Vec<_>>());
+    let (mut op, mut bench) = (OverOp::new(&spec).unwrap(), Bench::new());
+    for i in 0..20i64 {
+        let record = |j| {
+            let n = i * 500 + j;
+            record(Row { ts: Some(n), k: 0, v: Some(n), arrival: 0 }, n)
+        };
+        bench.process(&mut op, Batch::new((0..500).map(record).collect()));
+        bench.recycle();
+    }
+    op.recount();
+    // The rows themselves are gone: their values are what is left.
+    assert!(op.bytes < 10_000, "{} bytes of rows", op.bytes);
+    assert!(op.state_bytes() > 9_000 * size_of::<FieldValue>(), "{} bytes", op.state_bytes());
 }

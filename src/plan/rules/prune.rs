@@ -131,6 +131,15 @@ fn stateful(input: LogicalPlan, spec: Stateful, wanted: &Wanted) -> (LogicalPlan
     spec.exprs().into_iter().flat_map(columns_in_order).for_each(|c| below.add(c));
     let (input, moved) = prune(input, below);
     let spec = spec.map_exprs(&mut |e| moved.map(&e));
+    let spec = match spec {
+        Stateful::Aggregate(mut spec) => {
+            let first = width.saturating_sub(spec.calls.len());
+            let seen = |call: &usize| wanted.0.contains(&Some(first + call));
+            spec.unseen = (0..spec.calls.len()).filter(|call| !seen(call)).collect();
+            Stateful::Aggregate(spec)
+        }
+        spec => spec,
+    };
     let Some(inner) = inner else {
         return (LogicalPlan::Stateful { input: Box::new(input), spec }, Moved::none(width));
     };
@@ -142,10 +151,14 @@ fn stateful(input: LogicalPlan, spec: Stateful, wanted: &Wanted) -> (LogicalPlan
         }
         spec => spec,
     };
-    let start = input.schema().len();
+    let start = match spec {
+        // What its calls alone need is not handed on.
+        Stateful::Over(_) => kept.iter().map(|c| moved.at(*c) + 1).max().unwrap_or(0),
+        _ => input.schema().len(),
+    };
     let at = (0..width).map(|i| if i < inner { moved.at(i) } else { start + i - inner }).collect();
     let added = spec.schema().fields().get(inner..).unwrap_or_default();
-    let schema = Schema::new(input.schema().fields().iter().chain(added).cloned());
+    let schema = Schema::new(input.schema().fields().iter().take(start).chain(added).cloned());
     (LogicalPlan::Stateful { input: Box::new(input), spec: spec.with_schema(schema) }, Moved(at))
 }
 

@@ -119,6 +119,7 @@ impl Session<'_, '_> {
             window: None,
             calls,
             having,
+            unseen: Vec::new(),
             emit: if bounded { Emit::Final } else { Emit::Changes },
             retracts,
             ttl: None,

@@ -3,7 +3,7 @@
 use sqlparser::ast;
 
 use super::{Bind, Session};
-use crate::plan::{self, LogicalPlan};
+use crate::plan::{self, CantEmit, LogicalPlan};
 use crate::sql::{Diagnostic, emit_of};
 
 impl Session<'_, '_> {
@@ -14,10 +14,19 @@ impl Session<'_, '_> {
             Some(crate::sql::Emit::Changes) => plan::Emit::Changes,
             Some(crate::sql::Emit::Final) => plan::Emit::Final,
         };
-        plan::with_emit(plan, emit).ok_or_else(|| {
+        plan::with_emit(plan, emit).map_err(|why| {
+            let (message, hint) = match why {
+                CantEmit::NeverFinal => (
+                    "EMIT FINAL: groups over input that never ends are never final",
+                    "group by a window, or write EMIT CHANGES",
+                ),
+                CantEmit::Ordered => (
+                    "EMIT CHANGES: ORDER BY without LIMIT tells no row before all have come",
+                    "add LIMIT n for the first n rows so far, or leave ORDER BY or EMIT CHANGES out",
+                ),
+            };
             let at = self.keyword_in(self.here, "EMIT");
-            let error = Diagnostic::new("EMIT FINAL: groups over input that never ends are never final", at);
-            self.report(error.with_hint("group by a window, or write EMIT CHANGES"))
+            self.report(Diagnostic::new(message, at).with_hint(hint))
         })
     }
 }

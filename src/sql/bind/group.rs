@@ -9,7 +9,7 @@ use super::select::Item;
 use super::window::{mentions_window, named_columns, window_part};
 use super::{Bind, Reported, Session};
 use crate::expr::{Expr, UnaryOp, typing};
-use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputTarget, Stateful};
+use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputTarget, Stateful, is_updating};
 use crate::record::{CompactString, DataType, Field, Schema};
 use crate::sql::{Diagnostic, Span};
 
@@ -290,8 +290,9 @@ impl Session<'_, '_> {
             window: window.map(|w| w.spec),
             calls,
             having,
+            unseen: Vec::new(),
             emit,
-            retracts: false,
+            retracts: is_updating(&plan),
             ttl: None,
             schema,
         };

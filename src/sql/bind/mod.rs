@@ -31,6 +31,7 @@ mod tests;
 mod unnest;
 mod watermark;
 mod window;
+mod window_group;
 mod window_table;
 
 use std::sync::Arc;

@@ -368,6 +368,11 @@ fn by_window(plan: &LogicalPlan, order_by: &[SortKey]) -> Option<TopNSpec> {
     })
 }
 
+/// Whether all rows of a plan that never ends are asked for, in an order that does not follow windows.
+pub(super) fn in_no_order(plan: &LogicalPlan, order_by: &[SortKey], bounds: Bounds) -> bool {
+    bounds == Bounds::default() && !plan.is_bounded() && by_window(plan, order_by).is_none()
+}
+
 /// DISTINCT ON: the first row of each group, in that order or else as they come.
 pub(super) fn first_of_each(plan: LogicalPlan, on: Vec<SortKey>, order: &[SortKey]) -> LogicalPlan {
     let spec = TopNSpec {

@@ -13,7 +13,9 @@ use super::scope::{AliasUse, Names, hits, unique_names};
 use super::select::Item;
 use super::{Bind, Bound, Reported, Session, all};
 use crate::expr::{Expr, SortKey, typing};
-use crate::plan::{Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, Waits, ranked};
+use crate::plan::{
+    Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, Waits, ranked, time_traits,
+};
 use crate::record::{CompactString, DataType, Field, FieldValue, Schema};
 use crate::sql::{Diagnostic, Span};
 
@@ -436,7 +438,9 @@ impl Session<'_, '_> {
         let named: Vec<(CompactString, Span)> =
             calls.iter().map(|(_, c, at)| (c.name.clone(), *at)).collect();
         let calls = calls.into_iter().map(|(_, call, _)| call.function).collect();
-        let spec = OverSpec { partition_by, order_by, frame, calls, streaming: None, schema };
+        let input = plan.schema().clone();
+        let spec =
+            OverSpec { partition_by, order_by, frame, calls, streaming: None, ttl: None, input, schema };
         let mut result = Ok(());
         let mut spec =
             Stateful::Over(Box::new(spec)).map_exprs(&mut |expr| match self.placed(layout, &expr, at) {
@@ -447,11 +451,13 @@ impl Session<'_, '_> {
                 }
             });
         result?;
+        let ends = plan.is_bounded();
         if let Stateful::Over(spec) = &mut spec
-            && !plan.is_bounded()
+            && (!ends || time_traits(plan).may_go_on)
         {
             match spec.over_time(plan) {
                 Ok(streaming) => spec.streaming = Some(streaming),
+                Err(_) if ends => {}
                 Err(why) => self.endless.push(((**spec).clone(), waits(why, plan.schema(), &named, at))),
             }
         }

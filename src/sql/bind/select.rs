@@ -8,12 +8,14 @@ use super::calls::{Collected, Place};
 use super::extent::{MAX_OPERATORS, substituted};
 use super::group::Layout;
 use super::names::column_name;
-use super::order::{Sorting, Tail, first_of_each};
+use super::order::{Sorting, Tail, first_of_each, in_no_order};
 use super::refuse::both;
 use super::scope::{Alias, AliasState, AliasUse, Names, Scope, hits, system_column, unique_names};
 use super::{Bind, Bound, Reported, Session, all, suggestion};
 use crate::expr::{Expr, SortKey, typing};
-use crate::plan::{AggregateSpec, Emit, LogicalPlan, OutputColumn, OutputTarget, Stateful, ranked, walk};
+use crate::plan::{
+    AggregateSpec, Emit, LogicalPlan, OutputColumn, OutputTarget, Stateful, is_updating, ranked, walk,
+};
 use crate::record::{CompactString, Field, Schema};
 use crate::sql::{Diagnostic, Span};
 
@@ -144,8 +146,9 @@ impl Session<'_, '_> {
             window: None,
             calls: Vec::new(),
             having: None,
+            unseen: Vec::new(),
             emit: if plan.is_bounded() { Emit::Final } else { Emit::Changes },
-            retracts: false,
+            retracts: is_updating(&plan),
             ttl: None,
             schema,
         };
@@ -432,14 +435,18 @@ impl Session<'_, '_> {
                 }
             }
         }
-        if !distinct_on.is_empty() {
+        let picks = !distinct_on.is_empty();
+        if picks {
             plan = first_of_each(plan, distinct_on, &order);
         }
         if order.is_empty() {
             let Bound { plan, spans } = output(plan, &fields, items);
             return Ok(Bound { plan: self.sorted(plan, order, tail)?, spans });
         }
-        let plan = self.sorted(plan, order, tail)?;
+        // The order says which rows are the first ones. As a whole they can't be put in order where more come.
+        if !(picks && in_no_order(&plan, &order, tail.bounds)) {
+            plan = self.sorted(plan, order, tail)?;
+        }
         Ok(output(plan, &fields, items))
     }
 
