@@ -11,7 +11,7 @@ use crate::record::group_hash;
 use crate::state::shard_of;
 
 /// Groups that are emitted together after the end of the input.
-const PART: usize = 4096;
+pub(super) const PART: usize = 4096;
 
 impl AggregateOp {
     /// Fires and forgets all windows whose time has come.

@@ -583,7 +583,7 @@ fn groups_that_nothing_touches_for_their_time_to_live_are_deleted_and_start_anew
 #[test]
 fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
     let spec = spec(None, 0, LatePolicy::Drop, Emit::Final);
-    let groups = 2 * super::PART as i64 + 5;
+    let groups = 2 * super::firing::PART as i64 + 5;
     // Twice each, in two orders.
     let key = |n: i64| n * 7919 % groups;
     let order = (0..groups).chain((0..groups).rev());
@@ -601,7 +601,7 @@ fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
             parts.push(bench.records().count() - parts.iter().sum::<usize>());
             bench.run(|out| more = op.emit_more(out));
         }
-        assert_eq!(parts, [super::PART, super::PART, 5], "{shards} shards");
+        assert_eq!(parts, [super::firing::PART, super::firing::PART, 5], "{shards} shards");
         let expected: Vec<String> =
             (0..groups).map(|n| format!("+I {}", row(Some(key(n)), None, &[Some(n), Some(n)]))).collect();
         assert!(rows(&bench) == expected, "{shards} shards");
