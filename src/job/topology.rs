@@ -286,6 +286,7 @@ mod tests {
                 window,
                 calls: vec![],
                 having: None,
+                unseen: Vec::new(),
                 emit,
                 retracts: false,
                 ttl: None,
