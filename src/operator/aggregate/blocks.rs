@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::GroupShard;
 use super::shape::{Row, Scratch, Shape, adds};
-use crate::expr::Accumulator;
+use crate::expr::{Accumulator, EvalContext};
 use crate::operator::filter_project::panic_error;
 use crate::operator::{Output, Rejected};
 use crate::plan::Emit;
@@ -27,13 +27,40 @@ pub(super) struct Block {
     now: i64,
     /// Whether it could be evaluated.
     ready: Vec<bool>,
-    /// Where one could not, and why.
+    /// Which record could not, and why.
     failed: Vec<(usize, RecordError)>,
+    /// Whether the record that is being evaluated is told here, should it fail.
+    tells: bool,
+}
+
+/// Who owns a record: [`mine`](Self::mine) says whether a hash is that of one of its groups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane {
+    /// Its first shard, and how many it has.
+    pub(super) first: usize,
+    pub(super) count: usize,
+    /// Shards of all lanes.
+    pub(super) of: usize,
+}
+
+impl Lane {
+    #[inline]
+    fn mine(self, hash: u64) -> bool {
+        (self.first..self.first + self.count).contains(&shard_of(hash, self.of))
+    }
 }
 
 impl Block {
-    /// Evaluates records.
-    pub(super) fn evaluate(&mut self, shape: &Shape, records: &[Arc<StreamRecord>], now: i64) {
+    /// Evaluates records: of all their keys, and the rest of those that belong to groups of the lane. `base`: how many were before
+    /// them in the batch.
+    pub(super) fn evaluate(
+        &mut self,
+        shape: &Shape,
+        lane: Lane,
+        records: &[Arc<StreamRecord>],
+        base: usize,
+        now: i64,
+    ) {
         let sets = shape.sets();
         if self.scratches.len() < records.len() {
             self.scratches.resize_with(records.len(), || shape.scratch());
@@ -46,14 +73,29 @@ impl Block {
             // A panic leaves `at` at the record that caused it; the loop goes on behind it.
             let sweep = catch_unwind(AssertUnwindSafe(|| {
                 while let (Some(record), Some(scratch)) = (records.get(at), self.scratches.get_mut(at)) {
-                    let result = shape.evaluate(record, now, scratch);
-                    let ready = result.is_ok();
+                    let ctx = EvalContext { record, now };
+                    self.tells = lane.first == 0;
+                    let mut result = shape.evaluate_keys(&ctx, scratch);
+                    // Who tells of a record that fails: where its first group is; lane 0 where that is not known.
+                    let (mut mine, mut tells) = (false, lane.first == 0);
                     (0..sets).for_each(|set| {
-                        self.hashes.push(if ready { shape.hash(record, scratch, set) } else { 0 });
+                        let hash = if result.is_ok() { shape.hash(record, scratch, set) } else { 0 };
+                        let own = result.is_ok() && lane.mine(hash);
+                        mine |= own;
+                        if set == 0 && result.is_ok() {
+                            tells = own;
+                        }
+                        self.hashes.push(hash);
                     });
-                    self.ready.push(ready);
-                    if let Err(error) = result {
-                        self.failed.push((at, *error));
+                    self.tells = tells;
+                    if mine {
+                        result = shape.evaluate_rest(&ctx, scratch).map(drop);
+                    }
+                    self.ready.push(mine && result.is_ok());
+                    if let Err(error) = result
+                        && tells
+                    {
+                        self.failed.push((base + at, *error));
                     }
                     at += 1;
                 }
@@ -61,40 +103,58 @@ impl Block {
             if let Err(panic) = sweep {
                 self.hashes.resize((at + 1) * sets, 0);
                 self.ready.push(false);
-                self.failed.push((at, panic_error(&*panic)));
+                if self.tells {
+                    self.failed.push((base + at, panic_error(&*panic)));
+                }
                 at += 1;
             }
         }
     }
 
-    /// Hands over the records that could not be evaluated, and counts all.
-    pub(super) fn settle(&mut self, records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
-        out.counters.absorbed += (records.len() - self.failed.len()) as u64;
-        out.counters.rejected += self.failed.len() as u64;
-        for (at, error) in self.failed.drain(..) {
+    /// Hands over the records of a batch that could not be evaluated, and counts all.
+    pub(super) fn settle(blocks: &mut [Self], records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
+        let mut failed: Vec<(usize, RecordError)> = Vec::new();
+        blocks.iter_mut().for_each(|b| failed.append(&mut b.failed));
+        failed.sort_by_key(|(at, _)| *at);
+        out.counters.absorbed += (records.len() - failed.len()) as u64;
+        out.counters.rejected += failed.len() as u64;
+        for (at, error) in failed {
             let Some(record) = records.get(at) else { continue };
             out.rejects.push(Rejected { record: record.clone(), error });
         }
     }
 }
 
+/// Takes the records of a batch into those groups that are in the shards of a lane. `before`: records taken in before the batch.
+pub(super) fn take_lane(
+    shape: &Shape,
+    lane: Lane,
+    shards: &mut [GroupShard],
+    block: &mut Block,
+    records: &[Arc<StreamRecord>],
+    (before, now): (u64, i64),
+) {
+    let mut base = 0;
+    for records in records.chunks(BLOCK) {
+        block.evaluate(shape, lane, records, base, now);
+        for (n, shard) in shards.iter_mut().enumerate() {
+            let part = Part { at: lane.first + n, of: lane.of };
+            shard.feed(shape, part, records, block, before + base as u64);
+        }
+        base += records.len();
+    }
+}
+
 /// Which shard of how many.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    pub(super) at: usize,
-    pub(super) of: usize,
+struct Part {
+    at: usize,
+    of: usize,
 }
 
 impl GroupShard {
     /// Feeds those records of an evaluated block whose groups are of this shard. `before`: records taken in before the block.
-    pub(super) fn feed(
-        &mut self,
-        shape: &Shape,
-        part: Part,
-        records: &[Arc<StreamRecord>],
-        block: &Block,
-        before: u64,
-    ) {
+    fn feed(&mut self, shape: &Shape, part: Part, records: &[Arc<StreamRecord>], block: &Block, before: u64) {
         let sets = shape.sets();
         let (mut hashes, mut places, mut hints) = ([0; BLOCK], [0; BLOCK], [NO_SLOT; BLOCK]);
         let mut found = 0;

@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::filter_project::panic_error;
 use super::sharing::{Sharing, Way};
@@ -43,7 +42,7 @@ use crate::expr::{Accumulator, EvalResult};
 use crate::plan::{AggregateSpec, Emit, Slices, Ttl, WindowKind};
 use crate::record::{Batch, StreamRecord};
 use crate::state::{KEY_GROUPS, NO_SLOT, Space, shard_of};
-use blocks::{BLOCK, Block, Part};
+use blocks::{Block, Lane, take_lane};
 use cold::{Backing, Cold};
 use firing::next_due;
 use overlapping::Overlapping;
@@ -83,9 +82,8 @@ enum State {
 pub struct AggregateOp {
     shape: Shape,
     scratch: Scratch,
-    block: Block,
-    /// The parts of a batch whose work is shared.
-    side: Vec<Block>,
+    /// What threads that work side by side evaluate; the first where one works alone.
+    lanes: Vec<Block>,
     sharing: Sharing,
     state: State,
     /// Records taken in.
@@ -141,8 +139,7 @@ impl AggregateOp {
         };
         Ok(Self {
             scratch: shape.scratch(),
-            block: Block::default(),
-            side: Vec::new(),
+            lanes: Vec::new(),
             sharing: Sharing::new(shards, forced),
             contract: contract(spec),
             shape,
@@ -224,19 +221,19 @@ impl AggregateOp {
     /// Takes records into groups without windows.
     fn take_blocks(&mut self, records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
         let State::Groups(shards) = &mut self.state else { return };
-        let of = shards.len();
-        for records in records.chunks(BLOCK) {
-            self.block.evaluate(&self.shape, records, out.now);
-            self.block.settle(records, out);
-            for (at, shard) in shards.iter_mut().enumerate() {
-                shard.feed(&self.shape, Part { at, of }, records, &self.block, self.seq);
-            }
-            self.seq += records.len() as u64;
+        if self.lanes.is_empty() {
+            self.lanes.push(Block::default());
         }
+        let lane = Lane { first: 0, count: shards.len(), of: shards.len() };
+        if let Some(block) = self.lanes.first_mut() {
+            take_lane(&self.shape, lane, shards, block, records, (self.seq, out.now));
+        }
+        Block::settle(&mut self.lanes, records, out);
+        self.seq += records.len() as u64;
     }
 
-    /// The same with the threads of a pool, so many of which may work at a time: each evaluates a part of the records, then feeds
-    /// some of the shards with all of them.
+    /// The same on several threads, so many of which may work at a time, the caller's included: each looks at the keys of all records
+    /// and takes those of its shards. Nobody waits for another but at the end, and the caller's thread does its part itself.
     fn take_side_by_side(
         &mut self,
         pool: &ThreadPool,
@@ -245,31 +242,24 @@ impl AggregateOp {
         out: &mut Output<'_>,
     ) {
         let State::Groups(shards) = &mut self.state else { return };
-        let (shape, now, before) = (&self.shape, out.now, self.seq);
-        let size = records.len().div_ceil(lanes).max(1);
-        let parts = records.len().div_ceil(size);
-        if self.side.len() < parts {
-            self.side.resize_with(parts, Block::default);
+        let (of, each) = (shards.len(), shards.len().div_ceil(lanes).max(1));
+        if self.lanes.len() < of.div_ceil(each) {
+            self.lanes.resize_with(of.div_ceil(each), Block::default);
         }
-        let side = self.side.get_mut(..parts).unwrap_or_default();
-        let of = shards.len();
-        let each = of.div_ceil(lanes).max(1);
-        pool.install(|| {
-            let work = records.par_chunks(size).zip(side.par_iter_mut());
-            work.for_each(|(records, block)| block.evaluate(shape, records, now));
-            let side = &*side;
-            shards.par_chunks_mut(each).enumerate().for_each(|(chunk, shards)| {
-                for (n, shard) in shards.iter_mut().enumerate() {
-                    let part = Part { at: chunk * each + n, of };
-                    for (k, (records, block)) in records.chunks(size).zip(side).enumerate() {
-                        shard.feed(shape, part, records, block, before + (k * size) as u64);
-                    }
-                }
-            });
+        let (shape, workers, at) = (&self.shape, out.workers, (self.seq, out.now));
+        let mut parts = shards.chunks_mut(each).zip(&mut self.lanes).enumerate();
+        let own = parts.next();
+        let take = |(n, (shards, block)): (usize, (&mut [GroupShard], &mut Block))| {
+            let lane = Lane { first: n * each, count: shards.len(), of };
+            take_lane(shape, lane, shards, block, records, at);
+        };
+        pool.in_place_scope(|scope| {
+            for part in parts {
+                scope.spawn(move |_| workers.work(|| take(part)));
+            }
+            own.into_iter().for_each(take);
         });
-        for (records, block) in records.chunks(size).zip(side) {
-            block.settle(records, out);
-        }
+        Block::settle(&mut self.lanes, records, out);
         self.seq += records.len() as u64;
     }
 

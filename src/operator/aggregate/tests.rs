@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::AggregateOp;
-use crate::expr::{AggregateCall, Expr, FunctionRegistry, typing};
+use crate::expr::{AggregateCall, BinaryOp, Expr, FunctionRegistry, typing};
 use crate::operator::test_kit::Bench;
 use crate::operator::{InputId, Operator, Shards, StateReader, StateWriter, Workers};
 use crate::plan::{AggregateSpec, Emit, LatePolicy, Ttl, WindowKind, WindowSpec};
@@ -605,5 +605,50 @@ fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
         let expected: Vec<String> =
             (0..groups).map(|n| format!("+I {}", row(Some(key(n)), None, &[Some(n), Some(n)]))).collect();
         assert!(rows(&bench) == expected, "{shards} shards");
+    }
+}
+
+#[test]
+fn records_that_fail_are_told_once_and_in_order_however_many_lanes_there_are() {
+    let mut random = Random(77);
+    let by_x = || typing::binary(BinaryOp::Divide, column(1), column(2)).unwrap();
+    for keyed in [true, false] {
+        // The key fails where x is 0, or the argument does.
+        let mut spec = spec(None, 0, LatePolicy::Drop, Emit::Final);
+        match keyed {
+            true => spec.keys = vec![by_x()],
+            false => spec.calls = vec![call("count", vec![], false), call("sum", vec![by_x()], false)],
+        }
+        if !keyed {
+            spec.schema =
+                Schema::of([("k", DataType::BigInt), ("n", DataType::BigInt), ("s", DataType::BigInt)]);
+        }
+        let events: Vec<Event> = (0..3000)
+            .map(|t| Event {
+                t,
+                k: Some(random.below(1200)),
+                x: Some(random.below(9)),
+                watermark: i64::MIN,
+                kind: RowKind::Insert,
+            })
+            .collect();
+        let told = |lanes: usize, shards: usize| {
+            let mut op = AggregateOp::new(&spec, Shards { count: shards, forced: true }).unwrap();
+            let mut bench = Bench::new();
+            bench.workers = Workers::new(lanes);
+            for chunk in events.chunks(700) {
+                bench.process(&mut op, Batch::new(chunk.iter().map(record).collect()));
+            }
+            bench.end(&mut op);
+            bench.check_ledger();
+            let failed: Vec<Vec<FieldValue>> =
+                bench.rejects.iter().map(|r| r.record.values().to_vec()).collect();
+            (failed, rows(&bench))
+        };
+        let alone = told(1, 1);
+        assert!(alone.0.len() > 200 && alone.0.len() == events.iter().filter(|e| e.x == Some(0)).count());
+        for (lanes, shards) in [(2, 2), (3, 8), (4, 3)] {
+            assert!(told(lanes, shards) == alone, "keyed {keyed}, {lanes} lanes, {shards} shards");
+        }
     }
 }
