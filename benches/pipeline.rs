@@ -1,7 +1,8 @@
-//! Whole jobs over a generated file: `cargo bench --bench pipeline [-- --quick]`.
+//! Whole jobs over a generated file: `cargo bench --bench pipeline [-- --quick] [WORDS]`, only those with WORDS in their names.
 //!
-//! Prints million records per second of the source, median and spread of interleaved rounds, for each execution mode. The
-//! machine is part of every figure: compare columns of one run, not runs.
+//! Prints million records per second of the source, median and spread of interleaved rounds, for each execution mode, and the CPU time of
+//! all threads in nanoseconds a record: what a second thread brings in time, and what it costs. The machine is part of every figure:
+//! compare columns of one run, not runs.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -56,27 +57,37 @@ const JOBS: [(&str, &str); 6] = [
 
 fn main() {
     let quick = std::env::args().any(|a| a == "--quick");
-    let (rows, rounds) = if quick { (20_000, 1) } else { (2_000_000, 5) };
+    let words = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect::<Vec<_>>().join(" ");
+    let (rows, rounds): (u64, u64) = if quick { (20_000, 1) } else { (2_000_000, 5) };
     let dir = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let input = dir.join("orders.jsonl");
     generate(&input, rows);
     let megabytes = std::fs::metadata(&input).unwrap().len() as f64 / 1e6;
     println!(
-        "{rows} orders, {megabytes:.0} MB; {rounds} interleaved rounds; million records/s, median (min–max)\n"
+        "{rows} orders, {megabytes:.0} MB; {rounds} interleaved rounds; million records/s, median (min–max), and CPU ns a record\n"
     );
-    println!("{:<42} {:>20} {:>20} {:>20}", "job", MODES[0], MODES[1], MODES[2]);
-    for (name, sql) in JOBS {
-        let mut speeds: [Vec<f64>; 3] = Default::default();
+    println!("{:<42} {:>26} {:>26} {:>26}", "job", MODES[0], MODES[1], MODES[2]);
+    for (name, sql) in JOBS.iter().filter(|(name, _)| name.contains(&words)) {
+        let mut modes: [(Vec<f64>, f64); 3] = Default::default();
         for _ in 0..rounds {
-            for (mode, speeds) in MODES.iter().zip(&mut speeds) {
+            for (mode, (speeds, cpu)) in MODES.iter().zip(&mut modes) {
+                let before = cpu_seconds();
                 speeds.push(rows as f64 / run(sql, mode, rows, &input, &dir) / 1e6);
+                *cpu += (cpu_seconds() - before) * 1e9 / (rows * rounds) as f64;
             }
         }
-        let cells: Vec<String> = speeds.iter_mut().map(|s| cell(s)).collect();
-        println!("{name:<42} {:>20} {:>20} {:>20}", cells[0], cells[1], cells[2]);
+        let cells: Vec<String> =
+            modes.iter_mut().map(|(speeds, cpu)| format!("{} {cpu:>5.0}", cell(speeds))).collect();
+        println!("{name:<42} {:>26} {:>26} {:>26}", cells[0], cells[1], cells[2]);
     }
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// CPU time of all threads of this process so far.
+fn cpu_seconds() -> f64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
 }
 
 fn cell(speeds: &mut [f64]) -> String {
