@@ -32,7 +32,7 @@ import time
 from kill import KINDS, MODES, SMALL, Job, kinds_of
 
 # What a usual and a full run do of each.
-COUNTS = {"power": (10, 200), "full": (6, 60), "limit": (6, 60), "errors": (12, 120), "stall": (1, 12)}
+COUNTS = {"power": (10, 200), "full": (6, 60), "limit": (6, 60), "errors": (18, 120), "stall": (1, 12)}
 # _IOR('X', 125, __u32) of ext4, and its flag to leave the journal alone.
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
 ERRORS = [
@@ -214,19 +214,22 @@ def errors(binary, rng, mode, seen):
     only = [None, None, None, "MANIFEST", None, "dead letters"][seen.total() % 6]
     path, calls = ONE_FILE[only] if only else (None, ERRORS)
     syscall, error = rng.choice(calls)
-    when = rng.randrange(1, 5 if only else 20)
+    when = rng.randrange(1, {None: 20, "MANIFEST": 4, "dead letters": 2}[only])
     if only == "MANIFEST" and mode == "simple":
         mode = "transactional"
     if only == "dead letters":
         kind = "stateless"
     where = f"{mode} {kind}: {error} at {syscall} {when}{f' of {path}' if path else ''}"
     with tempfile.TemporaryDirectory() as place:
-        job = Job(binary, KINDS[kind](), mode, rng, place, SMALL)
+        of = KINDS[kind]()
+        if only == "dead letters":
+            of.broken = 0.03
+        job = Job(binary, of, mode, rng, place, SMALL)
         settings = ["--set", "execution=inline", "--set", "commit_interval=100 rows", "--set", "batch_rows=20"]
         # The start of the program opens files too; directories are made once.
         if not path:
             when = {"openat": when + 40, "mkdir": when % 3 + 1}.get(syscall, when)
-        inject = ["strace", "-f", "-qq", "-o", "/dev/null", *(["-P", job.path(path)] if path else []), "-e", f"trace={syscall}", "-e", f"inject={syscall}:error={error}:when={when}"]
+        inject = ["strace", "-f", "-qq", "-o", "/dev/null", *(["-P", path, "-P", job.path(path)] if path else []), "-e", f"trace={syscall}", "-e", f"inject={syscall}:error={error}:when={when}"]
         command = [*inject, binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
         with open(job.path("log"), "wb") as log:
             code = subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
@@ -326,7 +329,7 @@ def main():
             except Wrong as e:
                 wrong = f"run {n}: {e}"
                 break
-        if what == "errors" and wrong is None and count >= 12 and (missing := set(ONE_FILE) - set(seen)):
+        if what == "errors" and wrong is None and count >= 18 and (missing := set(ONE_FILE) - set(seen)):
             wrong = f"never the one that failed: {', '.join(missing)}"
         at = ", ".join(f"{name} {n}" for name, n in sorted(seen.items()))
         verdict = f"FAILED: {wrong}" if wrong else "ok"

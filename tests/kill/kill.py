@@ -50,7 +50,8 @@ class Kind:
     """A job: its text, and what it must write."""
 
     sources = 1
-    broken = False
+    # Which share of the rows is followed by a line that is none.
+    broken = 0
     keys = 50
     late = True
     watermark = False
@@ -69,7 +70,7 @@ class Kind:
 
 
 class Stateless(Kind):
-    broken = True
+    broken = 0.003
 
     def text(self):
         return "INSERT INTO o SELECT id, id * 2 AS twice FROM i1 WHERE id % 3 <> 0;"
@@ -203,7 +204,7 @@ class Job:
             with open(self.path(f"i{number}.jsonl"), "w") as f:
                 for r in content:
                     f.write(json.dumps({**r, "ts": stamp(r["ts"])}) + "\n")
-                    if kind.broken and rng.random() < 0.003:
+                    if kind.broken and rng.random() < kind.broken:
                         line = '{"id": broken %d' % r["id"]
                         self.broken.append(line)
                         f.write(line + "\n")
