@@ -109,11 +109,13 @@ fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<String, String>) {
         }
         let mut text = String::new();
         let file = std::fs::File::open(&path).unwrap();
-        match path.extension().is_some_and(|e| e == "gz") {
+        match path.extension().and_then(|e| e.to_str()) {
             // What is staged may be torn.
-            _ if path.extension().is_some_and(|e| e == "tmp") => 0,
-            true => flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap(),
-            false => std::io::BufReader::new(file).read_to_string(&mut text).unwrap(),
+            Some("tmp") => 0,
+            Some("gz") => flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap(),
+            #[cfg(feature = "zstd")]
+            Some("zst") => zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap(),
+            _ => std::io::BufReader::new(file).read_to_string(&mut text).unwrap(),
         };
         files.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), text);
     }
@@ -186,31 +188,36 @@ fn a_failure_anywhere_is_made_good_by_the_next_run() {
     // The simulator has transactional jobs on one thread.
     for (mode, kinds) in [("inline", &["simple"][..]), ("threads", &["simple", "transactional"])] {
         for &kind in kinds {
-            for options in ["", ", rotate_size = '2 KB', compression = 'gzip', max_open_files = 6"] {
-                for path in ["", "{key}/x"] {
-                    let what = format!("{mode} {kind} {options} {path}");
-                    let place = Place::new();
-                    let source = place.source();
-                    for script in
-                        [panics(137), Script::of([(21, Fault::Fatal)]), panics(155), Script::default()]
-                    {
-                        let engine =
-                            place.engine(mode, &source.clone().scripted(script.clone()), path, options);
-                        engine.set("mode", kind).unwrap();
-                        let ended = run(engine);
-                        expect_no_threads(&what);
-                        if kind == "transactional" {
-                            let seen = place.seen();
-                            let once: BTreeSet<_> = seen.iter().collect();
-                            assert_eq!(once.len(), seen.len(), "{what}: rows are there twice");
-                        }
-                        if ended.is_ok() {
-                            break;
-                        }
+            for (options, path) in [
+                ("", ""),
+                ("", "{key}/x"),
+                (", rotate_size = '2 KB', compression = 'gzip', max_open_files = 6", ""),
+                (", rotate_size = '2 KB', compression = 'gzip', max_open_files = 6", "{key}/x"),
+                #[cfg(feature = "zstd")]
+                (", rotate_size = '2 KB', compression = 'zstd', max_open_files = 6", ""),
+                #[cfg(feature = "zstd")]
+                (", rotate_size = '2 KB', compression = 'zstd', max_open_files = 6", "{key}/x"),
+            ] {
+                let what = format!("{mode} {kind} {options} {path}");
+                let place = Place::new();
+                let source = place.source();
+                for script in [panics(137), Script::of([(21, Fault::Fatal)]), panics(155), Script::default()]
+                {
+                    let engine = place.engine(mode, &source.clone().scripted(script.clone()), path, options);
+                    engine.set("mode", kind).unwrap();
+                    let ended = run(engine);
+                    expect_no_threads(&what);
+                    if kind == "transactional" {
+                        let seen = place.seen();
+                        let once: BTreeSet<_> = seen.iter().collect();
+                        assert_eq!(once.len(), seen.len(), "{what}: rows are there twice");
                     }
-                    // Cut back, so that there are no duplicates in simple mode either.
-                    assert_eq!((place.seen(), place.staged()), (all(), 0), "{what}");
+                    if ended.is_ok() {
+                        break;
+                    }
                 }
+                // Cut back, so that there are no duplicates in simple mode either.
+                assert_eq!((place.seen(), place.staged()), (all(), 0), "{what}");
             }
         }
     }

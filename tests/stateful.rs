@@ -4,7 +4,7 @@ mod support;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millstream::io::Scan;
 use millstream::io::faulty::{Fault, Script};
@@ -232,6 +232,53 @@ fn windows_that_are_open_go_on_after_a_pause() {
         let stats = run(engine(then, 2, &source), query).unwrap();
         assert_eq!(place.output(), whole, "{query}");
         assert_eq!(stats.records_in, 500, "{query}");
+    }
+}
+
+/// A panic on a thread of the pool while it changes the state of its shard.
+#[test]
+fn a_panic_on_a_pool_thread_commits_nothing_and_the_next_run_completes_the_groups() {
+    let _alone = alone();
+    let query = "INSERT INTO out SELECT n % 50 AS k, fragile(n) AS s FROM src GROUP BY n % 50";
+    let armed = Arc::new(AtomicBool::new(false));
+    let run_once = |place: &Place, mode: &str| {
+        let (source, sink) = (place.source(), place.sink());
+        let engine = place.engine(mode, 4, &source, &sink);
+        engine.set("state_shards", "8").unwrap();
+        let armed = armed.clone();
+        let update = move |sum: &mut i64, n: i64| {
+            if n >= 600 && armed.load(Ordering::SeqCst) {
+                let on_pool = std::thread::current().name().is_some_and(|name| name.starts_with("ms-pool"));
+                assert!(!on_pool, "it broke on a pool thread");
+            }
+            *sum += n;
+        };
+        engine
+            .register_aggregate("fragile", || 0i64, update, |sum, later| *sum += later, |sum| Some(*sum))
+            .unwrap();
+        run(engine, query)
+    };
+    let place = Place::new();
+    run_once(&place, "inline").unwrap();
+    let expected = place.output();
+    assert_eq!(expected.lines().count(), 50);
+    for mode in MODES {
+        let place = Place::new();
+        armed.store(true, Ordering::SeqCst);
+        let broken = run_once(&place, mode);
+        expect_no_threads(mode);
+        // On one thread there is no pool.
+        if mode != "inline" {
+            let error = broken.unwrap_err().to_string();
+            assert!(
+                error.contains("it broke on a pool thread") && error.contains("fragile()"),
+                "{mode}: {error}"
+            );
+            assert_eq!(place.output(), "", "{mode}");
+        }
+        armed.store(false, Ordering::SeqCst);
+        run_once(&place, mode).unwrap();
+        assert_eq!(place.output(), expected, "{mode}");
     }
 }
 

@@ -19,7 +19,7 @@ use super::placement::{Autopilot, Costs, Placement, lanes};
 use super::policy::ErrorBudget;
 use super::shared::{Shared, Stop};
 use super::sink_stage::SinkStage;
-use super::snapshots::Snapshots;
+use super::snapshots::{SharedManifest, Snapshots};
 use super::source_stage::{Polled, SourceStage, counting_copies};
 use super::stage_thread::{Control, SinkEvent, SinkThread, SourceThread, spawn_sink, spawn_source};
 use super::{AtEnd, DeadLetter, JobConfig, JobError, dead_letter_schema};
@@ -29,7 +29,7 @@ use crate::observe::{
 };
 use crate::operator::Choice;
 use crate::record::{Batch, Clock, PoolTimes, Pools, Position, Schema};
-use crate::state::{Checkpoint, Commit, Manifest, SourceState};
+use crate::state::{Checkpoint, Commit, SourceState};
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(super) struct Outflow {
 pub(super) struct Keeping {
     pub(super) snapshots: Snapshots,
     /// Of a transactional job: a record in it is what commits an epoch.
-    pub(super) manifest: Option<Manifest>,
+    pub(super) manifest: Option<SharedManifest>,
     /// Who commits in its place, if another system does; the MANIFEST then takes notes.
     pub(super) leader: Option<Box<dyn Coordinator>>,
     /// Bytes that had been processed at the barrier of the epoch under way.

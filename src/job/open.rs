@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::commit::Commits;
 use super::core::ahead::{lane_fingerprint, lane_id};
 use super::core::snapshot::fingerprint;
@@ -97,8 +99,9 @@ pub(super) fn open(
         core.restore_lanes(&spec.plan, checkpoint, &ended)?;
     }
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
+    let manifest = manifest.map(|m| Arc::new(Mutex::new(m)));
     let keeping = state.map(|dir| Keeping {
-        snapshots: Snapshots::new(dir.clone(), config.whole_below),
+        snapshots: Snapshots::new(dir.clone(), config.whole_below, manifest.clone()),
         manifest,
         leader,
         aligned_at: 0,
@@ -361,9 +364,10 @@ fn build_core(
 ) -> Result<Core, JobError> {
     let plan = &spec.plan;
     let on_disk = state.filter(|_| spec.config.state_backend == StateBackend::Disk);
-    // A quarter of the memory is for what the store keeps of its file, half of it for tables, whose growth needs the rest.
+    // An eighth of the memory is for what the store keeps of its file, half of it for tables; the rest is for their growth, and for what
+    // the store notes of a transaction.
     let memory = spec.config.state_max_bytes;
-    let store = on_disk.and_then(|dir| Store::new(dir.path(), memory / 4));
+    let store = on_disk.and_then(|dir| Store::new(dir.path(), memory / 8));
     let spill = plan.nodes.iter().filter(|n| n.operator.spills()).count();
     let inlets = (0..plan.sources.len())
         .map(|s| Inlet {

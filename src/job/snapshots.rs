@@ -6,7 +6,8 @@
 //!
 //! | `ms-compact` | – | – | one long chain of files has been made short |
 //!
-//! One snapshot is under way at a time. What the processor has taken down waits in the channel, which holds no more than the
+//! Where no other system decides it, the same hands write the commit to the MANIFEST when the snapshot is durable: the processor never
+//! waits for that. One snapshot is under way at a time. What the processor has taken down waits in the channel, which holds no more than the
 //! encoded state.
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+use parking_lot::Mutex;
 
 use super::JobError;
 use super::edge::TICK;
@@ -21,7 +23,9 @@ use super::laps::Laps;
 use super::shared::Shared;
 use super::stage_thread::{StageThread, panic_text};
 use crate::observe::ThreadTimes;
-use crate::state::{Chain, Checkpoint, Frozen, Piece, Saved, Snapshot, StateDir, StateError};
+use crate::state::{
+    Chain, Checkpoint, Commit, Frozen, Manifest, Piece, Saved, Snapshot, StateDir, StateError,
+};
 
 const THREAD: &str = "ms-snapshot";
 const COMPACTOR: &str = "ms-compact";
@@ -35,8 +39,12 @@ const AT_ONCE: u64 = 1 << 20;
 enum Task {
     Begin(Box<Checkpoint>),
     Piece(Piece),
-    End(Box<Checkpoint>),
+    End(Box<Checkpoint>, Option<Commit>),
+    Published,
 }
+
+/// The MANIFEST, which the thread that writes snapshots also writes.
+pub(super) type SharedManifest = Arc<Mutex<Manifest>>;
 
 enum Place {
     Here(Option<Snapshot>),
@@ -56,6 +64,7 @@ struct Writer {
 /// The snapshots of a job.
 pub(super) struct Snapshots {
     dir: Arc<StateDir>,
+    manifest: Option<SharedManifest>,
     /// What is shorter is always written whole.
     whole_below: u64,
     /// The last one; `None` until this run has made one.
@@ -73,15 +82,15 @@ fn failed(e: StateError) -> JobError {
 }
 
 impl Snapshots {
-    pub(super) fn new(dir: Arc<StateDir>, whole_below: u64) -> Self {
+    pub(super) fn new(dir: Arc<StateDir>, whole_below: u64, manifest: Option<SharedManifest>) -> Self {
         let place = Place::Here(None);
-        Self { dir, whole_below, last: None, place, frozen: None, next: 1, saved: None }
+        Self { dir, manifest, whole_below, last: None, place, frozen: None, next: 1, saved: None }
     }
 
     /// Lets a thread of its own write them from now on.
     pub(super) fn split(&mut self, shared: &Arc<Shared>) -> Result<(), JobError> {
         if matches!(self.place, Place::Here(None)) {
-            self.place = Place::Away(spawn(self.dir.clone(), shared)?);
+            self.place = Place::Away(spawn(self.dir.clone(), self.manifest.clone(), shared)?);
         }
         Ok(())
     }
@@ -141,11 +150,13 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Everything has been taken down, and every sink has made durable what comes before the barrier: the file may be ended.
-    pub(super) fn end(&mut self, ending: Checkpoint) -> Result<(), JobError> {
+    /// Everything has been taken down, and every sink has made durable what comes before the barrier: the file may be ended. When it is
+    /// durable the commit, if there is one, is written to the MANIFEST.
+    pub(super) fn end(&mut self, ending: Checkpoint, commit: Option<Commit>) -> Result<(), JobError> {
         if let Place::Here(file) = &mut self.place {
             if let Some(file) = file.take() {
                 let saved = self.dir.finish(file, &ending).map_err(failed)?;
+                write_commit(self.manifest.as_ref(), commit).map_err(failed)?;
                 let Chain { change_bytes, base_bytes, .. } = saved.chain;
                 if base_bytes + change_bytes <= AT_ONCE
                     && let Some(epoch) = self.dir.take_long(&saved)
@@ -156,7 +167,16 @@ impl Snapshots {
             }
             return Ok(());
         }
-        self.send(Task::End(Box::new(ending)))
+        self.send(Task::End(Box::new(ending), commit))
+    }
+
+    /// The files of the last commit have their names, which goes on record.
+    pub(super) fn published(&mut self) -> Result<(), JobError> {
+        match (&self.place, &self.manifest) {
+            (_, None) => Ok(()),
+            (Place::Away(_), Some(_)) => self.send(Task::Published),
+            (_, Some(manifest)) => manifest.lock().published().map_err(failed),
+        }
     }
 
     /// Once: the snapshot is durable.
@@ -221,14 +241,26 @@ impl Drop for Snapshots {
     }
 }
 
-fn spawn(dir: Arc<StateDir>, shared: &Arc<Shared>) -> Result<Writer, JobError> {
+/// The commit point of an epoch whose snapshot is durable.
+fn write_commit(manifest: Option<&SharedManifest>, commit: Option<Commit>) -> Result<(), StateError> {
+    match (manifest, commit) {
+        (Some(manifest), Some(commit)) => manifest.lock().commit(commit),
+        _ => Ok(()),
+    }
+}
+
+fn spawn(
+    dir: Arc<StateDir>,
+    manifest: Option<SharedManifest>,
+    shared: &Arc<Shared>,
+) -> Result<Writer, JobError> {
     let (tasks, to_do) = unbounded();
     let (done, results) = unbounded();
     let waiting = Arc::new(AtomicUsize::new(0));
     let (shared, bytes) = (shared.clone(), waiting.clone());
     let account = shared.account(THREAD);
     let thread = StageThread::spawn(THREAD.into(), move || {
-        let work = write_loop(&dir, &to_do, &done, &bytes, &shared, account);
+        let work = write_loop(&dir, manifest.as_ref(), &to_do, &done, &bytes, &shared, account);
         work.map_err(|e| JobError::State(format!("thread {THREAD}: {e}")))
     })?;
     Ok(Writer { tasks, results, waiting, thread })
@@ -236,6 +268,7 @@ fn spawn(dir: Arc<StateDir>, shared: &Arc<Shared>) -> Result<Writer, JobError> {
 
 fn write_loop(
     dir: &Arc<StateDir>,
+    manifest: Option<&SharedManifest>,
     tasks: &Receiver<Task>,
     done: &Sender<Saved>,
     waiting: &AtomicUsize,
@@ -258,9 +291,15 @@ fn write_loop(
                 }
                 waiting.fetch_sub(piece.bytes.len(), Ordering::Relaxed);
             }
-            Task::End(ending) => {
+            Task::Published => {
+                if let Some(manifest) = manifest {
+                    manifest.lock().published()?;
+                }
+            }
+            Task::End(ending, commit) => {
                 if let Some(file) = file.take() {
                     let saved = dir.finish(file, &ending)?;
+                    write_commit(manifest, commit)?;
                     let _ = done.send(saved);
                     if let Some(epoch) = dir.take_long(&saved) {
                         join(compactor.take());

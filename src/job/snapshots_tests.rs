@@ -98,7 +98,7 @@ fn rig(wrong: Wrong) -> Rig {
     let root = tempfile::tempdir().unwrap();
     let dir = Arc::new(StateDir::open(Arc::new(Faulty(wrong)), root.path(), "job").unwrap());
     let shared = Arc::new(Shared::new(&JobConfig::default()));
-    let mut snapshots = Snapshots::new(dir.clone(), 0);
+    let mut snapshots = Snapshots::new(dir.clone(), 0, None);
     snapshots.split(&shared).unwrap();
     Rig { snapshots, dir, shared, _root: root }
 }
@@ -112,7 +112,7 @@ impl Rig {
         let frozen = self.snapshots.freeze();
         self.snapshots.begin(epoch(number), frozen)?;
         self.snapshots.write()?;
-        self.snapshots.end(epoch(number))?;
+        self.snapshots.end(epoch(number), None)?;
         self.snapshots.wait_saved(&self.shared)
     }
 }

@@ -66,3 +66,8 @@ pub fn set(bug: Option<Bug>) {
 pub fn is(bug: Bug) -> bool {
     NOW.get() == Some(bug)
 }
+
+/// Whether any is on.
+pub fn any() -> bool {
+    NOW.get().is_some()
+}

@@ -64,7 +64,8 @@ impl Driver {
         finished: bool,
     ) -> Result<(), JobError> {
         let start = self.shared.stopwatch.instant();
-        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let Some(keeping) = &self.keeping else { return Ok(()) };
+        let commit = keeping.commits_with_snapshot().then(|| self.record_of(epoch, sources, sinks, finished));
         let source = |((inflow, position), ended): ((&Inflow, &Position), &bool)| SourceState {
             name: inflow.name.clone(),
             position: position.clone(),
@@ -77,7 +78,9 @@ impl Driver {
             sinks: self.outflows.iter().map(|s| s.name.clone()).zip(sinks.iter().cloned()).collect(),
             ..Checkpoint::default()
         };
-        keeping.snapshots.end(ending)?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.snapshots.end(ending, commit)?;
+        }
         self.note_stall(start);
         Ok(())
     }

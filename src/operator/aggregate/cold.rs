@@ -234,7 +234,7 @@ impl Backing {
         if let Some(e) = Self::failure(shards) {
             return Err(e);
         }
-        let mut runs = Runs::new(self.space.store().dir(), self.budget / 2);
+        let mut runs = Runs::new(self.space.store().dir(), self.budget / 8);
         self.space.scan(|value| each_group(value, |first, group| runs.push(first, group)))?;
         let (sorted, content, groups) = (runs.sorted()?, Vec::new(), shape.groups());
         self.drain = Some(Box::new(Drain { sorted, content, groups }));
