@@ -224,6 +224,24 @@ fn partitions_of_calls_over_begin_anew_after_their_time_to_live() {
 }
 
 #[test]
+fn first_rows_of_partitions_are_deleted_after_their_time_to_live() {
+    let sql = "SELECT k, x FROM (SELECT k, x, row_number() OVER (PARTITION BY k ORDER BY x DESC) AS n FROM t) WHERE n <= 1";
+    let events = [("a", 1, 1), ("b", 4, 2), ("a", 2, 21), ("c", 8, 30), ("d", 16, 60), ("b", 32, 61)];
+    // The watermark that a row finds is 2 s behind the row before it: b is due at 19, a at 20, c at 39, d at 48.
+    let expected =
+        ["a 1", "b 4", "-D a 1", "a 2", "-D b 4", "c 8", "-D a 2", "d 16", "-D c 8", "-D d 16", "b 32"];
+    for batch in ["1", "4", "1000"] {
+        let (engine, senders) = live(&["t"], &[]);
+        let settings = [("state_ttl", "20s"), ("batch_rows", batch), ("emit_every", "record")];
+        settings.iter().for_each(|(name, value)| engine.set(name, value).unwrap());
+        engine.set("require_bounded_state", "true").unwrap();
+        let mut job = Stepped::new(&engine, sql);
+        events.iter().for_each(|e| senders[0].send(record(*e)).unwrap());
+        assert_eq!(job.at(100), expected, "batches of {batch}");
+    }
+}
+
+#[test]
 fn late_rows_are_counted_at_each_window_and_reach_the_dead_letter_file() {
     let directory = tempfile::tempdir().unwrap();
     let letters = directory.path().join("late.jsonl");

@@ -72,7 +72,7 @@ pub const SETTINGS: &[OptionSpec] = &[
         "state_ttl",
         OptionKind::Duration,
         "",
-        "groups without a window that no row touches for so long are forgotten and told as deleted, and partitions of calls OVER begin anew: by the watermark, else by the clock; default: never",
+        "groups without a window that no row touches for so long and partitions of first rows are forgotten and told as deleted, partitions of calls OVER begin anew: by the watermark, else by the clock; default: never",
     ),
     OptionSpec::new(
         "state_shards",

@@ -236,6 +236,12 @@ impl<T> Partitions<T> {
     pub(in crate::operator) fn len(&self) -> usize {
         self.places.len()
     }
+    /// Takes out the partition with that key.
+    pub(in crate::operator) fn remove(&mut self, key: &[u8]) -> Option<T> {
+        let at = self.places.remove(key)?;
+        self.free.push(at);
+        self.states.get_mut(at)?.take()
+    }
     /// Takes out the partitions for which `which` says so.
     pub(in crate::operator) fn take_if(&mut self, which: impl Fn(usize, &T) -> bool) -> Vec<T> {
         let Self { places, states, free } = self;

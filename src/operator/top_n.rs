@@ -1,6 +1,7 @@
 //! The first rows by rank, for each partition: `ROW_NUMBER() OVER (…) <= n`, ORDER BY … LIMIT.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use super::kept::{
@@ -9,7 +10,7 @@ use super::kept::{
 };
 use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{EvalContext, Program};
-use crate::plan::{Emit, TopNSpec};
+use crate::plan::{Emit, TopNSpec, Ttl};
 use crate::record::{Batch, FieldValue, RowKind, Schema, StreamRecord};
 
 /// One partition.
@@ -22,6 +23,9 @@ struct Top {
     rows: BTreeMap<Rank, Arc<StreamRecord>>,
     /// The rows that were visible when the batch began, if it has touched the partition.
     before: Option<Vec<Arc<StreamRecord>>>,
+    /// Under `state_ttl`: its key, and when a row came last.
+    key: Box<[u8]>,
+    touched: i64,
 }
 
 /// Running form of [`TopNSpec`].
@@ -48,6 +52,9 @@ pub struct TopNOp {
     /// The last watermark at which windows fired: rows emitted later carry it.
     fired: i64,
     blank: Arc<StreamRecord>,
+    ttl: Option<Ttl>,
+    /// When a partition may be due, the position of its first row, its place.
+    alarms: BinaryHeap<Reverse<(i64, u64, usize)>>,
 }
 
 impl TopNOp {
@@ -72,6 +79,8 @@ impl TopNOp {
             next_end: i64::MAX,
             fired: i64::MIN,
             blank: blank(),
+            ttl: spec.expiry(),
+            alarms: BinaryHeap::new(),
         }
     }
 
@@ -95,12 +104,26 @@ impl TopNOp {
         }
         let key = self.partition.of(slot, out.now)?;
         let first = self.arrivals;
-        let place = self.partitions.place(key, || Top { first, end, rows: BTreeMap::new(), before: None });
+        let touched = match self.ttl {
+            Some(Ttl { event_time: true, .. }) => slot.watermark(),
+            _ => out.now,
+        };
+        let (ttl, alarms) = (self.ttl, &mut self.alarms);
+        let mut fresh = false;
+        let place = self.partitions.place(key, || {
+            fresh = ttl.is_some();
+            let key = if fresh { key.into() } else { Box::default() };
+            Top { first, end, rows: BTreeMap::new(), before: None, key, touched }
+        });
+        if fresh {
+            alarms.push(Reverse((due(ttl, touched), first, place)));
+        }
         let capacity = self.capacity();
         let (skip, take) = (self.skip, self.take);
         let changes = self.emit != Emit::Final;
         self.next_end = self.next_end.min(end);
         let Some(top) = self.partitions.get_mut(place) else { return Ok(()) };
+        top.touched = top.touched.max(touched);
         out.counters.absorbed += 1;
         let rank = Rank::new(self.order.directions(), keys, self.arrivals);
         self.arrivals += 1;
@@ -159,6 +182,50 @@ impl TopNOp {
         to.finish();
     }
 
+    /// `state_ttl`: forgets the partitions that are due, in the order in which they fall due.
+    fn expire(&mut self, now: i64, out: &mut Output<'_>) {
+        let over = |alarms: &BinaryHeap<Reverse<(i64, u64, usize)>>| {
+            alarms.peek().is_some_and(|Reverse((at, ..))| *at <= now)
+        };
+        if now == i64::MIN || now == i64::MAX || !over(&self.alarms) {
+            return;
+        }
+        let mut gone: Vec<(i64, u64, Box<[u8]>)> = Vec::new();
+        while over(&self.alarms) {
+            let Some(Reverse((_, first, place))) = self.alarms.pop() else { break };
+            let Some(top) = self.partitions.get_mut(place).filter(|top| top.first == first) else { continue };
+            if top.touched == i64::MIN {
+                // Touched before time was known: it begins now.
+                top.touched = now;
+            }
+            match due(self.ttl, top.touched) {
+                at if at > now => self.alarms.push(Reverse((at, first, place))),
+                at => gone.push((at, first, top.key.clone())),
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        // What rows before this moment changed comes first.
+        self.flush(out);
+        gone.sort_unstable();
+        // The first rows to come are told for good where there is no order.
+        let silent = self.order.directions().is_empty() && !self.retracts;
+        let mut to = Emitter::new(out, self.schema.clone(), self.with_rank, self.fired);
+        for (_, _, key) in gone {
+            let Some(top) = self.partitions.remove(&key) else { continue };
+            to.out.counters.expired += 1;
+            let size = top.rows.iter().map(|(rank, row)| rank.footprint() + row.footprint()).sum();
+            self.bytes = self.bytes.saturating_sub(size);
+            if !silent {
+                for (i, row) in top.rows.values().enumerate().skip(self.skip).take(self.take) {
+                    to.put(row, RowKind::Delete, i);
+                }
+            }
+        }
+        to.finish();
+    }
+
     /// Emits the partitions whose window has ended, and forgets them.
     fn fire(&mut self, watermark: i64, out: &mut Output<'_>) {
         if self.window_end.is_none() || watermark < self.next_end || self.emit != Emit::Final {
@@ -183,6 +250,14 @@ impl TopNOp {
             }
         }
         to.finish();
+    }
+}
+
+/// When a partition touched at that time is due; before the first watermark nobody knows.
+fn due(ttl: Option<Ttl>, touched: i64) -> i64 {
+    match ttl {
+        Some(ttl) if touched > i64::MIN => touched.saturating_add(ttl.micros),
+        _ => touched,
     }
 }
 
@@ -272,6 +347,9 @@ impl Operator for TopNOp {
     fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
         for_each_record(&mut batch, out, |slot, out| {
             self.fire(slot.watermark(), out);
+            if self.ttl.is_some_and(|ttl| ttl.event_time) {
+                self.expire(slot.watermark(), out);
+            }
             self.apply(slot, out)?;
             if self.emit == Emit::EveryChange {
                 self.flush(out);
@@ -284,6 +362,18 @@ impl Operator for TopNOp {
 
     fn on_watermark(&mut self, _: InputId, micros: i64, out: &mut Output<'_>) {
         self.fire(micros, out);
+        if self.ttl.is_some_and(|ttl| ttl.event_time) {
+            self.expire(micros, out);
+        }
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        let alarm = self.alarms.peek().map(|Reverse((at, ..))| *at);
+        alarm.filter(|_| self.ttl.is_some_and(|ttl| !ttl.event_time))
+    }
+
+    fn on_timer(&mut self, now: i64, out: &mut Output<'_>) {
+        self.expire(now, out);
     }
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
@@ -312,6 +402,9 @@ impl Operator for TopNOp {
                 rank.snapshot(to);
                 to.record(row);
             }
+            if self.ttl.is_some() {
+                to.i64(top.touched);
+            }
         }
         Ok(())
     }
@@ -337,7 +430,14 @@ impl Operator for TopNOp {
                 rows.insert(rank, row);
             }
             self.next_end = self.next_end.min(end);
-            self.partitions.place(&key, || Top { first, end, rows, before: None });
+            let touched = if self.ttl.is_some() { from.i64()? } else { 0 };
+            let place = self.partitions.place(&key, || {
+                let key = if self.ttl.is_some() { key.clone() } else { Box::default() };
+                Top { first, end, rows, before: None, key, touched }
+            });
+            if self.ttl.is_some() {
+                self.alarms.push(Reverse((due(self.ttl, touched), first, place)));
+            }
         }
         Ok(())
     }
@@ -350,6 +450,7 @@ impl Operator for TopNOp {
         let until = match self.window_end {
             Some(_) => "until the watermark reaches the end of the window",
             None if self.emit == Emit::Final => "until the end of the input",
+            None if self.ttl.is_some() => "until no row has come to it for state_ttl",
             None => "for the job's life",
         };
         StateContract::Kept { what, until }

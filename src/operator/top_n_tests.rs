@@ -37,6 +37,7 @@ fn spec(shape: Shape, emit: Emit, retracts: bool, windowed: bool) -> TopNSpec {
         window_end: windowed.then(|| column(2)),
         emit,
         retracts,
+        ttl: None,
         schema: Schema::new(fields),
     }
 }

@@ -41,6 +41,7 @@ impl OperatorSpec {
                 }
             }
             OperatorSpec::TopN(spec) if spec.emit == Emit::Final && spec.window_end.is_some() => None,
+            OperatorSpec::TopN(spec) if spec.expiry().is_some() => None,
             OperatorSpec::TopN(spec) if !spec.partition_by.is_empty() => {
                 Some("the first rows of each partition, for the job's life")
             }

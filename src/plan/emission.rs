@@ -104,11 +104,14 @@ pub fn every_change(plan: LogicalPlan) -> LogicalPlan {
 }
 
 /// `state_ttl`: groups without a window that no row touches for so many µs are forgotten, by the watermark where the input has one;
-/// partitions of calls OVER begin anew.
+/// so are the partitions of first rows; partitions of calls OVER begin anew.
 pub fn with_ttl(plan: LogicalPlan, micros: i64) -> LogicalPlan {
     let mut plan = plan.map_inputs(&mut |input| with_ttl(input, micros));
     match &mut plan {
         LogicalPlan::Stateful { input, spec: Stateful::Aggregate(spec) } if spec.window.is_none() => {
+            spec.ttl = Some(Ttl { micros, event_time: super::time_traits(input).has_watermark });
+        }
+        LogicalPlan::Stateful { input, spec: Stateful::TopN(spec) } if spec.window_end.is_none() => {
             spec.ttl = Some(Ttl { micros, event_time: super::time_traits(input).has_watermark });
         }
         LogicalPlan::Stateful { spec: Stateful::Over(spec), .. } if spec.streaming.is_some() => {

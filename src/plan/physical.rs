@@ -206,6 +206,9 @@ impl OperatorSpec {
             OperatorSpec::TopN(spec) if spec.window_end.is_some() && spec.emit == Emit::Final => {
                 "rows of open windows, until the watermark closes them"
             }
+            OperatorSpec::TopN(spec) if spec.expiry().is_some() => {
+                "the first rows of each partition, until no row has come to it for state_ttl"
+            }
             OperatorSpec::TopN(_) => "the first rows, for the job's life",
             OperatorSpec::Sort(_) => "all rows, until the end of the input",
         };

@@ -116,7 +116,18 @@ fn top_n(input: &LogicalPlan, spec: OverSpec, offset: u64, limit: u64) -> TopNSp
     let window_end = window_end(input, &partition_by);
     let emit = if window_end.is_some() || input.is_bounded() { Emit::Final } else { Emit::Changes };
     let retracts = is_updating(input);
-    TopNSpec { partition_by, order_by, limit, offset, with_rank: true, window_end, emit, retracts, schema }
+    TopNSpec {
+        partition_by,
+        order_by,
+        limit,
+        offset,
+        with_rank: true,
+        window_end,
+        emit,
+        retracts,
+        ttl: None,
+        schema,
+    }
 }
 
 /// When the ranks of a partition are final, where rows are partitioned by their window: its end and what is allowed for late rows.

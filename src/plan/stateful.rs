@@ -311,8 +311,17 @@ pub struct TopNSpec {
     pub emit: Emit,
     /// Whether the input may hold update-before and delete rows.
     pub retracts: bool,
+    /// How long partitions live that no row comes to; not for final results.
+    pub ttl: Option<Ttl>,
     /// Shape of the output.
     pub schema: Arc<Schema>,
+}
+
+impl TopNSpec {
+    /// How long its partitions live untouched, if they expire: final results wait for all rows.
+    pub fn expiry(&self) -> Option<Ttl> {
+        self.ttl.filter(|_| self.emit != Emit::Final && !self.partition_by.is_empty())
+    }
 }
 
 /// ORDER BY without LIMIT over bounded input: all rows at the end. Ties keep their order of arrival.

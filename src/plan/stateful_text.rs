@@ -2,7 +2,7 @@
 
 use super::{
     AggregateSpec, Emit, Frame, FrameBound, LatePolicy, OverFunction, OverSpec, Slices, Stateful, TopNSpec,
-    WindowKind, WindowSpec,
+    Ttl, WindowKind, WindowSpec,
 };
 use crate::expr::{AggregateCall, Expr, SortKey};
 use crate::record::{DataType, Decimal};
@@ -90,10 +90,7 @@ fn aggregate(spec: &AggregateSpec) -> Attributes {
     }
     text.extend(spec.having.iter().map(|h| ("having", h.to_string())));
     text.push(("emit", emit(spec.emit).into()));
-    if let Some(ttl) = spec.expiry() {
-        let time = if ttl.event_time { "event time" } else { "the clock" };
-        text.push(("state_ttl", format!("{} by {time}", duration(ttl.micros))));
-    }
+    text.extend(spec.expiry().map(time_to_live));
     match spec.slices() {
         Slices::NotNeeded => {}
         Slices::Shared => text.push(("slices", "shared".into())),
@@ -254,10 +251,16 @@ fn top_n(spec: &TopNSpec) -> Attributes {
         text.push(("rank", name.to_owned()));
     }
     text.push(("emit", emit(spec.emit).into()));
+    text.extend(spec.expiry().map(time_to_live));
     if spec.retracts {
         text.push(("input", "changes".into()));
     }
     text
+}
+
+fn time_to_live(ttl: Ttl) -> (&'static str, String) {
+    let time = if ttl.event_time { "event time" } else { "the clock" };
+    ("state_ttl", format!("{} by {time}", duration(ttl.micros)))
 }
 
 /// A duration in its largest whole unit: `90s`, `1h`.

@@ -330,6 +330,7 @@ impl Session<'_, '_> {
                 window_end: None,
                 emit: if bounded { Emit::Final } else { Emit::Changes },
                 retracts: is_updating(&plan),
+                ttl: None,
                 schema,
             }),
             Bounds { count: None, .. } if bounded => Stateful::Sort(SortSpec { order_by, schema }),
@@ -364,6 +365,7 @@ fn by_window(plan: &LogicalPlan, order_by: &[SortKey]) -> Option<TopNSpec> {
         window_end,
         emit: Emit::Final,
         retracts: is_updating(plan),
+        ttl: None,
         schema: plan.schema().clone(),
     })
 }
@@ -384,6 +386,7 @@ pub(super) fn first_of_each(plan: LogicalPlan, on: Vec<SortKey>, order: &[SortKe
         window_end: None,
         emit: if plan.is_bounded() { Emit::Final } else { Emit::Changes },
         retracts: is_updating(&plan),
+        ttl: None,
         schema: plan.schema().clone(),
     };
     LogicalPlan::Stateful { input: Box::new(plan), spec: Stateful::TopN(spec) }
