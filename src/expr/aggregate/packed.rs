@@ -3,13 +3,15 @@
 //!
 //! Words are no other semantics: [`Packing::state`] gives the [`Accumulator`] that the call would have, and it has the result.
 
+use std::cmp::Ordering;
+
 use super::accumulator::{Inner, beats, order_of_floats};
 use super::moments::Moments;
 use super::program::{AggregateInput, AggregateProgram, column};
 use super::wide::{Wide, mantissa_at};
 use super::{Accumulator, AggregateCall};
 use crate::expr::{Expr, Volatility};
-use crate::record::{FieldValue, StreamRecord};
+use crate::record::{DataType, Decimal, FieldValue, StreamRecord};
 
 /// Set in a count of doubles: there was an infinity or NaN.
 const SPECIAL: u64 = 1 << 63;
@@ -34,7 +36,7 @@ enum Kind {
     Trues,
     /// Sum: 128 bits. Extremes: 64 each, of dates and times too.
     Integer,
-    /// Sum: 128 bits at that scale.
+    /// Sum: 128 bits at that scale. Extremes: 128 bits each, as they came.
     Decimal(u8),
     /// Sum and extremes: bits of a double.
     Float,
@@ -134,7 +136,7 @@ impl Packing {
             (Inner::Values(_), [_]) if program.constant().is_some_and(|v| !v.is_null()) => {
                 return Some(Place::Rows);
             }
-            (state, [_]) if program.constant().is_none() => Part::of(state)?,
+            (state, [arg]) if program.constant().is_none() => Part::of(state, &arg.data_type())?,
             _ => return None,
         };
         let expr = call.args.first()?;
@@ -238,7 +240,7 @@ impl Packing {
 
 impl Part {
     /// What the state of a call needs; `None`: it can't be words.
-    fn of(state: &Inner) -> Option<Self> {
+    fn of(state: &Inner, argument: &DataType) -> Option<Self> {
         let part = |kind| Self { kind, sum: false, least: false, greatest: false };
         Some(match state {
             Inner::Values(_) => part(Kind::Values),
@@ -248,6 +250,12 @@ impl Part {
             Inner::FloatSum { .. } => Self { sum: true, ..part(Kind::Float) },
             Inner::IntExtreme { max, .. } => Self { least: !max, greatest: *max, ..part(Kind::Integer) },
             Inner::FloatExtreme { max, .. } => Self { least: !max, greatest: *max, ..part(Kind::Float) },
+            Inner::Extreme { max, .. } => match argument {
+                DataType::Decimal { scale, .. } => {
+                    Self { least: !max, greatest: *max, ..part(Kind::Decimal(*scale)) }
+                }
+                _ => return None,
+            },
             Inner::Moments { .. } => part(Kind::Moments),
             _ => return None,
         })
@@ -266,9 +274,9 @@ impl Argument {
     fn allot(&mut self, room: usize, words: &mut usize, further: &mut usize) {
         let mut len = if self.kind == Kind::Moments { 3 } else { 1 };
         let wide = matches!(self.kind, Kind::Integer | Kind::Decimal(_));
-        for (at, size) in
-            [(&mut self.sum, if wide { 2 } else { 1 }), (&mut self.least, 1), (&mut self.greatest, 1)]
-        {
+        let each = if let Kind::Decimal(_) = self.kind { 2 } else { 1 };
+        let sum = if wide { 2 } else { 1 };
+        for (at, size) in [(&mut self.sum, sum), (&mut self.least, each), (&mut self.greatest, each)] {
             if *at > 0 {
                 *at = len;
                 len += size;
@@ -288,6 +296,7 @@ impl Argument {
             (Kind::Float, V::Float(x)) => self.add_float(words, *x),
             (Kind::Integer, V::Integer(x) | V::Timestamp(x) | V::Time(x)) => self.add_integer(words, *x),
             (Kind::Integer, V::Date(x)) => self.add_integer(words, i64::from(*x)),
+            (Kind::Decimal(scale), V::Decimal(x)) => self.add_decimal(words, x, scale),
             _ => self.add_rare(words, value),
         }
     }
@@ -334,15 +343,30 @@ impl Argument {
         }
     }
 
+    fn add_decimal(&self, words: &mut [u64], x: &Decimal, scale: u8) {
+        let Some(n) = words.first_mut() else { return };
+        let first = *n == 0;
+        *n += 1;
+        if self.sum > 0 {
+            add_wide(words, self.sum, mantissa_at(x, scale));
+        }
+        for (at, max) in [(self.least, false), (self.greatest, true)] {
+            if at > 0
+                && let Some(words) = words.get_mut(at..at + 2)
+                && (first || beats(order_of_decimals(x, &decimal_of(words)), max))
+            {
+                let bytes = x.serialize();
+                let (halves, _) = bytes.as_chunks::<8>();
+                words.iter_mut().zip(halves).for_each(|(to, from)| *to = u64::from_le_bytes(*from));
+            }
+        }
+    }
+
     fn add_rare(&self, words: &mut [u64], value: &FieldValue) {
         if value.is_null() {
             return;
         }
         match (self.kind, value) {
-            (Kind::Decimal(scale), FieldValue::Decimal(x)) => {
-                add_wide(words, self.sum, mantissa_at(x, scale));
-                count(words, 1);
-            }
             (Kind::Values, _) => count(words, 1),
             (Kind::Trues, FieldValue::Boolean(true)) => count(words, 1),
             (Kind::Moments, value) => {
@@ -394,9 +418,32 @@ impl Argument {
                 let word = word(if *max { self.greatest } else { self.least });
                 (*seen, *best) = (true, f64::from_bits(word));
             }
+            Inner::Extreme { best, max } if count != 0 => {
+                let at = if *max { self.greatest } else { self.least };
+                *best = FieldValue::Decimal(decimal_of(words.get(at..at + 2).unwrap_or_default()));
+            }
             Inner::Moments { moments, .. } => *moments = Moments::of_words([word(0), word(1), word(2)]),
             _ => {}
         }
+    }
+}
+
+/// The decimal in two words.
+#[inline]
+fn decimal_of(words: &[u64]) -> Decimal {
+    let mut bytes = [0; 16];
+    let (halves, _) = bytes.as_chunks_mut::<8>();
+    halves.iter_mut().zip(words).for_each(|(to, from)| *to = from.to_le_bytes());
+    Decimal::deserialize(bytes)
+}
+
+/// As [`total_order`](super::key::total_order) has it; those of one scale by their digits.
+#[inline]
+fn order_of_decimals(a: &Decimal, b: &Decimal) -> Ordering {
+    if a.scale() == b.scale() {
+        a.mantissa().cmp(&b.mantissa())
+    } else {
+        a.cmp(b).then_with(|| a.scale().cmp(&b.scale()))
     }
 }
 

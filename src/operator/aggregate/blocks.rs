@@ -15,7 +15,7 @@ use crate::record::{RecordError, StreamRecord};
 use crate::state::{NO_SLOT, shard_of};
 
 /// Records whose groups are fetched together.
-pub(super) const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 64;
 
 /// Records evaluated before any state changes.
 #[derive(Debug, Default)]
