@@ -8,6 +8,9 @@
 #
 # A broker that was stopped or killed can be started again in the same DIR: it keeps its topics. KAFKA_PORT chooses its port,
 # KAFKA_ADVERTISED the one that it tells its clients: that of a proxy.
+#
+# KAFKA_DOCKER=1 takes the image apache/kafka:VERSION in place of Java and Maven, on the host's network; a container that was stopped
+# does not keep its topics. Not tried so far: the machines that run these tests have no Docker daemon.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}/kafka
@@ -127,7 +130,36 @@ sys.exit(f"topic {name.decode()}: error {code}" if code else 0)
 PYTHON
 }
 
+start_container() { # VERSION DIR
+  local dir=$2 port controller name
+  docker info >/dev/null 2>&1 || { echo "KAFKA_DOCKER is set, but no Docker daemon answers (docker info)" >&2; return 1; }
+  mkdir -p "$dir"
+  port=${KAFKA_PORT:-$(free_port)}
+  controller=$(free_port)
+  name=millstream-kafka-$port
+  docker run -d --rm --network host --name "$name" \
+    -e KAFKA_NODE_ID=1 -e KAFKA_PROCESS_ROLES=broker,controller \
+    -e KAFKA_LISTENERS="PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller" \
+    -e KAFKA_ADVERTISED_LISTENERS="PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED:-$port}" \
+    -e KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER \
+    -e KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT \
+    -e KAFKA_CONTROLLER_QUORUM_VOTERS="1@127.0.0.1:$controller" \
+    -e KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 -e KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1 \
+    -e KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1 -e KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0 \
+    -e KAFKA_AUTO_CREATE_TOPICS_ENABLE=false "apache/kafka:$1" >"$dir/log"
+  echo "$name" >"$dir/container"
+  echo "127.0.0.1:$port" >"$dir/address"
+  local deadline=$((SECONDS + ${KAFKA_START_SECONDS:-90}))
+  until answers "127.0.0.1:$port"; do
+    [ $SECONDS -lt $deadline ] || { docker logs "$name" 2>&1 | tail -30 >&2; docker rm -f "$name" >/dev/null; return 1; }
+    # Between two questions, not instead of one.
+    read -rt 0.2 <> <(:) || :
+  done
+  cat "$dir/address"
+}
+
 start() { # VERSION DIR
+  if [ -n "${KAFKA_DOCKER:-}" ]; then start_container "$1" "$2"; return; fi
   local version=$1 dir libs deadline pid
   mkdir -p "$2"
   dir=$(cd "$2" && pwd)
@@ -155,6 +187,11 @@ start() { # VERSION DIR
 
 stop() { # DIR
   local pid
+  if [ -e "$1/container" ]; then
+    docker rm -f "$(cat "$1/container")" >/dev/null
+    rm -f "$1/container"
+    return 0
+  fi
   [ -e "$1/pid" ] || return 0
   pid=$(cat "$1/pid")
   rm -f "$1/pid"
@@ -175,7 +212,7 @@ case ${1:-} in
   topic) make_topic "$(cat "$2/address")" "$3" "$4" ;;
   stop) stop "$2" ;;
   *)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,13s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac
