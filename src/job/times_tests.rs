@@ -265,8 +265,8 @@ fn a_thread_that_helps_accounts_for_its_time_too() {
     let helpers: Vec<_> = stats.threads.iter().filter(|t| t.name.starts_with("ms-pool-")).collect();
     let busy: f64 = helpers.iter().map(|t| t.busy_s).sum();
     assert!(!helpers.is_empty() && busy > 0.0, "{:?}", stats.threads);
-    // Its last help may have been the stage's own: when the source had got a thread, nobody was left.
-    assert!(busy <= f64::from(BATCHES) * 0.003 + 1e-6, "{helpers:?}");
+    // While one helps, others move the common stopwatch too: no bound on what it counts but its own time.
+    assert!(helpers.iter().all(|t| near(t.busy_s + t.idle_s, t.wall_s)), "{helpers:?}");
     assert!(helpers.iter().all(|t| t.wall_s <= stats.wall_s + 1e-6), "{helpers:?}");
 }
 
