@@ -103,7 +103,7 @@ fn states() -> Vec<Vec<u8>> {
     let cut: &[u8] = &[0xFF, 0xFF];
     let framed = [&[1], header, cut, operator, cut, piece, cut, content(next).0].concat();
     let keys: [FieldValue; 3] = [1i64.into(), "a string".into(), CompactString::new("é").as_str().into()];
-    let mut table = GroupTable::new(Widths { key: 1, cells: 1, shown: 1 });
+    let mut table = GroupTable::new(Widths { key: 1, words: 5, more: 3, cells: 1, shown: 1 });
     let mut values = StateWriter::new();
     for (n, key) in keys.iter().enumerate() {
         table.insert(n as u64, n as u64, [key.clone()], [vec![key.clone(), FieldValue::Null]]);
@@ -111,6 +111,6 @@ fn states() -> Vec<Vec<u8>> {
     }
     let mut groups = StateWriter::new();
     write_groups(&mut groups, &mut table, |cell: &Vec<FieldValue>, to: &mut StateWriter| to.shorts(cell));
-    let groups = [&[4, 0b01_01_01], groups.into_bytes().as_slice()].concat();
+    let groups = [&[4, 0b11_01_01_01], groups.into_bytes().as_slice()].concat();
     vec![[&[0], file.as_slice()].concat(), framed, [&[2], values.into_bytes().as_slice()].concat(), groups]
 }

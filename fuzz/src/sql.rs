@@ -79,7 +79,7 @@ fn bind(statement: Statement, text: &str, functions: &FunctionRegistry) {
     match Binder::new(&Catalog, functions).bind_query(&query, text) {
         Ok(plan) => {
             let outputs = vec![("out".to_owned(), plan::optimize(plan))];
-            assert!(!plan::explain(&outputs, &[ExplainStage::Optimized], ExplainFormat::Text).is_empty());
+            assert!(!plan::explain(&outputs, &[ExplainStage::Optimized], ExplainFormat::Text, true).is_empty());
             plan::lower(outputs);
         }
         Err(errors) => {

@@ -75,6 +75,8 @@ fn groups(bytes: &[u8]) {
     let [shape, bytes @ ..] = bytes else { return };
     let widths = Widths {
         key: usize::from(shape & 3),
+        words: usize::from(shape >> 6 & 1) * 5,
+        more: usize::from(shape >> 7) * 3,
         cells: usize::from(shape >> 2 & 3),
         shown: usize::from(shape >> 4 & 3),
     };
