@@ -27,6 +27,15 @@ USUAL, FULL = 15, 200
 RATE = 4_000
 
 
+def wrong_ids(fed, rows, lost, twice, strange):
+    """What is wrong with the ids that were read back."""
+    problems = [] if len(fed) >= rows else [f"only {len(fed)} of {rows} ids were fed"]
+    for what, ids in (("lost", lost), ("twice", twice), ("strange", strange)):
+        if ids:
+            problems.append(f"{len(ids)} ids {what}, such as {sorted(ids)[:3]}")
+    return problems
+
+
 class Proxy:
     """Passes bytes on to the broker, with delays and cuts on demand."""
 
@@ -191,11 +200,7 @@ class Run:
         problems = []
         if code:
             problems.append(f"the last run ended with {code}")
-        if len(fed) < self.rows:
-            problems.append(f"only {len(fed)} of {self.rows} ids were fed")
-        for what, ids in (("lost", lost), ("twice", twice), ("strange", strange)):
-            if ids:
-                problems.append(f"{len(ids)} ids {what}, such as {sorted(ids)[:3]}")
+        problems += wrong_ids(fed, self.rows, lost, twice, strange)
         if problems:
             print(self.rig.words(self.name))
         return problems
@@ -351,11 +356,7 @@ class Group:
         seen = self.rig.read_back(self.output)
         lost, strange = wanted - set(seen), set(seen) - wanted
         twice = [id for id, n in seen.items() if n > fed[id] and self.mode == "transactional"]
-        if len(fed) < self.rows:
-            problems.append(f"only {len(fed)} of {self.rows} ids were fed")
-        for what, ids in (("lost", lost), ("twice", twice), ("strange", strange)):
-            if ids:
-                problems.append(f"{len(ids)} ids {what}, such as {sorted(ids)[:3]}")
+        problems += wrong_ids(fed, self.rows, lost, twice, strange)
         if problems:
             for instance in ("one", "two", "three"):
                 print(self.rig.words(f"{self.name}-{instance}"))

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Connection, KafkaError, Message, Part};
+use super::client::{Connection, KafkaError, Message, Part, SourceSettings};
 
 /// Who speaks for a group, in a form of the client's own: a member with the generation that it knows of.
 pub type GroupToken = Arc<dyn Any + Send + Sync>;
@@ -49,6 +49,20 @@ pub struct MemberSettings {
     pub headers: bool,
     /// Bytes that are fetched ahead.
     pub prefetch_bytes: usize,
+}
+
+impl MemberSettings {
+    /// The same for the consumer beneath.
+    pub fn source(&self) -> SourceSettings {
+        SourceSettings {
+            connection: self.connection.clone(),
+            group: Some(self.group.clone()),
+            read_committed: self.read_committed,
+            headers: self.headers,
+            prefetch_bytes: self.prefetch_bytes,
+            accept_gaps: false,
+        }
+    }
 }
 
 /// A member of a group. Owned by one thread at a time; stays a member however long its owner does not call.

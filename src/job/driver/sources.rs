@@ -136,23 +136,12 @@ impl Driver {
             return Ok(());
         }
         let now = self.wall.at(self.laps.now(), &self.config);
-        let mut core = self.core.lock();
-        core.lock_acquisitions += 1;
-        let mut more = core.end(i, now)?;
-        self.timer = core.next_timer();
-        self.wanted.clone_from(&core.wanted);
-        std::mem::swap(&mut core.outbox, &mut self.outbox);
-        let letters = std::mem::take(&mut core.letters);
-        drop(core);
-        self.post(letters)?;
-        self.deliver()?;
-        while more {
-            if self.shared.is_cancelled() {
-                return Err(JobError::Aborted);
-            }
+        let mut begun = false;
+        loop {
             let mut core = self.core.lock();
             core.lock_acquisitions += 1;
-            more = core.go_on_ending()?;
+            let more = if begun { core.go_on_ending()? } else { core.end(i, now)? };
+            begun = true;
             self.timer = core.next_timer();
             self.wanted.clone_from(&core.wanted);
             std::mem::swap(&mut core.outbox, &mut self.outbox);
@@ -160,8 +149,13 @@ impl Driver {
             drop(core);
             self.post(letters)?;
             self.deliver()?;
+            if !more {
+                return Ok(());
+            }
+            if self.shared.is_cancelled() {
+                return Err(JobError::Aborted);
+            }
         }
-        Ok(())
     }
 
     /// Runs one batch, which has just been read or received, through the operators – the one place where the engine lock is taken per batch – and delivers the results.

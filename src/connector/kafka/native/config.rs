@@ -44,15 +44,7 @@ pub(super) fn consumer(settings: &SourceSettings, share: usize) -> Result<Client
 
 /// A member of a group that shares topics.
 pub(super) fn member(settings: &MemberSettings) -> Result<ClientConfig, KafkaError> {
-    let source = SourceSettings {
-        connection: settings.connection.clone(),
-        group: Some(settings.group.clone()),
-        read_committed: settings.read_committed,
-        headers: settings.headers,
-        prefetch_bytes: settings.prefetch_bytes,
-        accept_gaps: false,
-    };
-    let mut config = consumer(&source, settings.prefetch_bytes)?;
+    let mut config = consumer(&settings.source(), settings.prefetch_bytes)?;
     let refresh = settings.discovery_interval.as_millis().clamp(1, 3_600_000).to_string();
     config
         .set("partition.assignment.strategy", settings.assignor)

@@ -9,9 +9,7 @@ use parking_lot::Mutex;
 
 use super::broker::{Broker, Op};
 use super::source::SimSource;
-use crate::connector::kafka::client::{
-    Caps, Event, KafkaError, KafkaErrorKind, KafkaSource, Message, Part, SourceSettings,
-};
+use crate::connector::kafka::client::{Caps, Event, KafkaError, KafkaErrorKind, KafkaSource, Message, Part};
 use crate::connector::kafka::member::{Change, GroupToken, KafkaMember, MemberSettings};
 
 /// A group with members.
@@ -197,15 +195,7 @@ pub(super) struct SimMember {
 impl SimMember {
     pub(super) fn join(broker: Arc<Mutex<Broker>>, settings: MemberSettings, caps: Caps) -> Self {
         let id = broker.lock().join(&settings);
-        let source = SourceSettings {
-            connection: settings.connection.clone(),
-            group: Some(settings.group.clone()),
-            read_committed: settings.read_committed,
-            headers: settings.headers,
-            prefetch_bytes: settings.prefetch_bytes,
-            accept_gaps: false,
-        };
-        let reader = SimSource::new(broker.clone(), source, caps);
+        let reader = SimSource::new(broker.clone(), settings.source(), caps);
         Self { broker, settings, id, generation: 0, gone: false, reader, lanes: Vec::new() }
     }
 
