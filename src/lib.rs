@@ -33,6 +33,6 @@ pub mod state;
 
 pub use engine::{Engine, Job, Prepared};
 pub use error::Error;
-pub use io::{Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Read};
+pub use io::{BatchEncoder, Boundedness, DataReader, DataSink, DataSource, DataWriter, IoError, Read};
 pub use job::{Step, Stop};
 pub use record::{BatchBuilder, DataType, FieldValue, RowKind, Schema, StreamRecord};

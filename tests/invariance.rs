@@ -157,6 +157,56 @@ fn run(dir: &Path, statements: &[String], way: &Way<'_>) -> Vec<String> {
     (0..3).map(|k| std::fs::read_to_string(dir.join(format!("o{k}.jsonl"))).unwrap_or_default()).collect()
 }
 
+/// Dead letters without their times, by stage: those of a source come before those of the operators behind it, batch by batch.
+fn letters(dir: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.join("bad.jsonl")).unwrap_or_default();
+    let letter = |line| {
+        let mut letter: serde_json::Value = serde_json::from_str(line).unwrap();
+        letter.as_object_mut().unwrap().remove("time");
+        letter
+    };
+    let mut letters: Vec<_> = text.lines().map(letter).collect();
+    letters.sort_by_key(|letter| letter["stage"].to_string());
+    letters
+}
+
+#[test]
+fn what_helpers_do_with_a_large_file_is_what_one_thread_does() {
+    let first = std::env::var("MILLSTREAM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for seed in first..first + 3 {
+        let mut random = Random(seed ^ 0xa4ead);
+        let dir = tempfile::tempdir().unwrap();
+        // Large enough to be decoded ahead, with lines that are no records.
+        let mut text = data(&mut random, 65_000);
+        text.insert_str(text.find("\n{\"id\":33333,").unwrap(), "\n{\"id\":");
+        assert!(text.len() > 4 << 20, "{} bytes", text.len());
+        std::fs::write(dir.path().join("one.jsonl"), &text).unwrap();
+        std::fs::write(dir.path().join("two.jsonl"), data(&mut random, 10)).unwrap();
+        let mut statements = vec![
+            vec!["INSERT INTO o0 SELECT id, 100 / a AS q, word FROM one WHERE 1000 / a > 20".to_owned()],
+            vec!["INSERT INTO o0 SELECT * FROM one".to_owned()],
+            vec!["INSERT INTO o0 SELECT id FROM one WHERE id > 100 AND id < 300".to_owned()],
+            vec!["INSERT INTO o0 SELECT a, id FROM one WHERE a > 90 LIMIT 700".to_owned()],
+            pipeline(&mut random),
+        ];
+        for statements in statements.split_off(if seed == first { 0 } else { 3 }) {
+            let way = |execution, threads, rows| Way { execution, threads, rows, strategy: "fixed" };
+            let expected = run(dir.path(), &statements, &way("inline", "1", "1000"));
+            let expected_letters = letters(dir.path());
+            for way in [way("auto", "2", "1000"), way("auto", "4", "150"), way("threads", "4", "5000")] {
+                let got = run(dir.path(), &statements, &way);
+                let told = format!("seed {seed}: {statements:?}, {} {}", way.execution, way.threads);
+                assert!(got == expected, "{told}: {:?}", got.iter().map(String::len).collect::<Vec<_>>());
+                let limited = statements.iter().any(|s| s.contains(" LIMIT "));
+                let got = letters(dir.path());
+                let differs = got.iter().zip(&expected_letters).find(|(got, expected)| got != expected);
+                assert!(limited || differs.is_none(), "{told}: {differs:?}");
+                assert!(limited || got.len() == expected_letters.len(), "{told}: {} letters", got.len());
+            }
+        }
+    }
+}
+
 /// GROUP BY over rows of which some can't be grouped or aggregated; the rows of the result stand in the order in which groups arrived.
 fn grouped(random: &mut Random) -> String {
     let keys = random.of(&["a", "word", "id % 97", "a, word", "100 / a", "upper(word), x", "id"]);

@@ -123,6 +123,11 @@ pub trait Encoder: Send {
         }
         Ok(())
     }
+    /// Another one, for records that others encode: what it makes of a batch is what this one would. `None` if what is written of a record
+    /// depends on those before it.
+    fn fork(&self) -> Option<Box<dyn Encoder>> {
+        None
+    }
     /// Instead of [`start`](Self::start), when the output already holds records of a run that did not finish.
     fn resume(&mut self) {}
     /// Whether more records may follow a finished output: not if it ends with a footer.

@@ -16,4 +16,4 @@ mod writer;
 pub use coordinator::{Coordinator, LedSource, Membership, Seat};
 pub use error::{IoError, IoErrorKind};
 pub use reader::{Boundedness, DataReader, DataSource, Instance, Read, Scan, Slice, SystemColumns};
-pub use writer::{CommitNeeds, DataSink, DataWriter, Refused, SinkStart, Transactions};
+pub use writer::{BatchEncoder, CommitNeeds, DataSink, DataWriter, Refused, SinkStart, Transactions};

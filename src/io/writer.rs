@@ -52,6 +52,21 @@ pub trait DataWriter: Send {
     /// *nothing* of the batch counts as taken; if it can be retried, the same batch comes again.
     fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError>;
 
+    /// An encoder that makes of a batch what [`write`](Self::write) would: for whoever holds the records in the caches of another core.
+    /// What it makes comes to [`write_encoded`](Self::write_encoded). Asked once, before the first record. By default: none.
+    fn encoder(&self) -> Option<Box<dyn BatchEncoder>> {
+        None
+    }
+
+    /// Takes a batch of which `encoded` is what a [`BatchEncoder`] made of it.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn write_encoded(&mut self, batch: &[Arc<StreamRecord>], encoded: &[u8]) -> Result<(), IoError> {
+        let _ = encoded;
+        self.write(batch)
+    }
+
     /// Hands everything that is buffered to the sink. Called when the stage has nothing else to do and
     /// `batch_linger` has passed, and at the end.
     ///
@@ -120,6 +135,15 @@ pub trait DataWriter: Send {
         let _ = epoch;
         Err(IoError::unsupported("this sink has no transactions"))
     }
+}
+
+/// Encodes batches for a writer, on any thread.
+pub trait BatchEncoder: Send {
+    /// Appends the records to `out`. `false`: some of them can't be encoded; then the batch comes to [`DataWriter::write`].
+    fn encode(&mut self, batch: &[Arc<StreamRecord>], out: &mut Vec<u8>) -> bool;
+
+    /// Another one, for another thread.
+    fn fork(&self) -> Option<Box<dyn BatchEncoder>>;
 }
 
 /// How a sink starts.

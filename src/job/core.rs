@@ -223,7 +223,7 @@ impl Core {
         self.source = source;
         self.origin = batch.origin().cloned();
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
-        inlet.arrived += batch.len() as u64;
+        inlet.arrived += batch.came() as u64;
         let merged = self.merges.iter().flat_map(|m| &m.lanes).any(|l| l.source == source);
         let result = if inlet.diamond && !merged {
             self.push_diamond(source, InputRef::Source(source), batch, None)
@@ -245,6 +245,18 @@ impl Core {
         (self.source, self.origin) = (source, None);
         self.end_of(InputRef::Source(source));
         self.go_on_ending()
+    }
+
+    /// Who alone takes what a source gives, on its only way: a node with one input, or a sink.
+    pub(super) fn only_target(&self, of: InputRef) -> Option<Target> {
+        let merged = !self.merges.is_empty();
+        match *self.targets(of) {
+            [Target::Node { node, input: 0 }] if self.nodes.get(node)?.ended.len() == 1 && !merged => {
+                Some(Target::Node { node, input: 0 })
+            }
+            [Target::Sink(sink)] if !merged => Some(Target::Sink(sink)),
+            _ => None,
+        }
     }
 
     fn targets(&self, of: InputRef) -> &[Target] {
@@ -339,7 +351,7 @@ impl Core {
         for at in 0..count {
             if let Some(&Target::Node { node, input }) = self.targets(from).get(at) {
                 if let Some(slot) = self.nodes.get_mut(node) {
-                    slot.routed += batch.len() as u64;
+                    slot.routed += batch.came() as u64;
                     slot.input = input;
                 }
                 if Some(at) == last_node {

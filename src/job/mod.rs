@@ -25,6 +25,7 @@ mod not_null;
 mod open;
 mod placement;
 mod policy;
+mod preparing;
 mod shared;
 mod sink_stage;
 mod snapshots;

@@ -12,6 +12,7 @@ use super::driver::{Driver, Keeping, OpenSource, Parts, Progress};
 use super::leading;
 use super::not_null;
 use super::policy::ErrorBudget;
+use super::preparing;
 use super::shared::Shared;
 use super::sink_stage::SinkStage;
 use super::snapshots::Snapshots;
@@ -99,6 +100,9 @@ pub(super) fn open(
         core.restore_lanes(&spec.plan, checkpoint, &ended)?;
     }
     let (sinks, letter_box) = open_sinks(spec, checkpoint.as_ref(), &budget)?;
+    if config.threads > 1 {
+        preparing::divide(&mut sources, &core, &sinks, config.trace);
+    }
     let manifest = manifest.map(|m| Arc::new(Mutex::new(m)));
     let keeping = state.map(|dir| Keeping {
         snapshots: Snapshots::new(dir.clone(), config.whole_below, manifest.clone()),

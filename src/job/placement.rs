@@ -17,6 +17,8 @@ const HANDOVER_PER_BATCH: f64 = 4e-6;
 const HANDOVER_PER_TINY_BATCH: f64 = 5e-7;
 /// A thread that is woken is queued for so long at most if nobody else wants its core.
 const WAKE_UP: f64 = 5e-5;
+/// Work that divides itself takes so much more than its share of it.
+const DIVIDED: f64 = 1.1;
 /// A split must promise at least this much to be tried: where a source waits inside of its calls, that may be for input which would
 /// come no faster …
 const WORTH_A_TRY: f64 = 1.15;
@@ -52,6 +54,8 @@ pub(super) struct Costs {
     pub(super) waits: Vec<f64>,
     /// What of it helpers did while everything was inline: they decode ahead and need no thread of the source's.
     pub(super) helped: f64,
+    /// Which sources helpers have decoded ahead for: their work divides itself among all threads that have nothing else to do.
+    pub(super) divisible: Vec<bool>,
     /// The processor.
     pub(super) process: f64,
     /// Per sink.
@@ -78,6 +82,7 @@ impl Costs {
             sources: each(&self.sources, &earlier.sources),
             waits: each(&self.waits, &earlier.waits),
             helped: self.helped - earlier.helped,
+            divisible: self.divisible.clone(),
             process: self.process - earlier.process,
             sinks: each(&self.sinks, &earlier.sinks),
             shared: self.shared - earlier.shared,
@@ -146,6 +151,12 @@ impl<'a> Forecast<'a> {
         Self { costs, threads, lanes: lanes(threads, now) }
     }
 
+    /// All of it on one thread.
+    fn undivided(&self) -> f64 {
+        let costs = self.costs;
+        costs.process + costs.sources.iter().chain(&costs.sinks).sum::<f64>()
+    }
+
     fn inline(&self) -> f64 {
         self.of(&Placement::all(self.costs.sources.len(), self.costs.sinks.len(), false))
     }
@@ -161,17 +172,25 @@ impl<'a> Forecast<'a> {
         let part = |lanes: usize| costs.shared / lanes as f64;
         let mut processor = costs.process + part(lanes(self.threads, placement)) - part(self.lanes);
         let mut slowest: f64 = 0.0;
-        let stages =
-            costs.sources.iter().zip(&placement.sources).chain(costs.sinks.iter().zip(&placement.sinks));
-        for (cost, away) in stages {
-            if *away {
-                slowest = slowest.max(cost + handover / 2.0);
-                processor += handover / 2.0;
-            } else {
-                processor += cost;
+        let mut divided = 0.0;
+        let lanes = lanes(self.threads, placement) as f64;
+        let divisible = costs.divisible.iter().copied().chain(std::iter::repeat(false));
+        let sources = costs.sources.iter().zip(&placement.sources).zip(divisible);
+        let sinks = costs.sinks.iter().zip(&placement.sinks).map(|stage| (stage, false));
+        for ((cost, away), divisible) in sources.take(costs.sources.len()).chain(sinks) {
+            match (*away, divisible) {
+                (true, _) => {
+                    let alone = if divisible { cost / lanes * DIVIDED } else { *cost };
+                    slowest = slowest.max(alone.min(*cost) + handover / 2.0);
+                    processor += handover / 2.0;
+                }
+                (false, true) => divided += cost,
+                (false, false) => processor += cost,
             }
         }
-        slowest.max(processor)
+        // Whoever waits for such a source decodes meanwhile: all are busy until everything is done.
+        let together = ((processor + divided) / lanes * DIVIDED).min(processor + divided);
+        slowest.max(processor).max(if divided > 0.0 { together } else { 0.0 })
     }
 
     /// The best placement, found greedily: the stage whose own thread helps most, then the next.
@@ -326,7 +345,11 @@ impl Autopilot {
             return self.split(split, reason);
         }
         let forecast = Forecast::new(costs, self.threads, &self.current);
-        let inline = forecast.inline() - costs.helped;
+        // With helpers it is what it could be: in the first windows they have hardly begun.
+        let inline = match costs.divisible.contains(&true) {
+            true => forecast.inline().min(forecast.undivided() - costs.helped),
+            false => forecast.inline() - costs.helped,
+        };
         if first && inline - costs.waits.iter().sum::<f64>() < BUSY * wall {
             // There is no hurry: a job that waits for its input is judged by a longer window.
             return None;

@@ -8,6 +8,7 @@ fn costs(source: f64, process: f64, sink: f64) -> Costs {
         sources: vec![source],
         waits: vec![0.0],
         helped: 0.0,
+        divisible: Vec::new(),
         shared: 0.0,
         process,
         sinks: vec![sink],
@@ -79,6 +80,7 @@ fn a_source_that_blocks_gets_a_thread() {
         sources: vec![1.5e-2, 1e-4],
         waits: vec![1.4e-2, 0.0],
         helped: 0.0,
+        divisible: Vec::new(),
         shared: 0.0,
         process: 1e-2,
         sinks: vec![1e-3],
@@ -100,10 +102,13 @@ fn a_source_that_blocks_gets_a_thread() {
 fn a_source_that_is_helped_is_split_off_only_if_that_beats_the_help() {
     let mut flight = Flight::new(1, 1, 2);
     // Alone it would take 15 ms; helpers do 6 of them. A thread for the source would still take its 10.
-    let helped = Costs { helped: 6e-3, ..costs(1e-2, 4e-3, 1e-3) };
+    let helped = Costs { helped: 6e-3, divisible: vec![true], ..costs(1e-2, 4e-3, 1e-3) };
     assert_eq!(flight.window(MS * 9, helped), None);
     // A sink that costs more than help can bring gets a thread.
-    let costly = Costs { helped: 2e-3, ..costs(3e-3, 8e-3, 9e-3) };
+    // Helpers that have just begun will do more: it is not what they have done so far that counts.
+    let begun = Costs { helped: 5e-4, divisible: vec![true], ..costs(1e-2, 4e-3, 1e-3) };
+    assert_eq!(Flight::new(1, 1, 2).window(MS * 14, begun), None);
+    let costly = Costs { helped: 2e-3, divisible: vec![true], ..costs(3e-3, 8e-3, 9e-3) };
     let (placement, _) = flight.window(MS * 20, costly).unwrap();
     assert_eq!(placement, Placement { sources: vec![false], sinks: vec![true] });
 }

@@ -10,7 +10,7 @@ use super::message::Parcel;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::source_stage::pseudo_random;
 use super::{DeadLetter, JobConfig, JobError, OnError};
-use crate::io::{DataWriter, IoErrorKind, Refused};
+use crate::io::{BatchEncoder, DataWriter, IoErrorKind, Refused};
 use crate::observe::{SinkCounters, expect_equal};
 use crate::record::{Batch, Clock, Pools, Position, StreamRecord, deep_copies_on_this_thread};
 
@@ -143,7 +143,11 @@ impl SinkStage {
     /// Writes a batch from where the last attempt stopped. `Some(until)`: not all of it; try again then.
     fn write(&mut self, batch: &Batch) -> Result<Option<Duration>, JobError> {
         while let Some(records) = batch.records().get(self.taken..).filter(|r| !r.is_empty()) {
-            let error = match self.writer.write(records) {
+            let written = match batch.encoded().filter(|_| self.taken == 0) {
+                Some(encoded) => self.writer.write_encoded(records, encoded),
+                None => self.writer.write(records),
+            };
+            let error = match written {
                 Ok(()) => {
                     self.counters.written.add(records.len() as u64);
                     return Ok(None);
@@ -295,6 +299,11 @@ impl SinkStage {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Encodes for its writer, if that lets others do it.
+    pub(super) fn encoder(&self) -> Option<Box<dyn BatchEncoder>> {
+        self.writer.encoder()
     }
 
     pub(super) fn has_unflushed(&self) -> bool {

@@ -12,7 +12,7 @@ use super::{BatchStrategy, DeadLetter, JobConfig, JobError, OnError};
 use crate::io::{Boundedness, DataReader, Read};
 use crate::observe::SourceCounters;
 use crate::record::{
-    Batch, BatchBuilder, Clock, Crew, Pools, Position, Reject, Workers, deep_copies_on_this_thread,
+    Batch, BatchBuilder, Clock, Crew, Pools, Position, Prepare, Reject, Workers, deep_copies_on_this_thread,
 };
 
 /// Memory of the rows of a larger batch that are handed on at a time where nothing is handed over to another thread: half of a usual
@@ -137,6 +137,12 @@ impl SourceStage {
         self
     }
 
+    /// Lets whoever helps do more than decode.
+    pub(super) fn prepared_by(&mut self, prepare: Arc<dyn Prepare>) {
+        let crew = self.builder.any_crew().map(|c| c.clone().prepared_by(prepare));
+        self.builder.set_crew(crew);
+    }
+
     pub(super) fn is_bounded(&self) -> bool {
         self.boundedness == Boundedness::Bounded
     }
@@ -166,7 +172,7 @@ impl SourceStage {
     /// Ends the source early: what it still holds counts as unread.
     pub(super) fn stop(&mut self) {
         self.ended = true;
-        self.counters.unread.add(self.builder.len() as u64);
+        self.counters.unread.add(self.builder.came() as u64);
         self.builder.take(Batch::default());
     }
 
@@ -300,11 +306,11 @@ impl SourceStage {
             self.piece = (PIECE / row.max(1)).max(SMALLEST_PIECE);
         }
         let c = &self.counters;
-        c.decoded.add(batch.len() as u64);
-        c.bytes.add(batch.bytes() as u64);
+        c.decoded.add(batch.came() as u64);
+        c.bytes.add(batch.came_bytes() as u64);
         c.batches.add(1);
         c.allocated.set(self.builder.allocated());
-        self.budget.saw(batch.len() as u64);
+        self.budget.saw(batch.came() as u64);
         Polled::Batch(batch)
     }
 

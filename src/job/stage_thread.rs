@@ -178,7 +178,7 @@ fn read_loop(
             Polled::Batch(mut batch) => {
                 laps.read(&counters);
                 batch.set_born(batch.born().or(Some(laps.now())));
-                counters.forwarded.add(batch.len() as u64);
+                counters.forwarded.add(batch.came() as u64);
                 match tx.send(Message::Parcel(Parcel::Own(batch)), go_on) {
                     Ok(true) => times.blocked.add_time(laps.blocked()),
                     Ok(false) => {}

@@ -23,7 +23,7 @@ mod window_table;
 use std::sync::Arc;
 
 use crate::plan::LatePolicy;
-use crate::record::{Batch, ErrorCode, Pools, RecordError, StreamRecord};
+use crate::record::{Batch, ErrorCode, Pools, Prepare, RecordError, StreamRecord};
 
 pub use aggregate::AggregateOp;
 pub use build::build;
@@ -168,6 +168,11 @@ pub trait Operator: Send {
         let mut copy = out.pools.take(out.home);
         copy.share(batch);
         self.process(input, copy, out);
+    }
+
+    /// What of its work may be done as soon as a batch is decoded, on any thread. A batch that comes with that done is only counted.
+    fn ahead(&self) -> Option<Arc<dyn Prepare>> {
+        None
     }
 
     /// The watermark of an input rose to `micros`; `i64::MAX` when the input has ended. Afterwards the processor forwards the

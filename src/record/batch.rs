@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Crew, RecordError, Schema, StreamRecord};
+use super::pool::this_thread;
+use super::{Books, Crew, Preparer, RecordError, Schema, StreamRecord};
 
 /// A batch of records: the first [`len`](Batch::len) are its content, the rest are spare records
 /// that travel along so that they come home with the batch and are used again.
@@ -19,6 +20,10 @@ pub struct Batch {
     born: Option<Instant>,
     /// The file or topic that all its records come from.
     origin: Option<Arc<str>>,
+    /// What was done to it ahead; kept for its buffers when that is settled.
+    books: Option<Box<Books>>,
+    /// The thread that filled it last, where that matters; 0: not said.
+    filler: u32,
 }
 
 impl Batch {
@@ -44,7 +49,49 @@ impl Batch {
     /// The live records, to be changed through `Arc::get_mut` or `Arc::make_mut`.
     #[inline]
     pub fn records_mut(&mut self) -> &mut [Arc<StreamRecord>] {
+        self.changes();
         self.records.get_mut(..self.live).unwrap_or_default()
+    }
+    /// Lets whoever decoded it do what it can do ahead.
+    pub(crate) fn prepare(&mut self, preparer: &mut dyn Preparer) {
+        let mut books = self.books.take().unwrap_or_default();
+        books.begin(self.live, self.bytes);
+        preparer.prepare(self, &mut books);
+        self.books = Some(books);
+    }
+    /// Says that this thread has filled it.
+    pub(crate) fn filled_here(&mut self) {
+        self.filler = this_thread();
+    }
+    /// The thread that filled it last; 0: not said.
+    pub(super) fn filler(&self) -> u32 {
+        self.filler
+    }
+    /// What was done ahead, for the operator whose work it was: once.
+    pub(crate) fn settle(&mut self) -> Option<&mut Books> {
+        let books = self.books.as_deref_mut().filter(|b| b.open)?;
+        books.open = false;
+        Some(books)
+    }
+    /// Number of records that its source gave, as long as nobody has taken over what was done ahead.
+    #[inline]
+    pub(crate) fn came(&self) -> usize {
+        self.books.as_ref().filter(|b| b.open).map_or(self.live, |b| b.came)
+    }
+    /// Their payload size.
+    pub(crate) fn came_bytes(&self) -> usize {
+        self.books.as_ref().filter(|b| b.open).map_or(self.bytes, |b| b.bytes)
+    }
+    /// The live records as their sink writes them, if somebody has encoded them.
+    pub(crate) fn encoded(&self) -> Option<&[u8]> {
+        self.books.as_ref().filter(|b| b.is_encoded).map(|b| &*b.encoded)
+    }
+    /// What was encoded before does not hold any more.
+    #[inline]
+    fn changes(&mut self) {
+        if let Some(books) = &mut self.books {
+            books.is_encoded = false;
+        }
     }
     /// Keeps the records for which `keep` says so, in order; the others become spare.
     #[inline]
@@ -76,12 +123,16 @@ impl Batch {
         self.live = len;
     }
     fn shrink_bytes(&mut self, to: usize) {
+        if to != self.live {
+            self.changes();
+        }
         if self.live > 0 {
             self.bytes = (self.bytes as u128 * to as u128 / self.live as u128) as usize;
         }
     }
     /// Adds a record at the end.
     pub fn push(&mut self, record: Arc<StreamRecord>) {
+        self.changes();
         self.records.push(record);
         let last = self.records.len() - 1;
         self.records.swap(self.live, last);
@@ -101,6 +152,7 @@ impl Batch {
     }
     /// Records of `other` come behind its own.
     fn join(&mut self, other: &Batch) {
+        self.changes();
         if self.live == 0 {
             self.inherit(other);
         } else if self.origin != other.origin {
@@ -188,6 +240,7 @@ impl Batch {
     }
     /// Becomes a second list of the records of `other`, which are then shared.
     pub fn share(&mut self, other: &Batch) {
+        self.changes();
         self.records.clear();
         self.records.extend_from_slice(other.records());
         self.live = self.records.len();
@@ -200,6 +253,9 @@ impl Batch {
         self.bytes = 0;
         self.born = None;
         self.origin = None;
+        if let Some(books) = &mut self.books {
+            books.close();
+        }
     }
     /// Live and spare records.
     pub fn capacity(&self) -> usize {
@@ -207,7 +263,8 @@ impl Batch {
     }
     /// Memory that the batch keeps when it is recycled, in bytes: an estimate from its first record.
     pub fn footprint(&self) -> usize {
-        self.records.first().map_or(0, |r| r.footprint()) * self.records.len() + self.records.capacity() * 8
+        let records = self.records.first().map_or(0, |r| r.footprint()) * self.records.len();
+        records + self.records.capacity() * 8 + self.books.as_ref().map_or(0, |b| b.encoded.capacity())
     }
 }
 
@@ -395,10 +452,14 @@ impl BatchBuilder {
     pub fn len(&self) -> usize {
         self.batch.live
     }
+    /// Number of records that the source gave, as long as nobody has taken over what was done ahead.
+    pub(crate) fn came(&self) -> usize {
+        self.batch.came()
+    }
     /// Whether there is no record and no reject yet.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.batch.live == 0 && self.rejects.is_empty()
+        self.batch.came() == 0 && self.rejects.is_empty()
     }
     /// Rows that still fit.
     #[inline]

@@ -9,6 +9,7 @@ mod grouping;
 mod headers;
 mod pool;
 mod position;
+mod prepared;
 mod reject;
 mod schema;
 #[cfg(seeded_bugs)]
@@ -29,6 +30,7 @@ pub use grouping::{group_hash, same_group};
 pub use headers::Headers;
 pub use pool::{Pool, Pools};
 pub use position::Position;
+pub use prepared::{Books, Prepare, Preparer};
 pub use reject::{ErrorCode, RecordError};
 pub use schema::{Field, Schema};
 pub use stream_record::{RowKind, StreamRecord, deep_copies_on_this_thread};

@@ -4,7 +4,9 @@
 //! So a batch remembers the pool that it came from, and whoever holds it last gives it back.
 //! A pool never blocks: a full one drops what it is given, an empty one makes the taker allocate.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -48,8 +50,17 @@ impl Pool {
     }
     /// A spent batch, or an empty new one.
     pub fn take(&self) -> Batch {
+        self.take_where(|_| true)
+    }
+    /// The same; if one was filled by this thread last, that one: its records are still in the caches of this core.
+    pub fn take_own(&self) -> Batch {
+        let me = this_thread();
+        self.take_where(|b| b.filler() == me)
+    }
+    fn take_where(&self, wanted: impl Fn(&Batch) -> bool) -> Batch {
         let mut stock = self.stock.lock();
-        let Some(mut batch) = stock.batches.pop() else { return Batch::default() };
+        let at = stock.batches.iter().rposition(wanted).or(stock.batches.len().checked_sub(1));
+        let Some(mut batch) = at.map(|at| stock.batches.remove(at)) else { return Batch::default() };
         stock.bytes -= batch.bytes();
         drop(stock);
         batch.clear();
@@ -59,6 +70,19 @@ impl Pool {
     pub fn held_bytes(&self) -> usize {
         self.stock.lock().bytes
     }
+}
+
+thread_local! {
+    static THREAD: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A number of this thread that no other has, from 1.
+pub(super) fn this_thread() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    if THREAD.get() == 0 {
+        THREAD.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    THREAD.get()
 }
 
 /// All pools of a job, by the `home` index that its batches carry.
@@ -75,6 +99,12 @@ impl Pools {
     /// A batch for `home`.
     pub fn take(&self, home: u16) -> Batch {
         let mut batch = self.pools.get(home as usize).map(Pool::take).unwrap_or_default();
+        batch.set_home(home);
+        batch
+    }
+    /// The same, preferably one that this thread filled last.
+    pub fn take_own(&self, home: u16) -> Batch {
+        let mut batch = self.pools.get(home as usize).map(Pool::take_own).unwrap_or_default();
         batch.set_home(home);
         batch
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Batch, Clock, Pools};
+use super::{Batch, Clock, Pools, Prepare, Preparer};
 
 /// The pool of a job: made when it is first worth it.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Workers {
     lanes: AtomicUsize,
     /// The most that there can be.
     most: usize,
+    /// Threads of the pool that decode ahead now.
+    helping: AtomicUsize,
     pool: OnceLock<Option<ThreadPool>>,
     clock: Clock,
     times: Arc<PoolTimes>,
@@ -72,7 +74,8 @@ impl Workers {
     /// The same; `clock` measures their work.
     pub fn timed(lanes: usize, clock: Clock) -> Self {
         let times = Arc::new(PoolTimes::of(lanes));
-        Self { lanes: AtomicUsize::new(lanes), most: lanes, pool: OnceLock::new(), clock, times }
+        let (helping, pool) = (AtomicUsize::new(0), OnceLock::new());
+        Self { lanes: AtomicUsize::new(lanes), most: lanes, helping, pool, clock, times }
     }
     /// What its threads do with their time.
     pub fn times(&self) -> &Arc<PoolTimes> {
@@ -99,9 +102,11 @@ impl Workers {
     pub fn lanes(&self) -> usize {
         self.lanes.load(Ordering::Relaxed)
     }
-    /// The pool and how many parts to make; `None` if there is nobody to share with.
+    /// The pool and how many parts to make of a batch; `None` if there is nobody to share with: whoever decodes ahead has a share already.
     pub fn pool(&self) -> Option<(&ThreadPool, usize)> {
-        let lanes = self.lanes();
+        self.pool_of(self.lanes().saturating_sub(self.helping.load(Ordering::Relaxed)))
+    }
+    fn pool_of(&self, lanes: usize) -> Option<(&ThreadPool, usize)> {
         if lanes < 2 {
             return None;
         }
@@ -135,12 +140,22 @@ pub struct Crew {
     home: u16,
     /// Nanoseconds that helpers worked.
     helped: Arc<AtomicU64>,
+    /// What helpers do beyond decoding.
+    prepare: Option<Arc<dyn Prepare>>,
 }
 
 impl Crew {
     /// For a source whose batches live in pool `home`; `helped` takes the nanoseconds that helpers work.
     pub fn new(workers: Arc<Workers>, pools: Pools, home: u16, helped: Arc<AtomicU64>) -> Self {
-        Self { workers, pools, home, helped }
+        Self { workers, pools, home, helped, prepare: None }
+    }
+    /// Lets helpers do more than decode.
+    pub fn prepared_by(self, prepare: Arc<dyn Prepare>) -> Self {
+        Self { prepare: Some(prepare), ..self }
+    }
+    /// Somebody who works on decoded batches, if there is something to be done.
+    pub fn preparer(&self) -> Option<Box<dyn Preparer>> {
+        self.prepare.as_ref().map(|p| p.preparer())
     }
     /// How many helpers may work beside the caller now.
     pub fn helpers(&self) -> usize {
@@ -148,11 +163,20 @@ impl Crew {
     }
     /// The pool to start helpers in.
     pub fn pool(&self) -> Option<&ThreadPool> {
-        self.workers.pool().map(|(pool, _)| pool)
+        self.workers.pool_of(self.workers.lanes()).map(|(pool, _)| pool)
     }
-    /// A spent batch, or an empty new one.
+    /// Starts a helper; it decodes ahead until `work` returns.
+    pub fn call(&self, pool: &ThreadPool, work: impl FnOnce() + Send + 'static) {
+        self.workers.helping.fetch_add(1, Ordering::Relaxed);
+        let workers = self.workers.clone();
+        pool.spawn(move || {
+            work();
+            workers.helping.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+    /// A spent batch, preferably one that this thread filled, or an empty new one.
     pub fn spare(&self) -> Batch {
-        self.pools.take(self.home)
+        self.pools.take_own(self.home)
     }
     /// Gives a batch back that is not needed after all.
     pub fn give(&self, mut batch: Batch) {

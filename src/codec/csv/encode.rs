@@ -12,7 +12,7 @@ use crate::record::{DataType, ErrorCode, FieldValue, RecordError, Schema, Stream
 ///
 /// A text is quoted if it is empty (an unquoted empty field is NULL), holds the delimiter, a quote or a line end, begins or
 /// ends with a blank, begins like a comment or a file (with a byte order mark), or reads like NULL.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CsvEncoder {
     schema: Arc<Schema>,
     header: bool,
@@ -240,5 +240,9 @@ impl Encoder for CsvEncoder {
 
     fn record(&mut self, record: &StreamRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
         self.row(record, out)
+    }
+
+    fn fork(&self) -> Option<Box<dyn Encoder>> {
+        Some(Box::new(self.clone()))
     }
 }

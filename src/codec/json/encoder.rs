@@ -8,7 +8,7 @@ use crate::codec::{BytesFormat, Encoder, TimestampFormat};
 use crate::record::{DataType, ErrorCode, FieldValue, RecordError, Schema, StreamRecord, text};
 
 /// Writes records as JSON objects. NULL is written as `null`; nothing of a record is left out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JsonEncoder {
     columns: Vec<Column>,
     forms: Forms,
@@ -17,7 +17,7 @@ pub struct JsonEncoder {
     first: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Column {
     /// All that stands before the value: `{"a":` or `,"b":`.
     prefix: Box<[u8]>,
@@ -29,7 +29,7 @@ struct Column {
 }
 
 /// How values look.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Forms {
     timestamp: TimestampFormat,
     bytes: BytesFormat,
@@ -107,6 +107,10 @@ impl Encoder for JsonEncoder {
             out.push(b'\n');
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Option<Box<dyn Encoder>> {
+        (!self.array).then(|| Box::new(self.clone()) as Box<dyn Encoder>)
     }
 
     fn resume(&mut self) {

@@ -36,7 +36,7 @@ impl JsonTextReader {
 }
 
 /// Writes values of any type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JsonTextWriter(Forms);
 
 impl JsonTextWriter {

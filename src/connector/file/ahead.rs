@@ -2,7 +2,8 @@
 //!
 //! The file is cut into chunks of whole records. Chunks wait in one queue; helpers of the job's pool take them from there, and so does
 //! the reader's own thread whenever the chunk that it wants next is not ready: so the work divides itself, whatever the shares of
-//! reading and processing are. Batches leave in the order of the file. All hand-overs go through channels; a helper takes no lock.
+//! reading and processing are. Whoever decodes a batch also does what can be done ahead ([`Preparer`]), while its records are in the
+//! caches of that core. Batches leave in the order of the file. All hand-overs go through channels; a helper takes no lock.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::codec::{Decoder, Input, Origin};
-use crate::record::{Batch, BatchBuilder, Crew, Reject};
+use crate::record::{Batch, BatchBuilder, Crew, Preparer, Reject};
 
 /// Bounds of a chunk, in bytes.
 const CHUNK: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
@@ -28,6 +29,7 @@ struct Chunk {
     len: usize,
     offset: u64,
     decoder: Box<dyn Decoder>,
+    preparer: Option<Box<dyn Preparer>>,
     builder: BatchBuilder,
     allocated: u64,
     pieces: VecDeque<Piece>,
@@ -66,7 +68,11 @@ impl Chunk {
                 let rejects = self.builder.take_rejects();
                 let allocated = self.builder.allocated() - self.allocated;
                 self.allocated += allocated;
-                let batch = self.builder.take(Batch::default());
+                let mut batch = self.builder.take(Batch::default());
+                batch.filled_here();
+                if let Some(preparer) = &mut self.preparer {
+                    batch.prepare(&mut **preparer);
+                }
                 self.pieces.push_back(Piece { batch, rejects, allocated, end: at, lines });
             }
             if stuck {
@@ -171,7 +177,7 @@ impl Ahead {
         }
         loop {
             while !self.dry && self.ready.len() < 2 * helpers + 2 {
-                self.cut(input, decoder, out);
+                self.cut(input, decoder, out, crew);
                 self.call_helpers(crew, helpers);
             }
             while let Ok(chunk) = self.done.1.try_recv() {
@@ -208,11 +214,11 @@ impl Ahead {
     }
 
     /// Reads bytes and queues those that are whole records.
-    fn cut(&mut self, input: &mut dyn io::Read, decoder: &dyn Decoder, out: &BatchBuilder) {
+    fn cut(&mut self, input: &mut dyn io::Read, decoder: &dyn Decoder, out: &BatchBuilder, crew: &Crew) {
         let (rows, max_bytes) = out.limits();
         let target = (self.record_bytes * rows as f64 * FILLED) as usize;
         let target = target.min(max_bytes).clamp(*CHUNK.start(), *CHUNK.end()).max(self.rest.len());
-        let Some(mut chunk) = self.spare.pop().or_else(|| self.new_chunk(decoder, out)) else {
+        let Some(mut chunk) = self.spare.pop().or_else(|| self.new_chunk(decoder, out, crew)) else {
             self.dry = true;
             return;
         };
@@ -252,13 +258,14 @@ impl Ahead {
         let _ = self.queue.0.send(chunk);
     }
 
-    fn new_chunk(&self, decoder: &dyn Decoder, out: &BatchBuilder) -> Option<Chunk> {
+    fn new_chunk(&self, decoder: &dyn Decoder, out: &BatchBuilder, crew: &Crew) -> Option<Chunk> {
         Some(Chunk {
             number: 0,
             bytes: Vec::new(),
             len: 0,
             offset: 0,
             decoder: decoder.fork()?,
+            preparer: crew.preparer(),
             builder: BatchBuilder::new(out.schema().clone()),
             allocated: 0,
             pieces: VecDeque::new(),
@@ -274,10 +281,10 @@ impl Ahead {
         let Some(pool) = crew.pool() else { return };
         self.helping.fetch_add(1, Ordering::AcqRel);
         let (queue, done) = (self.queue.1.clone(), self.done.0.clone());
-        let (helping, crew) = (self.helping.clone(), crew.clone());
-        pool.spawn(move || {
+        let (helping, mine) = (self.helping.clone(), crew.clone());
+        crew.call(pool, move || {
             while let Ok(mut chunk) = queue.try_recv() {
-                crew.help(|| chunk.decode(&crew));
+                mine.help(|| chunk.decode(&mine));
                 if done.send(chunk).is_err() {
                     break;
                 }
@@ -304,9 +311,9 @@ impl Ahead {
             // Lines were counted from the start of the chunk.
             reject.line = reject.line.map(|line| self.at.line + line - self.given_lines);
         }
-        let rows = piece.batch.len() + piece.rejects.len();
+        let rows = piece.batch.came() + piece.rejects.len();
         if rows > 0 {
-            self.record_bytes = 0.5 * self.record_bytes + 0.5 * piece.batch.bytes() as f64 / rows as f64;
+            self.record_bytes = 0.5 * self.record_bytes + 0.5 * piece.batch.came_bytes() as f64 / rows as f64;
         }
         self.at.offset = chunk.offset + piece.end as u64;
         self.at.line += piece.lines - self.given_lines;

@@ -10,7 +10,10 @@ use crate::catalog::Options;
 use crate::codec::Format;
 use crate::io::contract::{Item, Limits, items, read_all};
 use crate::io::{DataReader, Read, Scan, SystemColumns};
-use crate::record::{BatchBuilder, CompactString, Crew, DataType, Pool, Pools, Position, Schema, Workers};
+use crate::record::{
+    Batch, BatchBuilder, Books, CompactString, Crew, DataType, Pool, Pools, Position, Prepare, Preparer,
+    Schema, Workers,
+};
 
 /// Small, seeded, and the same everywhere (splitmix64).
 struct Random(u64);
@@ -174,4 +177,64 @@ fn a_panic_of_a_helper_reaches_the_readers_thread() {
     }));
     let message = outcome.unwrap_err();
     assert!(message.downcast_ref::<&str>().is_some_and(|m| m.contains("a bug in a decoder")));
+}
+
+/// Keeps every other record, and writes a dot for each.
+struct Halve;
+
+impl Prepare for Halve {
+    fn preparer(&self) -> Box<dyn Preparer> {
+        Box::new(Self)
+    }
+}
+
+impl Preparer for Halve {
+    fn prepare(&mut self, batch: &mut Batch, books: &mut Books) {
+        batch.retain(|i, _| i % 2 == 0);
+        books.filtered = (books.came - batch.len()) as u64;
+        books.encoded.resize(batch.len(), b'.');
+        books.is_encoded = true;
+    }
+}
+
+#[test]
+fn what_was_done_ahead_travels_with_the_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = Random(7);
+    let case = Case { path: dir.path().join("a.csv"), format: "csv" };
+    std::fs::write(&case.path, csv(&mut random, 20_000)).unwrap();
+    let pools = Pools::new(vec![Pool::new(8, usize::MAX)]);
+    let workers = Arc::new(Workers::new(2));
+    let crew = Crew::new(workers, pools.clone(), 0, Arc::default()).prepared_by(Arc::new(Halve));
+    let mut reader = case.open(0);
+    let mut out = BatchBuilder::new(schema());
+    out.set_crew(Some(crew));
+    let (mut came, mut prepared) = (Vec::new(), 0);
+    loop {
+        out.set_limits(500, 1 << 20);
+        let end = reader.read(&mut out).unwrap() == Read::End;
+        let rejected = out.take_rejects().len();
+        let mut batch = out.take(pools.take(0));
+        let all = batch.came();
+        came.push(all + rejected);
+        if let Some(dots) = batch.encoded() {
+            prepared += 1;
+            assert_eq!(dots, ".".repeat(batch.len()).as_bytes());
+            assert_eq!(batch.len(), all.div_ceil(2));
+            let filtered = batch.settle().map(|books| books.filtered);
+            assert_eq!(filtered, Some((all - all.div_ceil(2)) as u64));
+            assert!(batch.settle().is_none() && batch.came() == batch.len(), "settled once");
+            // Whoever changes a record makes what was written of it untrue.
+            batch.records_mut();
+            assert_eq!(batch.encoded(), None);
+        }
+        pools.give(batch);
+        if end {
+            break;
+        }
+    }
+    let all = read_all(&mut case.open(u64::MAX), Limits::default()).unwrap();
+    assert_eq!(came.iter().sum::<usize>(), all.len(), "records and rejects");
+    assert!(prepared > 20, "{prepared} batches were worked on ahead");
+    assert!(pools.take(0).encoded().is_none(), "a spent batch holds nothing");
 }

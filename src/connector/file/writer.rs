@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::natural::parent;
 use super::output::{Output, RawFile};
 use crate::codec::Encoder;
-use crate::io::{DataWriter, IoError};
+use crate::io::{BatchEncoder, DataWriter, IoError};
 use crate::record::{Position, StreamRecord};
 
 /// Bytes that are collected before they are written.
@@ -114,6 +114,20 @@ impl DataWriter for FileWriter {
         result.map_err(|(at, error)| IoError::rejected(at, error))
     }
 
+    fn encoder(&self) -> Option<Box<dyn BatchEncoder>> {
+        Forked::of(&*self.encoder)
+    }
+
+    fn write_encoded(&mut self, batch: &[Arc<StreamRecord>], encoded: &[u8]) -> Result<(), IoError> {
+        self.check_usable()?;
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.write_out()?;
+        }
+        self.buffer.extend_from_slice(encoded);
+        self.any_record |= !batch.is_empty();
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), IoError> {
         self.check_usable()?;
         self.write_out()?;
@@ -140,6 +154,26 @@ impl DataWriter for FileWriter {
         }
         self.write_out()?;
         self.output.end_frame().map_err(|e| self.failed("write to", e))
+    }
+}
+
+/// An encoder that works for a file's writer elsewhere.
+pub(super) struct Forked(Box<dyn Encoder>);
+
+impl Forked {
+    /// One that writes as `encoder` does, if it can be shared.
+    pub(super) fn of(encoder: &dyn Encoder) -> Option<Box<dyn BatchEncoder>> {
+        encoder.fork().map(|e| Box::new(Self(e)) as Box<dyn BatchEncoder>)
+    }
+}
+
+impl BatchEncoder for Forked {
+    fn encode(&mut self, batch: &[Arc<StreamRecord>], out: &mut Vec<u8>) -> bool {
+        self.0.encode(batch, out).is_ok()
+    }
+
+    fn fork(&self) -> Option<Box<dyn BatchEncoder>> {
+        Self::of(&*self.0)
     }
 }
 

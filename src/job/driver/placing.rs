@@ -58,6 +58,7 @@ impl Driver {
             sources: self.inflows.iter().map(|i| work(&i.counters.times) + inside(i) + helped(i)).collect(),
             waits: self.inflows.iter().map(inside).collect(),
             helped: helped_all,
+            divisible: self.inflows.iter().map(|i| helped(i) > 0.0).collect(),
             process: work(&self.shared.process),
             sinks: self.outflows.iter().map(|o| work(&o.counters.times)).collect(),
             records: self.records,

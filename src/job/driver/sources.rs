@@ -14,7 +14,7 @@ impl Driver {
                     Polled::Batch(mut batch) => {
                         self.laps.read(counters);
                         batch.set_born(batch.born().or(Some(self.laps.now())));
-                        counters.forwarded.add(batch.len() as u64);
+                        counters.forwarded.add(batch.came() as u64);
                         self.post(letters)?;
                         self.process(i, batch)?;
                         Ok(Taken::Something)
@@ -161,8 +161,8 @@ impl Driver {
     /// Runs one batch, which has just been read or received, through the operators – the one place where the engine lock is taken per batch – and delivers the results.
     pub(super) fn process(&mut self, i: usize, batch: Batch) -> Result<(), JobError> {
         let now = self.wall.at(self.laps.now(), &self.config);
-        self.records += batch.len() as u64;
-        self.bytes += batch.bytes() as u64;
+        self.records += batch.came() as u64;
+        self.bytes += batch.came_bytes() as u64;
         self.batches += 1;
         let mut core = self.core.lock();
         core.push(i, batch, now)?;

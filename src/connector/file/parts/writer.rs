@@ -11,7 +11,8 @@ use super::template::RowPath;
 use super::{PartsSink, Rotation, Showing, above};
 use crate::codec::Encoder;
 use crate::connector::file::output::{Output, RawFile};
-use crate::io::{DataWriter, IoError};
+use crate::connector::file::writer::Forked;
+use crate::io::{BatchEncoder, DataWriter, IoError};
 use crate::record::{Clock, Position, Schema, StreamRecord};
 
 /// Bytes that are collected before they are written, if there is one file.
@@ -279,6 +280,13 @@ impl PartsWriter {
 
     /// Encodes rows that belong together.
     fn encode(&mut self, at: usize, batch: &[Arc<StreamRecord>], first: usize) -> Result<(), IoError> {
+        let open = self.with_room(at)?;
+        let encoded = open.encoder.encode(batch, &mut open.buffer);
+        encoded.map_err(|(at, error)| IoError::rejected(first + at, error))
+    }
+
+    /// An open part; its buffer is written out if it is full.
+    fn with_room(&mut self, at: usize) -> Result<&mut Open, IoError> {
         let limit = if self.row.is_fixed() { BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
         let Some(open) = self.open.get_mut(at) else { return Err(IoError::data("there is no part")) };
         if open.buffer.len() >= limit {
@@ -291,8 +299,7 @@ impl PartsWriter {
                 return self.guard(Err(error));
             }
         }
-        let encoded = open.encoder.encode(batch, &mut open.buffer);
-        encoded.map_err(|(at, error)| IoError::rejected(first + at, error))
+        self.open.get_mut(at).ok_or_else(|| IoError::data("there is no part"))
     }
 
     fn write_by_row(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
@@ -331,6 +338,22 @@ impl DataWriter for PartsWriter {
         let at = self.place();
         let at = self.guard(at)?;
         self.encode(at, batch, 0)
+    }
+
+    fn encoder(&self) -> Option<Box<dyn BatchEncoder>> {
+        // Elsewhere the rows of a batch belong to several files.
+        if !self.row.is_fixed() {
+            return None;
+        }
+        (self.sink.encoder)(&self.schema).ok().and_then(|e| Forked::of(&*e))
+    }
+
+    fn write_encoded(&mut self, _: &[Arc<StreamRecord>], encoded: &[u8]) -> Result<(), IoError> {
+        self.check()?;
+        let at = self.place();
+        let at = self.guard(at)?;
+        self.with_room(at)?.buffer.extend_from_slice(encoded);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), IoError> {

@@ -4,6 +4,8 @@
 //! moves is swapped so that no buffer is lost, and the record's surplus slots stay with it for the reader to use again. A
 //! shared record is left alone and a new one is built.
 
+mod rewrite;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,45 +14,15 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
-use crate::expr::{EvalContext, EvalResult, Program, SystemColumn};
-use crate::plan::{FilterProjectSpec, ProjectColumn};
-use crate::record::{Batch, ErrorCode, FieldValue, RecordError, Schema, StreamRecord};
+use rewrite::{Fate, Rewrite, Scratch};
 
-/// Where an output column comes from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Origin {
-    /// Input column; `last` = no later output column wants it too.
-    Input { index: usize, last: bool },
-    /// Result of that computed expression.
-    Computed(usize),
-}
-
-/// How the values of a record are arranged.
-#[derive(Debug)]
-enum Arrangement {
-    /// The record goes on as it is.
-    Unchanged,
-    /// Every taken column stays at its position; computed ones are put in: `(output, computed)`.
-    InPlace(Vec<(usize, usize)>),
-    /// Anything else.
-    Shuffle(Vec<Origin>),
-}
-
-/// What became of one record.
-enum Fate {
-    Keep,
-    Drop,
-}
+use crate::plan::FilterProjectSpec;
+use crate::record::{Batch, Books, ErrorCode, Prepare, RecordError, StreamRecord};
 
 /// Running form of [`FilterProjectSpec`].
 #[derive(Debug)]
 pub struct FilterProjectOp {
-    predicate: Option<Program>,
-    computed: Vec<Program>,
-    system: Vec<(SystemColumn, Program)>,
-    arrangement: Arrangement,
-    origins: Vec<Origin>,
-    schema: Arc<Schema>,
+    rewrite: Arc<Rewrite>,
     scratch: Scratch,
     batches: u64,
     /// What a record costs here, measured now and then on this thread alone.
@@ -64,233 +36,6 @@ const SMALLEST_PART: usize = 64;
 /// Work of a batch that is worth waking other threads for: some ten times what that costs.
 const WORTH_SHARING_NS: f64 = 200_000.0;
 
-/// Results of one record before it is changed; their buffers are reused for the next.
-#[derive(Debug, Default)]
-struct Scratch {
-    computed: Vec<FieldValue>,
-    system: Vec<FieldValue>,
-    arranged: Vec<FieldValue>,
-}
-
-impl Scratch {
-    /// Another one of the same size.
-    fn like(&self) -> Self {
-        Self {
-            computed: vec![FieldValue::Null; self.computed.len()],
-            system: vec![FieldValue::Null; self.system.len()],
-            arranged: vec![FieldValue::Null; self.arranged.len()],
-        }
-    }
-}
-
-impl FilterProjectOp {
-    /// Compiles the expressions.
-    pub fn new(spec: &FilterProjectSpec) -> Self {
-        let mut computed = Vec::new();
-        let mut origins: Vec<Origin> = Vec::new();
-        for column in spec.project.iter().flatten() {
-            origins.push(match column {
-                ProjectColumn::Take(index) => Origin::Input { index: *index, last: true },
-                ProjectColumn::Compute(expr) => {
-                    computed.push(Program::compile(expr));
-                    Origin::Computed(computed.len() - 1)
-                }
-            });
-        }
-        let mut seen = Vec::new();
-        for origin in origins.iter_mut().rev() {
-            if let Origin::Input { index, last } = origin {
-                *last = !seen.contains(index);
-                seen.push(*index);
-            }
-        }
-        let stays = |(i, o): (usize, &Origin)| match o {
-            Origin::Input { index, .. } => *index == i,
-            Origin::Computed(_) => true,
-        };
-        let arrangement = match &spec.project {
-            None => Arrangement::Unchanged,
-            Some(_) if origins.iter().enumerate().all(stays) => Arrangement::InPlace(
-                origins
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(i, o)| match o {
-                        Origin::Computed(c) => Some((i, *c)),
-                        Origin::Input { .. } => None,
-                    })
-                    .collect(),
-            ),
-            Some(_) => Arrangement::Shuffle(origins.clone()),
-        };
-        let scratch = Scratch {
-            computed: vec![FieldValue::Null; computed.len()],
-            system: vec![FieldValue::Null; spec.system.len()],
-            arranged: vec![FieldValue::Null; origins.len()],
-        };
-        Self {
-            predicate: spec.predicate.as_ref().map(Program::compile),
-            computed,
-            system: spec.system.iter().map(|(c, e)| (*c, Program::compile(e))).collect(),
-            arrangement,
-            origins,
-            schema: spec.schema.clone(),
-            scratch,
-            batches: 0,
-            ns_per_record: 0.0,
-        }
-    }
-
-    /// Evaluates everything that one record needs, before anything of it is changed.
-    #[inline]
-    fn evaluate(&self, scratch: &mut Scratch, record: &StreamRecord, now: i64) -> EvalResult<Fate> {
-        let ctx = EvalContext { record, now };
-        if let Some(predicate) = &self.predicate
-            && predicate.eval_bool(&ctx)? != Some(true)
-        {
-            return Ok(Fate::Drop);
-        }
-        for (program, slot) in self.computed.iter().zip(&mut scratch.computed) {
-            match program.eval(&ctx)? {
-                crate::expr::Datum::Ref(v) => slot.assign(v),
-                crate::expr::Datum::Own(v) => *slot = v,
-            }
-        }
-        for ((_, program), slot) in self.system.iter().zip(&mut scratch.system) {
-            *slot = program.eval(&ctx)?.into_owned();
-        }
-        Ok(Fate::Keep)
-    }
-
-    /// Rewrites a record that nobody else holds.
-    #[inline]
-    fn rewrite(&self, scratch: &mut Scratch, record: &mut StreamRecord) {
-        let Scratch { computed, arranged, .. } = &mut *scratch;
-        match &self.arrangement {
-            Arrangement::Unchanged => {}
-            Arrangement::InPlace(puts) => {
-                record.reshape(&self.schema);
-                let values = record.values_mut();
-                for &(to, from) in puts {
-                    if let (Some(value), Some(result)) = (values.get_mut(to), computed.get_mut(from)) {
-                        std::mem::swap(value, result);
-                    }
-                }
-            }
-            Arrangement::Shuffle(origins) => {
-                let values = record.values_mut();
-                for (origin, slot) in origins.iter().zip(arranged.iter_mut()) {
-                    match *origin {
-                        Origin::Input { index, last } => match values.get_mut(index) {
-                            Some(value) if last => std::mem::swap(slot, value),
-                            Some(value) => slot.assign(value),
-                            None => *slot = FieldValue::Null,
-                        },
-                        Origin::Computed(c) => {
-                            if let Some(result) = computed.get_mut(c) {
-                                std::mem::swap(slot, result);
-                            }
-                        }
-                    }
-                }
-                record.reshape(&self.schema);
-                for (value, slot) in record.values_mut().iter_mut().zip(arranged.iter_mut()) {
-                    std::mem::swap(value, slot);
-                }
-            }
-        }
-        self.set_system(scratch, record);
-    }
-
-    /// Builds the output in another record, whose values are stale; `from` is left as it is.
-    fn build(&self, scratch: &mut Scratch, from: &StreamRecord, to: &mut StreamRecord) {
-        to.copy_metadata(from);
-        if matches!(self.arrangement, Arrangement::Unchanged) {
-            for (slot, value) in to.values_mut().iter_mut().zip(from.values()) {
-                slot.assign(value);
-            }
-        } else {
-            for (origin, slot) in self.origins.iter().zip(to.values_mut()) {
-                match *origin {
-                    Origin::Input { index, .. } => match from.values().get(index) {
-                        Some(value) => slot.assign(value),
-                        None => *slot = FieldValue::Null,
-                    },
-                    Origin::Computed(c) => {
-                        if let Some(result) = scratch.computed.get_mut(c) {
-                            std::mem::swap(slot, result);
-                        }
-                    }
-                }
-            }
-        }
-        self.set_system(scratch, to);
-    }
-
-    fn set_system(&self, scratch: &mut Scratch, record: &mut StreamRecord) {
-        for ((column, _), value) in self.system.iter().zip(&mut scratch.system) {
-            set_system_column(record, *column, std::mem::take(value));
-        }
-    }
-
-    /// The shape of an output record made for an input of shape `input`.
-    fn shape_for(&self, input: &Arc<Schema>) -> Arc<Schema> {
-        match self.arrangement {
-            Arrangement::Unchanged => input.clone(),
-            _ => self.schema.clone(),
-        }
-    }
-
-    /// One record of a batch that is ours.
-    #[inline]
-    fn step(&self, scratch: &mut Scratch, slot: &mut Arc<StreamRecord>, now: i64) -> EvalResult<Fate> {
-        let fate = self.evaluate(scratch, slot, now)?;
-        if matches!(fate, Fate::Keep) && !(self.is_unchanged() && self.system.is_empty()) {
-            match Arc::get_mut(slot) {
-                Some(record) => self.rewrite(scratch, record),
-                None => {
-                    let mut fresh = StreamRecord::new(self.shape_for(slot.schema()));
-                    self.build(scratch, slot, &mut fresh);
-                    *slot = Arc::new(fresh);
-                }
-            }
-        }
-        Ok(fate)
-    }
-
-    fn is_unchanged(&self) -> bool {
-        matches!(self.arrangement, Arrangement::Unchanged)
-    }
-}
-
-/// Sets one piece of metadata from a value of the right type; NULL clears it.
-fn set_system_column(record: &mut StreamRecord, column: SystemColumn, value: FieldValue) {
-    let time = match &value {
-        FieldValue::Timestamp(t) => Some(*t),
-        _ => None,
-    };
-    match column {
-        SystemColumn::Timestamp => record.set_timestamp(time),
-        SystemColumn::EventTime => record.set_event_time(time),
-        SystemColumn::Offset => record.set_offset(value.as_i64()),
-        SystemColumn::Partition => {
-            record.set_partition(value.as_i64().and_then(|p| i32::try_from(p).ok()).unwrap_or(0));
-        }
-        SystemColumn::Topic => record.set_topic(value.as_str().map(Into::into)),
-        SystemColumn::Key => record.set_key(value),
-        SystemColumn::Headers => {
-            let headers = record.headers_mut();
-            headers.clear();
-            if let FieldValue::Map(entries) = &value {
-                for (name, value) in entries.iter() {
-                    if let (Some(name), Some(value)) = (name.as_str(), value.as_str()) {
-                        headers.push(name, value.as_bytes());
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// What became of the records of one part of a batch.
 #[derive(Default)]
 struct Swept {
@@ -301,6 +46,21 @@ struct Swept {
 }
 
 impl FilterProjectOp {
+    /// Compiles the expressions.
+    pub fn new(spec: &FilterProjectSpec) -> Self {
+        let rewrite = Arc::new(Rewrite::new(spec));
+        Self { scratch: rewrite.scratch(), rewrite, batches: 0, ns_per_record: 0.0 }
+    }
+
+    /// Takes over what was done where the records were decoded.
+    fn take_over(books: &mut Books, out: &mut Output<'_>) {
+        out.counters.input += books.came as u64;
+        out.counters.filtered += books.filtered;
+        out.counters.rejected += books.rejects.len() as u64;
+        let rejects = books.rejects.drain(..);
+        out.rejects.extend(rejects.map(|(record, error)| Rejected { record, error }));
+    }
+
     /// Runs `each` over the records from 0 on and goes on behind a record that panics.
     fn guarded(
         records: &mut [Arc<StreamRecord>],
@@ -325,13 +85,13 @@ impl FilterProjectOp {
 
     /// One part of a batch, on any thread.
     fn sweep(&self, records: &mut [Arc<StreamRecord>], now: i64) -> Swept {
-        let mut scratch = self.scratch.like();
+        let mut scratch = self.rewrite.scratch();
         let mut kept = vec![false; records.len()];
         let mut rejects = Vec::new();
         let mut panics = Vec::new();
         Self::guarded(
             records,
-            |at, slot| match self.step(&mut scratch, slot, now) {
+            |at, slot| match self.rewrite.step(&mut scratch, slot, now) {
                 Ok(Fate::Keep) => {
                     if let Some(keep) = kept.get_mut(at) {
                         *keep = true;
@@ -392,7 +152,7 @@ impl FilterProjectOp {
             let sweep = catch_unwind(AssertUnwindSafe(|| {
                 while at < batch.len() {
                     let Some(slot) = batch.records_mut().get_mut(at) else { break };
-                    match self.step(scratch, slot, now) {
+                    match self.rewrite.step(scratch, slot, now) {
                         Ok(Fate::Keep) => {
                             batch.keep(at, kept);
                             kept += 1;
@@ -420,6 +180,11 @@ impl FilterProjectOp {
 
 impl Operator for FilterProjectOp {
     fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
+        if let Some(books) = batch.settle() {
+            Self::take_over(books, out);
+            out.counters.forwarded += batch.len() as u64;
+            return out.emit(batch);
+        }
         out.counters.input += batch.len() as u64;
         let measured = self.batches.is_multiple_of(MEASURE_EVERY) && batch.len() >= SMALLEST_PART;
         self.batches += 1;
@@ -451,13 +216,13 @@ impl Operator for FilterProjectOp {
         out.counters.input += batch.len() as u64;
         let mut scratch = std::mem::take(&mut self.scratch);
         for record in batch.records() {
-            let fate = catch_unwind(AssertUnwindSafe(|| self.evaluate(&mut scratch, record, now)))
+            let fate = catch_unwind(AssertUnwindSafe(|| self.rewrite.evaluate(&mut scratch, record, now)))
                 .unwrap_or_else(|panic| Err(Box::new(panic_error(&*panic))));
             match fate {
                 Ok(Fate::Keep) => {
-                    let shape = self.shape_for(record.schema());
+                    let shape = self.rewrite.shape_for(record.schema());
                     let (slot, _) = made.next_slot(&shape);
-                    self.build(&mut scratch, record, slot);
+                    self.rewrite.build(&mut scratch, record, slot);
                 }
                 Ok(Fate::Drop) => out.counters.filtered += 1,
                 Err(error) => {
@@ -470,6 +235,10 @@ impl Operator for FilterProjectOp {
         out.counters.forwarded += made.len() as u64;
         made.set_bytes(batch.bytes() * made.len() / batch.len().max(1));
         out.emit(made);
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Prepare>> {
+        self.rewrite.anytime.then(|| Arc::new(self.rewrite.clone()) as Arc<dyn Prepare>)
     }
 
     fn snapshot(&mut self, _: &mut StateWriter) -> Result<(), StateError> {
@@ -503,7 +272,8 @@ mod tests {
     };
     use crate::operator::Workers;
     use crate::operator::test_kit::{Bench, numbers};
-    use crate::record::DataType;
+    use crate::plan::ProjectColumn;
+    use crate::record::{DataType, FieldValue, Schema};
 
     /// `unlucky(n)` panics on multiples of 13.
     fn functions() -> FunctionRegistry {
