@@ -6,7 +6,7 @@ use millstream::catalog::Options;
 use millstream::expr::FunctionRegistry;
 use millstream::plan::{self, ExplainFormat, ExplainStage};
 use millstream::record::Field;
-use millstream::sql::{self, Binder, ResolveError, ResolvedRelation, Resolver, Statement};
+use millstream::sql::{self, Binder, ResolveError, ResolvedRelation, Resolver, Split, Statement};
 use millstream::{DataType, Schema};
 
 struct Catalog;
@@ -36,6 +36,10 @@ impl Resolver for Catalog {
     }
     fn file(&self, path: &str, _: Option<&str>, _: Options) -> Result<ResolvedRelation, ResolveError> {
         Ok(Self::source(path))
+    }
+    fn split(&self, split: Split) -> Result<ResolvedRelation, ResolveError> {
+        let schema = split.plan.schema().clone();
+        Ok(ResolvedRelation::Source { name: split.topic, schema, projects: true, bounded: false, time: None })
     }
 }
 

@@ -7,6 +7,7 @@ mod places;
 mod prepared;
 mod relations;
 mod script;
+mod split;
 mod tables;
 mod time;
 

@@ -12,7 +12,7 @@ use crate::connector::table::{Table, TableSink, TableSource};
 use crate::connector::{Connectors, SinkRequest, SourceRequest};
 use crate::io::{Boundedness, DataSink, DataSource, IoError};
 use crate::record::{Clock, Field, Schema};
-use crate::sql::{EventTime, ResolveError, ResolvedRelation, Resolver};
+use crate::sql::{EventTime, ResolveError, ResolvedRelation, Resolver, Split};
 
 /// Standard input by name.
 const STDIN: &str = "stdin";
@@ -40,6 +40,8 @@ pub(super) struct Relations {
     by_name: HashMap<String, Entry>,
     order: Vec<String>,
     pub(super) connectors: Connectors,
+    /// The first parts of queries of the text at hand that are split, by the relation that carries their rows.
+    pub(super) splits: Vec<(String, Split)>,
 }
 
 impl Relations {
@@ -243,6 +245,13 @@ impl Resolver for Scope<'_> {
         }
         let mut relations = self.0.lock();
         let name = relations.file(path, options)?;
+        let source = relations.source(&name).map_err(failed)?;
+        Ok(resolved(name, &*source, None))
+    }
+
+    fn split(&self, split: Split) -> Result<ResolvedRelation, ResolveError> {
+        let mut relations = self.0.lock();
+        let name = relations.split(split)?;
         let source = relations.source(&name).map_err(failed)?;
         Ok(resolved(name, &*source, None))
     }

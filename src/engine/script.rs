@@ -8,7 +8,7 @@ use super::config::{check_setting, job_config, on_error};
 use super::prepared::{Answer, PendingSink, Prepared};
 use super::relations::{Entry, Scope, declared_schema};
 use super::time::event_time;
-use super::{Engine, places, prepared, tables};
+use super::{Engine, places, prepared, split, tables};
 use crate::catalog::{Options, Relation, RelationKind, SETTINGS, TIME_OPTIONS, nearest};
 use crate::connector::SinkRequest;
 use crate::connector::file::read_and_written;
@@ -90,6 +90,7 @@ fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
         answers: Vec::new(),
         broken: Vec::new(),
     };
+    engine.relations.lock().splits.clear();
     for parsed in parse(text) {
         match parsed {
             Ok(statement) => script.statement(&statement),
@@ -102,6 +103,8 @@ fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
             }
         }
     }
+    let outputs = std::mem::take(&mut script.outputs);
+    script.outputs = script.with_first_parts(outputs);
     if !script.diagnostics.is_empty() {
         return Err(Failure::Sql(script.diagnostics));
     }
@@ -203,6 +206,26 @@ impl Script<'_> {
             None => plan,
         };
         self.outputs.push(Output { sink, plan, span });
+    }
+
+    /// Puts the first parts of queries that REPARTITION BY splits before their second parts.
+    fn with_first_parts(&mut self, mut outputs: Vec<Output>) -> Vec<Output> {
+        let plans: Vec<_> = outputs.iter().map(|o| &o.plan).collect();
+        let span = |i: usize| outputs.get(i).map_or(Span::default(), |o| o.span);
+        match split::first_parts(&mut self.engine.relations.lock(), &plans) {
+            Ok(parts) => {
+                let parts: Vec<_> = parts.into_iter().map(|p| (span(p.before), p)).collect();
+                for (span, part) in parts.into_iter().rev() {
+                    outputs.insert(part.before, Output { sink: part.sink, plan: part.plan, span });
+                }
+            }
+            Err((i, message)) => {
+                let hint =
+                    "select it under a name in a subquery before it: FROM (SELECT *, _offset AS o FROM …)";
+                self.diagnostics.push(Diagnostic::new(message, span(i)).with_hint(hint));
+            }
+        }
+        outputs
     }
 
     fn create(&mut self, create: &CreateRelation, span: Span) {
@@ -360,6 +383,7 @@ impl Script<'_> {
             _ => return self.error("EXPLAIN takes a SELECT, an INSERT or a CREATE … AS", span),
         }
         let outputs = self.outputs.split_off(before);
+        let outputs = self.with_first_parts(outputs);
         if self.diagnostics.len() == diagnostics {
             let outputs: Vec<_> = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
             let text =

@@ -130,6 +130,9 @@ impl DataReader for Faulty<Box<dyn DataReader>> {
     fn wants_commit(&self) -> bool {
         self.inner.wants_commit()
     }
+    fn divided(&self) -> Option<usize> {
+        self.inner.divided()
+    }
 }
 
 impl DataWriter for Faulty<Box<dyn DataWriter>> {

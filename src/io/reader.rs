@@ -113,6 +113,11 @@ pub trait DataReader: Send {
     fn wants_commit(&self) -> bool {
         false
     }
+
+    /// Of how many partitions it reads a fixed part; `None` if it reads all.
+    fn divided(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// One of several processes that run a job together.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::io::{Boundedness, Coordinator, DataReader, SinkStart};
 use crate::operator;
-use crate::plan::{InputRef, SourceSpec};
+use crate::plan::{InputRef, SourceSpec, brought_together};
 use crate::record::{Pool, Pools, Workers};
 use crate::state::{Checkpoint, Manifest, StateDir, StateDirError, StateError, Store};
 
@@ -87,6 +87,7 @@ pub(super) fn open(
     if readers.is_empty() {
         readers = open_readers(spec)?;
     }
+    check_division(spec, &readers)?;
     let mut sources = open_sources(spec, readers, checkpoint.as_ref(), &pools, &budget, &workers)?;
     let timed: Vec<bool> = sources.iter().map(|s| s.stage.is_bounded() && !s.stage.pauses).collect();
     let order = order(&spec.plan, &timed);
@@ -214,6 +215,23 @@ fn open_readers(spec: &JobSpec) -> Result<Vec<Box<dyn DataReader>>, JobError> {
         opened.map_err(|e| JobError::io(format!("source {}", part.name), e))
     };
     spec.sources.iter().zip(&spec.plan.sources).map(open).collect()
+}
+
+/// Equal keys of several sources must be in partitions of one number, so with one instance.
+fn check_division(spec: &JobSpec, readers: &[Box<dyn DataReader>]) -> Result<(), JobError> {
+    let of = |i: &usize| Some((spec.sources.get(*i)?.name.as_str(), readers.get(*i)?.divided()?));
+    for set in brought_together(&spec.plan) {
+        let counts: Vec<(&str, usize)> = set.iter().filter_map(of).collect();
+        let Some((first, n)) = counts.first() else { continue };
+        if let Some((other, m)) = counts.iter().find(|(_, m)| m != n) {
+            return Err(JobError::Config(format!(
+                "job {}: '{first}' has {n} partitions and '{other}' {m}: instances that bring their rows together by key need \
+                 topics with the same number",
+                spec.config.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Shows what was committed and perhaps not shown before a crash.

@@ -191,8 +191,8 @@ impl JobSpec {
         let by: Vec<Vec<String>> = self.sources.iter().map(|s| s.source.partitioned_by()).collect();
         if let Some((node, why)) = undivided(&self.plan, &by) {
             return Err(JobError::Config(format!(
-                "job {name} can't run as {of} instances: operator {node}: {why}; a job before it can write a topic that is \
-                 partitioned by what it groups by (docs/scale-out.md)"
+                "job {name} can't run as {of} instances: operator {node}: {why}; a job before it, or the first part of \
+                 a query with REPARTITION BY, can write a topic that is partitioned by what it groups by (docs/scale-out.md)"
             )));
         }
         // Its own directory below the state directory tells how many there were.

@@ -43,6 +43,17 @@ pub fn undivided<'a>(plan: &'a JobPlan, by: &[Vec<String>]) -> Option<(&'a str, 
     })
 }
 
+/// Sets of sources whose rows an operator brings together by key.
+pub fn brought_together(plan: &JobPlan) -> Vec<Vec<usize>> {
+    let keyed = plan.nodes.iter().filter(|n| !matches!(keys(&n.operator), Keys::None));
+    let sets = keyed.map(|node| {
+        let mut sources = Vec::new();
+        node.inputs.iter().for_each(|i| reached(plan, *i, &mut sources));
+        sources
+    });
+    sets.collect()
+}
+
 /// What an operator brings together.
 enum Keys<'a> {
     /// Nothing.

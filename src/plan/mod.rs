@@ -1,7 +1,7 @@
 //! What will run, as data: logical plan, rules, physical plan, EXPLAIN. Holds nothing that runs.
 
 pub use crate::expr::SystemColumn;
-pub use division::undivided;
+pub use division::{brought_together, undivided};
 
 mod bounds;
 mod changelog;

@@ -13,8 +13,8 @@ mod types;
 
 pub use bind::Binder;
 pub use diagnostic::{Diagnostic, Span};
-pub(in crate::sql) use parse::symmetric_bound;
 pub use parse::{Emit, declared_names, emit_of, parse, parse_expr, span_of};
-pub use resolve::{BindErrors, EventTime, InsertTarget, ResolveError, ResolvedRelation, Resolver};
+pub(in crate::sql) use parse::{repartition_of, symmetric_bound};
+pub use resolve::{BindErrors, EventTime, InsertTarget, ResolveError, ResolvedRelation, Resolver, Split};
 pub use statement::{CreateRelation, Located, Statement};
 pub use types::{data_type, parse_data_type};

@@ -6,7 +6,7 @@ use sqlparser::ast;
 
 use super::Diagnostic;
 use crate::catalog::{Options, WatermarkDef};
-use crate::plan::LatePolicy;
+use crate::plan::{LatePolicy, LogicalPlan};
 use crate::record::Schema;
 
 /// The event time of a stream. Durations are µs.
@@ -51,6 +51,19 @@ pub enum ResolvedRelation {
     },
 }
 
+/// A query that is split: what its first part does and where the rows go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// FROM and WHERE.
+    pub plan: LogicalPlan,
+    /// The columns by which its rows are partitioned.
+    pub keys: Vec<String>,
+    /// The topic that they go through.
+    pub topic: String,
+    /// What the query says of the topic.
+    pub options: Options,
+}
+
 /// Why a relation could not be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResolveError {
@@ -89,6 +102,18 @@ pub trait Resolver {
         function: Option<&str>,
         options: Options,
     ) -> Result<ResolvedRelation, ResolveError>;
+
+    /// What reads the rows of the first part of a split query: a source with all columns of its plan.
+    ///
+    /// # Errors
+    /// If they can't go through that topic.
+    fn split(&self, split: Split) -> Result<ResolvedRelation, ResolveError> {
+        Err(ResolveError::Failed {
+            message: format!("nothing can be repartitioned through '{}' here", split.topic),
+            hint: None,
+            option: None,
+        })
+    }
 }
 
 /// The target of an INSERT.

@@ -34,6 +34,7 @@ mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
+mod topic;
 mod transactor;
 mod writer;
 

@@ -26,6 +26,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "sources: a regular expression; the topics whose whole name matches",
     ),
     OptionSpec::new(
+        "partitions",
+        OptionKind::Int { min: 1, max: 100_000 },
+        "",
+        "how many the topic has: it is made with so many if it is not there; another number is an error",
+    ),
+    OptionSpec::new(
         "client",
         OptionKind::OneOf(&["auto", "kafka", "rdkafka"]),
         "auto",
@@ -226,6 +232,8 @@ pub(super) struct Common {
     pub(super) native: Vec<(String, String)>,
     pub(super) key_format: Option<String>,
     pub(super) key_columns: Vec<String>,
+    /// How many each of its topics must have.
+    pub(super) partitions: Option<i32>,
 }
 
 /// Checked options of a source.
@@ -312,6 +320,10 @@ fn common(options: &Options) -> Result<Common, IoError> {
         native,
         key_format: typed.text("key_format")?,
         key_columns: list(typed.text("key_columns")?),
+        partitions: match typed.value("partitions")? {
+            Some(crate::catalog::OptionValue::Int(n)) => i32::try_from(n).ok(),
+            _ => None,
+        },
     })
 }
 

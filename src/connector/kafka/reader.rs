@@ -48,8 +48,8 @@ pub(super) struct ReaderPolicy {
     pub(super) earliest_if_gone: bool,
     pub(super) grouped: bool,
     pub(super) bounded: bool,
-    /// Some of a fixed number of partitions.
-    pub(super) fixed: bool,
+    /// Some of this fixed number of partitions.
+    pub(super) part_of: Option<usize>,
 }
 
 pub(super) struct KafkaReader {
@@ -71,8 +71,6 @@ struct Discovery {
     topics: Topics,
     servers: String,
     every: Duration,
-    /// More partitions than these are an error: keys have moved.
-    all: Option<usize>,
     /// When to look next, on the monotonic clock.
     next: Duration,
 }
@@ -101,14 +99,7 @@ impl KafkaReader {
     /// From now on looks for partitions that came since.
     pub(super) fn look_for_more(&mut self, topics: Topics, servers: String, every: Duration) {
         let next = Clock::System.monotonic() + every;
-        self.discovery = Some(Discovery { topics, servers, every, all: None, next });
-    }
-
-    /// Reads some of a fixed number of partitions: if there are more one day, equal keys are in other ones than before.
-    pub(super) fn keep_to(&mut self, all: usize) {
-        if let Some(discovery) = &mut self.discovery {
-            discovery.all = Some(all);
-        }
+        self.discovery = Some(Discovery { topics, servers, every, next });
     }
 
     /// Takes partitions that came since, when it is time to look for them.
@@ -125,7 +116,8 @@ impl KafkaReader {
                 return Ok(());
             }
         };
-        if let Some(all) = discovery.all {
+        // More partitions than these are an error: keys have moved.
+        if let Some(all) = self.policy.part_of {
             return match found.len() == all {
                 true => Ok(()),
                 false => Err(IoError::data(format!(
@@ -305,7 +297,7 @@ impl DataReader for KafkaReader {
             )));
         }
         let came = |l: &&Lane| !parts.iter().any(|(p, _)| *p == l.part);
-        if let Some(new) = self.lanes.iter().find(came).filter(|_| self.policy.fixed) {
+        if let Some(new) = self.lanes.iter().find(came).filter(|_| self.policy.part_of.is_some()) {
             return Err(IoError::data(format!(
                 "{} came since: equal keys are in other partitions than before, so the state of the instances is of no use; start over \
                  with another job_name and group_id",
@@ -318,6 +310,10 @@ impl DataReader for KafkaReader {
             lane.next = known.unwrap_or(lane.bounds.first);
         }
         Ok(())
+    }
+
+    fn divided(&self) -> Option<usize> {
+        self.policy.part_of
     }
 
     fn commit(&mut self, position: &Position) -> Result<(), IoError> {

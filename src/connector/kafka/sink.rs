@@ -11,6 +11,7 @@ use super::decode::{columns, key_of};
 use super::encode::{Metadata, RecordEncoder};
 use super::options::SinkOptions;
 use super::source::missing;
+use super::topic;
 use super::transactor::{Share, Transactor};
 use super::writer::KafkaWriter;
 use crate::catalog::Options;
@@ -118,6 +119,9 @@ impl DataSink for KafkaTopic {
             },
         };
         let topic: Arc<str> = self.options.topic.as_str().into();
+        if let Some(wanted) = self.options.common.partitions {
+            topic::writable(&topic, wanted, client.as_mut(), &connection(&self.options.common))?;
+        }
         let Some(partitions) = client.partitions(&topic)? else {
             return Err(missing(&topic, &client.topics()?, &self.options.common.servers));
         };

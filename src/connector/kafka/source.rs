@@ -9,6 +9,7 @@ use super::group_reader::{GroupPolicy, GroupReader, GroupSeat};
 use super::member::MemberSettings;
 use super::options::{SourceOptions, Start, Topics};
 use super::reader::{KafkaReader, Lane, ReaderPolicy};
+use super::topic;
 use crate::catalog::nearest;
 use crate::io::{Boundedness, DataReader, DataSource, Instance, IoError, Membership, Scan, Slice};
 use crate::record::Schema;
@@ -64,10 +65,21 @@ impl KafkaTopics {
         }
     }
 
+    /// Makes the topics that are to have so many partitions and are not there.
+    fn provide(&self, client: &mut dyn KafkaSource) -> Result<(), IoError> {
+        let (Some(wanted), Topics::Named(names)) = (self.options.common.partitions, &self.options.topics)
+        else {
+            return Ok(());
+        };
+        let connection = connection(&self.options.common);
+        names.iter().try_for_each(|t| topic::readable(t, wanted, &*self.client, client, &connection))
+    }
+
     /// Opens it as a member of the group.
     fn join(&self, scan: &Scan, share: &Share) -> Result<Box<dyn DataReader>, IoError> {
         let own = self.settings(scan.system.headers);
         let mut client = self.client.source(&own)?;
+        self.provide(client.as_mut())?;
         let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
         // They must be there.
         check_start(&self.options.start, &parts(topics, &common.servers, client.as_mut())?)?;
@@ -199,13 +211,16 @@ fn matching(pattern: &str, client: &mut dyn KafkaSource) -> Result<Vec<String>, 
 }
 
 /// A topic that is not there.
-pub(super) fn missing(topic: &str, known: &[String], servers: &str) -> IoError {
-    let near = nearest(topic, known.iter().map(String::as_str));
+pub(super) fn missing(name: &str, known: &[String], servers: &str) -> IoError {
+    let near = nearest(name, known.iter().map(String::as_str));
     let hint = match near.as_slice() {
-        [] => "create it first".to_owned(),
+        [] => format!(
+            "say partitions = 6, or some other number, in its WITH (…) and it is made, or make it: {}",
+            topic::command(name, 6, servers)
+        ),
         near => format!("did you mean {}?", near.join(" or ")),
     };
-    IoError::config(format!("there is no topic '{topic}' at {servers}; {hint}"))
+    IoError::config(format!("there is no topic '{name}' at {servers}; {hint}"))
 }
 
 impl DataSource for KafkaTopics {
@@ -306,6 +321,7 @@ impl DataSource for KafkaTopics {
             return self.join(scan, share);
         }
         let mut client = self.client.source(&self.settings(scan.system.headers))?;
+        self.provide(client.as_mut())?;
         let mut parts = parts(&self.options.topics, &self.options.common.servers, client.as_mut())?;
         let all = parts.len();
         if let Some(slice) = self.slice {
@@ -324,16 +340,13 @@ impl DataSource for KafkaTopics {
             earliest_if_gone: self.options.earliest_if_gone,
             grouped: self.options.group.is_some(),
             bounded: self.options.stop_at_latest,
-            fixed: self.slice.is_some(),
+            part_of: self.slice.is_some().then_some(all),
         };
         let decoder = self.format.decoder(scan)?;
         let mut reader = KafkaReader::new(scan.schema.clone(), client, lanes, decoder, policy);
         if !self.options.stop_at_latest {
             let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
             reader.look_for_more(topics.clone(), common.servers.clone(), *discovery_interval);
-            if self.slice.is_some() {
-                reader.keep_to(all);
-            }
         }
         Ok(Box::new(reader))
     }

@@ -21,6 +21,7 @@ mod order;
 mod over;
 mod query;
 mod refuse;
+mod repartition;
 mod scope;
 mod select;
 mod sets;

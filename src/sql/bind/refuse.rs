@@ -3,7 +3,7 @@
 use sqlparser::ast::{self, Spanned};
 
 use super::{Bind, Reported, Session};
-use crate::sql::Span;
+use crate::sql::{Span, repartition_of};
 
 impl Session<'_, '_> {
     /// The place of keyword `word` in front of `part`.
@@ -102,7 +102,7 @@ impl Session<'_, '_> {
             clause(into.is_some(), "SELECT INTO (write INSERT INTO … SELECT)", word("INTO")),
             clause(!lateral_views.is_empty(), "LATERAL VIEW (write CROSS JOIN UNNEST)", word("LATERAL")),
             clause(prewhere.is_some(), "PREWHERE", before(prewhere.as_ref(), "PREWHERE")),
-            clause(!connect_by.is_empty(), "CONNECT BY", word("CONNECT")),
+            clause(!connect_by.is_empty() && repartition_of(select).is_none(), "CONNECT BY", word("CONNECT")),
             clause(!cluster_by.is_empty(), "CLUSTER BY", before(cluster_by.first(), "CLUSTER")),
             clause(!distribute_by.is_empty(), "DISTRIBUTE BY", before(distribute_by.first(), "DISTRIBUTE")),
             clause(!sort_by.is_empty(), "SORT BY", word("SORT")),

@@ -80,6 +80,7 @@ impl Session<'_, '_> {
                 None => plan,
                 Some(predicate) => ranked(LogicalPlan::Filter { input: Box::new(plan), predicate }),
             };
+            let plan = s.repartitioned(plan, select, &scope)?;
             let sets = !collected.sets.borrow().is_empty() || !collected.grouping.borrow().is_empty();
             let grouped =
                 sets || !keys.is_empty() || having.is_some() || !collected.aggregates.borrow().is_empty();

@@ -10,6 +10,7 @@ mod failure;
 pub(in crate::sql) mod lexer;
 mod options;
 mod query;
+mod repartition;
 mod rewrite;
 mod row_windows;
 pub(in crate::sql) mod windows;
@@ -24,6 +25,7 @@ use lexer::{Piece, Tok};
 
 pub(in crate::sql) use query::symmetric_bound;
 pub use query::{Emit, emit_of};
+pub(in crate::sql) use repartition::repartition_of;
 
 const STATEMENTS: &[&str] =
     &["SELECT", "WITH", "CREATE", "INSERT", "EXPLAIN", "SHOW", "DESCRIBE", "DROP", "SET", "VALUES"];

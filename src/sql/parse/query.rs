@@ -5,7 +5,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::lexer::Tok;
-use super::{depth, failure, is, rewrite, windows, words};
+use super::{depth, failure, is, repartition, rewrite, windows, words};
 use crate::sql::dialect::MillstreamDialect;
 use crate::sql::{Diagnostic, Span};
 
@@ -83,6 +83,7 @@ fn with_parser<T: Send>(
     read: impl Fn(&mut Parser<'_>) -> Result<T, ParserError> + Sync,
 ) -> Result<T, Diagnostic> {
     depth::check(toks)?;
+    let toks = &repartition::lift(source, toks)?;
     let toks = &windows::lift(source, toks)?;
     let rewritten = rewrite::rewrite(source, toks)?;
     let run = |limit: usize| {
