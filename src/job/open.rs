@@ -105,8 +105,9 @@ pub(super) fn open(
         preparing::divide(&mut sources, &core, &sinks, config.trace);
     }
     let manifest = manifest.map(|m| Arc::new(Mutex::new(m)));
+    let frugal = config.state_backend == StateBackend::Disk;
     let keeping = state.map(|dir| Keeping {
-        snapshots: Snapshots::new(dir.clone(), config.whole_below, manifest.clone()),
+        snapshots: Snapshots::new(dir.clone(), config.whole_below, manifest.clone()).frugal(frugal),
         manifest,
         leader,
         aligned_at: 0,

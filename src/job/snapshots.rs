@@ -33,7 +33,7 @@ const COMPACTOR: &str = "ms-compact";
 const AHEAD: usize = 8 << 20;
 /// Files with changes that are too many even if compaction does not get on: the next snapshot is whole.
 const TOO_LONG: usize = 200;
-/// Bytes that are compacted at once where there is no thread for it; of more the next snapshot is whole.
+/// Bytes that are compacted at once where there is no thread or no memory for it; of more the next snapshot is whole.
 const AT_ONCE: u64 = 1 << 20;
 
 enum Task {
@@ -67,6 +67,8 @@ pub(super) struct Snapshots {
     manifest: Option<SharedManifest>,
     /// What is shorter is always written whole.
     whole_below: u64,
+    /// Memory is short: compacting, for which all of a state is in memory, is only for little of it.
+    frugal: bool,
     /// The last one; `None` until this run has made one.
     last: Option<Saved>,
     place: Place,
@@ -84,13 +86,20 @@ fn failed(e: StateError) -> JobError {
 impl Snapshots {
     pub(super) fn new(dir: Arc<StateDir>, whole_below: u64, manifest: Option<SharedManifest>) -> Self {
         let place = Place::Here(None);
-        Self { dir, manifest, whole_below, last: None, place, frozen: None, next: 1, saved: None }
+        let frugal = false;
+        Self { dir, manifest, whole_below, frugal, last: None, place, frozen: None, next: 1, saved: None }
+    }
+
+    /// Whether it is to take as little memory as it can.
+    pub(super) fn frugal(mut self, frugal: bool) -> Self {
+        self.frugal = frugal;
+        self
     }
 
     /// Lets a thread of its own write them from now on.
     pub(super) fn split(&mut self, shared: &Arc<Shared>) -> Result<(), JobError> {
         if matches!(self.place, Place::Here(None)) {
-            self.place = Place::Away(spawn(self.dir.clone(), self.manifest.clone(), shared)?);
+            self.place = Place::Away(spawn(self.dir.clone(), self.manifest.clone(), self.frugal, shared)?);
         }
         Ok(())
     }
@@ -100,8 +109,9 @@ impl Snapshots {
         let whole = self.last.is_none_or(|last| {
             let Chain { changes, change_bytes, base_bytes } = last.chain;
             // Compaction is only for what is quickly done where it has no thread.
-            let here = matches!(self.place, Place::Here(_)) && base_bytes + change_bytes > AT_ONCE;
-            base_bytes < self.whole_below || changes >= TOO_LONG || here && change_bytes > base_bytes / 2
+            let alone = self.frugal || matches!(self.place, Place::Here(_));
+            let alone = alone && base_bytes + change_bytes > AT_ONCE;
+            base_bytes < self.whole_below || changes >= TOO_LONG || alone && change_bytes > base_bytes / 2
         });
         Frozen::new(self.next, whole)
     }
@@ -252,6 +262,7 @@ fn write_commit(manifest: Option<&SharedManifest>, commit: Option<Commit>) -> Re
 fn spawn(
     dir: Arc<StateDir>,
     manifest: Option<SharedManifest>,
+    frugal: bool,
     shared: &Arc<Shared>,
 ) -> Result<Writer, JobError> {
     let (tasks, to_do) = unbounded();
@@ -260,14 +271,14 @@ fn spawn(
     let (shared, bytes) = (shared.clone(), waiting.clone());
     let account = shared.account(THREAD);
     let thread = StageThread::spawn(THREAD.into(), move || {
-        let work = write_loop(&dir, manifest.as_ref(), &to_do, &done, &bytes, &shared, account);
+        let work = write_loop((&dir, frugal), manifest.as_ref(), &to_do, &done, &bytes, &shared, account);
         work.map_err(|e| JobError::State(format!("thread {THREAD}: {e}")))
     })?;
     Ok(Writer { tasks, results, waiting, thread })
 }
 
 fn write_loop(
-    dir: &Arc<StateDir>,
+    (dir, frugal): (&Arc<StateDir>, bool),
     manifest: Option<&SharedManifest>,
     tasks: &Receiver<Task>,
     done: &Sender<Saved>,
@@ -301,7 +312,10 @@ fn write_loop(
                     let saved = dir.finish(file, &ending)?;
                     write_commit(manifest, commit)?;
                     let _ = done.send(saved);
-                    if let Some(epoch) = dir.take_long(&saved) {
+                    let Chain { change_bytes, base_bytes, .. } = saved.chain;
+                    if (!frugal || base_bytes + change_bytes <= AT_ONCE)
+                        && let Some(epoch) = dir.take_long(&saved)
+                    {
                         join(compactor.take());
                         compactor = Some(compact(dir, epoch)?);
                     }

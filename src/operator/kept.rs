@@ -1,16 +1,18 @@
 //! What operators that keep rows have in common: sort keys, partitions, and rows taken out of their batch.
 
 use std::cmp::Ordering;
+use std::hash::BuildHasher as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::filter_project::panic_error;
 use super::{Output, Rejected};
 use crate::expr::{EvalContext, EvalResult, Program, SortKey, compare};
 use crate::record::{Batch, FieldValue, Schema, StreamRecord};
-use crate::state::{StateError, StateReader, StateWriter};
+use crate::state::{Places, StateError, StateReader, StateWriter, read_places};
 
 /// Rows of one output batch.
 pub(in crate::operator) const MAX_ROWS: usize = 1024;
@@ -194,79 +196,153 @@ impl PartitionKey {
     }
 }
 
-/// State for each partition, in the order in which they came up.
+/// Key and state of a partition.
+type Slot<T> = Option<(Box<[u8]>, T)>;
+
+/// State for each partition, in places that are used again. Snapshots take it down partition by partition.
 #[derive(Debug)]
 pub(in crate::operator) struct Partitions<T> {
-    places: HashMap<Box<[u8]>, usize>,
-    states: Vec<Option<T>>,
+    index: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    states: Vec<Slot<T>>,
     free: Vec<usize>,
+    changes: Places,
+}
+
+/// A partition in a snapshot.
+pub(in crate::operator) trait Kept {
+    /// Writes it, at least a byte.
+    fn write(&self, to: &mut StateWriter);
 }
 
 impl<T> Default for Partitions<T> {
     fn default() -> Self {
-        Self { places: HashMap::new(), states: Vec::new(), free: Vec::new() }
+        let (index, hasher) = (HashTable::new(), DefaultHashBuilder::default());
+        Self { index, hasher, states: Vec::new(), free: Vec::new(), changes: Places::default() }
     }
 }
 
-impl<T> Partitions<T> {
+fn write_partition<T: Kept>(state: Option<&Slot<T>>, to: &mut StateWriter) {
+    if let Some(Some((key, state))) = state {
+        to.bytes(key);
+        state.write(to);
+    }
+}
+
+impl<T: Kept> Partitions<T> {
     /// The place of the partition with that key, made if there is none.
     pub(in crate::operator) fn place(&mut self, key: &[u8], make: impl FnOnce() -> T) -> usize {
-        if let Some(at) = self.places.get(key) {
-            return *at;
-        }
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => {
-                self.states.push(None);
-                self.states.len() - 1
-            }
+        let Self { index, hasher, states, free, changes } = self;
+        let key_of = |at: &usize| states.get(*at).and_then(Option::as_ref).map_or(&[][..], |(k, _)| k);
+        let hash = hasher.hash_one(key);
+        let vacant = match index.entry(hash, |at| key_of(at) == key, |at| hasher.hash_one(key_of(at))) {
+            Entry::Occupied(found) => return *found.get(),
+            Entry::Vacant(vacant) => vacant,
         };
-        if let Some(slot) = self.states.get_mut(at) {
-            *slot = Some(make());
+        let at = free.pop().unwrap_or(states.len());
+        vacant.insert(at);
+        changes.touch(at, |to| write_partition(states.get(at), to));
+        if at == states.len() {
+            states.push(None);
         }
-        self.places.insert(key.into(), at);
+        if let Some(slot) = states.get_mut(at) {
+            *slot = Some((key.into(), make()));
+        }
         at
     }
+    /// A partition that is about to change.
     pub(in crate::operator) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        self.states.get_mut(at)?.as_mut()
+        self.changes.touch(at, |to| write_partition(self.states.get(at), to));
+        self.states.get_mut(at)?.as_mut().map(|(_, state)| state)
+    }
+    pub(in crate::operator) fn get(&self, at: usize) -> Option<&T> {
+        self.states.get(at)?.as_ref().map(|(_, state)| state)
     }
     pub(in crate::operator) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.states.iter().flatten()
+        self.states.iter().flatten().map(|(_, state)| state)
     }
     pub(in crate::operator) fn len(&self) -> usize {
-        self.places.len()
+        self.index.len()
     }
-    /// Takes out the partition with that key.
-    pub(in crate::operator) fn remove(&mut self, key: &[u8]) -> Option<T> {
-        let at = self.places.remove(key)?;
+    /// Takes out the partition in a place.
+    pub(in crate::operator) fn remove(&mut self, at: usize) -> Option<T> {
+        self.changes.touch(at, |to| write_partition(self.states.get(at), to));
+        let (key, state) = self.states.get_mut(at)?.take()?;
+        if let Ok(found) = self.index.find_entry(self.hasher.hash_one(&*key), |other| *other == at) {
+            found.remove();
+        }
         self.free.push(at);
-        self.states.get_mut(at)?.take()
+        Some(state)
     }
     /// Takes out the partitions for which `which` says so.
     pub(in crate::operator) fn take_if(&mut self, which: impl Fn(usize, &T) -> bool) -> Vec<T> {
-        let Self { places, states, free } = self;
-        let mut taken = Vec::new();
-        places.retain(|_, at| {
-            let Some(slot) = states.get_mut(*at) else { return false };
-            if !slot.as_ref().is_some_and(|state| which(*at, state)) {
-                return true;
-            }
-            taken.extend(slot.take());
-            free.push(*at);
-            false
-        });
-        taken
+        let chosen =
+            |(at, s): (usize, &Slot<T>)| s.as_ref().filter(|(_, state)| which(at, state)).map(|_| at);
+        let chosen: Vec<usize> = self.states.iter().enumerate().filter_map(chosen).collect();
+        chosen.into_iter().filter_map(|at| self.remove(at)).collect()
     }
-    /// Key and state of each partition, in an order that depends on the content alone.
-    pub(in crate::operator) fn entries(&self) -> Vec<(&[u8], &T)> {
-        let mut entries = Vec::with_capacity(self.places.len());
-        for (key, at) in &self.places {
-            entries.extend(self.states.get(*at).and_then(Option::as_ref).map(|t| (&**key, t)));
-        }
-        entries.sort_by_key(|(k, _)| *k);
-        entries
+    /// Forgets all partitions, which need not be taken down any more unless they were due.
+    pub(in crate::operator) fn clear(&mut self) {
+        self.changes.forget(|at, to| write_partition(self.states.get(at), to));
+        *self = Self::default();
+    }
+    /// Memory of what is noted for snapshots, and of what finds partitions, in bytes.
+    pub(in crate::operator) fn bytes(&self) -> usize {
+        self.changes.bytes() + self.index.capacity() * (size_of::<usize>() + 1)
+    }
+
+    pub(in crate::operator) fn snapshot(&mut self, to: &mut StateWriter) {
+        let sizes = (self.states.len(), self.index.len());
+        self.changes.snapshot(to, sizes, |at, to| write_partition(self.states.get(at), to));
+    }
+    /// Takes down what is due of a snapshot, about so many bytes.
+    pub(in crate::operator) fn take_down(&mut self, budget: &mut usize) {
+        self.changes.take_down(budget, |at, to| write_partition(self.states.get(at), to));
+    }
+    /// Reads what [`snapshot`](Self::snapshot) wrote; `read` reads a partition, whose place it is told.
+    ///
+    /// # Errors
+    /// If the state is damaged, or those of `read`.
+    pub(in crate::operator) fn restore(
+        &mut self,
+        from: &mut StateReader<'_>,
+        mut read: impl FnMut(&mut StateReader<'_>, usize) -> Result<T, StateError>,
+    ) -> Result<(), StateError> {
+        read_places(from, |from| {
+            let key = from.bytes()?;
+            let at = self.states.len();
+            let state = read(from, at)?;
+            if self.place(key, || state) == at {
+                return Ok(());
+            }
+            Err(StateError("a partition is twice in the state".into()))
+        })
     }
 }
+
+/// Begins the section of an operator that keeps rows. Those of earlier versions begin with a number of rows.
+pub(in crate::operator) fn write_version(to: &mut StateWriter) {
+    to.u64(u64::MAX - VERSION);
+}
+
+/// Reads it.
+///
+/// # Errors
+/// If the section is of another version.
+pub(in crate::operator) fn read_version(from: &mut StateReader<'_>) -> Result<(), StateError> {
+    match u64::MAX - from.u64()? {
+        VERSION => Ok(()),
+        other => {
+            let version = if other > u64::from(u32::MAX) { 1 } else { other };
+            Err(StateError(format!(
+                "the state of kept rows has version {version}; this program reads version {VERSION}"
+            )))
+        }
+    }
+}
+
+/// Of the sections of operators that keep rows.
+const VERSION: u64 = 2;
 
 /// Takes a record out of a batch for keeps; `blank`, which is shared and so never overwritten, takes its place.
 pub(in crate::operator) fn take_record(

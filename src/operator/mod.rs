@@ -5,6 +5,8 @@
 
 mod aggregate;
 mod build;
+#[cfg(test)]
+mod crash_kit;
 mod filter_project;
 mod kept;
 mod limit;

@@ -4,7 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use super::kept::{PartitionKey, Partitions, blank, emit_kept, for_each_record, take_record};
+use super::kept::{
+    Kept, PartitionKey, Partitions, blank, emit_kept, for_each_record, read_version, take_record,
+    write_version,
+};
 use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{EvalContext, EvalResult, Program};
 use crate::plan::{LatePolicy, WindowSpec, WindowTableSpec};
@@ -19,6 +22,21 @@ struct Open {
     last: i64,
     /// Rows by arrival.
     rows: Vec<(u64, Arc<StreamRecord>)>,
+}
+
+impl Kept for Vec<Open> {
+    fn write(&self, to: &mut StateWriter) {
+        to.varint(self.len() as u64);
+        for s in self {
+            to.i64(s.start);
+            to.i64(s.last);
+            to.varint(s.rows.len() as u64);
+            for (arrival, row) in &s.rows {
+                to.varint(*arrival);
+                to.record(row);
+            }
+        }
+    }
 }
 
 /// The running form of a [`WindowTableSpec`] for sessions. Whatever the late policy, rows are emitted once, at the end of their
@@ -222,59 +240,47 @@ impl Operator for SessionTableOp {
     }
 
     fn state_bytes(&self) -> usize {
-        self.bytes + self.sessions.len() * (size_of::<Open>() + 64)
+        self.bytes + self.sessions.len() * (size_of::<Open>() + 64) + self.sessions.bytes()
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
+        write_version(to);
         to.u64(self.arrivals);
         to.i64(self.fired);
-        let entries: Vec<_> = self.sessions.entries().into_iter().filter(|(_, c)| !c.is_empty()).collect();
-        to.u64(entries.len() as u64);
-        for (key, chain) in entries {
-            to.bytes(key);
-            let mut sorted: Vec<&Open> = chain.iter().collect();
-            sorted.sort_unstable_by_key(|s| s.start);
-            to.u64(sorted.len() as u64);
-            for s in sorted {
-                to.i64(s.start);
-                to.i64(s.last);
-                to.u64(s.rows.len() as u64);
-                for (arrival, row) in &s.rows {
-                    to.u64(*arrival);
-                    to.record(row);
-                }
-            }
-        }
+        self.sessions.snapshot(to);
         Ok(())
+    }
+
+    fn take_down(&mut self, budget: &mut usize) {
+        self.sessions.take_down(budget);
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let width = self.schema.len().saturating_sub(2);
         let input = Schema::new(self.schema.fields().iter().take(width).cloned());
+        read_version(from)?;
         self.arrivals = from.u64()?;
         self.fired = from.i64()?;
-        for _ in 0..from.count()? {
-            let key = from.bytes()?.to_vec();
+        let Self { sessions, gap, lateness, numbers, alarms, bytes, vacated, .. } = self;
+        sessions.restore(from, |from, place| {
             let mut chain = Vec::new();
-            let place = self.sessions.place(&key, Vec::new);
-            for _ in 0..from.count()? {
+            for _ in 0..from.varint()? {
                 let (start, last) = (from.i64()?, from.i64()?);
                 let mut rows = Vec::new();
-                for _ in 0..from.count()? {
-                    let arrival = from.u64()?;
+                for _ in 0..from.varint()? {
+                    let arrival = from.varint()?;
                     let row = Arc::new(from.record(&input)?);
-                    self.bytes += row.footprint() + size_of::<(u64, Arc<StreamRecord>)>();
+                    *bytes += row.footprint() + size_of::<(u64, Arc<StreamRecord>)>();
                     rows.push((arrival, row));
                 }
-                self.numbers += 1;
-                self.alarms.push(Reverse((self.expiry(last), place, self.numbers)));
-                chain.push(Open { number: self.numbers, start, last, rows });
+                *numbers += 1;
+                let expiry = last.saturating_add(*gap).saturating_add(*lateness);
+                alarms.push(Reverse((expiry, place, *numbers)));
+                chain.push(Open { number: *numbers, start, last, rows });
             }
-            if let Some(slot) = self.sessions.get_mut(place) {
-                *slot = chain;
-            }
-        }
-        Ok(())
+            *vacated += usize::from(chain.is_empty());
+            Ok(chain)
+        })
     }
 
     fn state_contract(&self) -> StateContract {
@@ -291,6 +297,7 @@ impl Operator for SessionTableOp {
 mod tests {
     use super::*;
     use crate::expr::typing;
+    use crate::operator::crash_kit;
     use crate::operator::test_kit::Bench;
     use crate::plan::WindowKind;
     use crate::record::{DataType, Field};
@@ -397,9 +404,28 @@ mod tests {
                 let got: Vec<_> = bench.records().map(|r| (number(r), time(r, 3), time(r, 4))).collect();
                 assert_eq!(got, expected, "seed {seed}, lateness {lateness}, batches of {batch}");
                 assert_eq!((bench.counters.late, bench.rejects.len() as u64), (late, late));
-                assert_eq!(op.state_bytes(), op.sessions.len() * (size_of::<Open>() + 64));
+                let empty = op.sessions.len() * (size_of::<Open>() + 64) + op.sessions.bytes();
+                assert_eq!(op.state_bytes(), empty);
                 bench.check_ledger();
             }
         }
+    }
+
+    #[test]
+    fn changes_alone_are_in_a_snapshot_and_bring_it_back() {
+        let events = events(7);
+        let batch = |at: usize| {
+            let mut mark = events.iter().take(at * 4).map(|(t, ..)| t - 3).max().unwrap_or(i64::MIN);
+            let rows = events.iter().skip(at * 4).take(4).map(|(t, k, n)| {
+                let values = [FieldValue::Timestamp(*t), (*k * 10 + *n % 9).into(), (*n).into()];
+                let mut r = StreamRecord::with_values(input(), values);
+                r.set_watermark(mark);
+                mark = mark.max(t - 3);
+                Arc::new(r)
+            });
+            let batch = Batch::new(rows.collect());
+            (batch, mark)
+        };
+        crash_kit::check(60, &|_| Box::new(SessionTableOp::new(&spec(15), GAP)), 50, &batch);
     }
 }

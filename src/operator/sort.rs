@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::kept::{Rank, SortOrder, blank, emit_kept, for_each_record, take_record};
+use super::kept::{
+    Rank, SortOrder, blank, emit_kept, for_each_record, read_version, take_record, write_version,
+};
 use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::plan::SortSpec;
 use crate::record::{Batch, Schema, StreamRecord};
+use crate::state::{Places, read_places};
 
 /// Running form of [`SortSpec`].
 #[derive(Debug)]
@@ -15,6 +18,14 @@ pub struct SortOp {
     rows: Vec<(Rank, Arc<StreamRecord>)>,
     bytes: usize,
     blank: Arc<StreamRecord>,
+    changes: Places,
+}
+
+fn write_row(rows: &[(Rank, Arc<StreamRecord>)], at: usize, to: &mut StateWriter) {
+    if let Some((rank, row)) = rows.get(at) {
+        rank.snapshot(to);
+        to.record(row);
+    }
 }
 
 impl SortOp {
@@ -26,6 +37,7 @@ impl SortOp {
             rows: Vec::new(),
             bytes: 0,
             blank: blank(),
+            changes: Places::default(),
         }
     }
 
@@ -49,6 +61,7 @@ impl Operator for SortOp {
     }
 
     fn on_end(&mut self, _: InputId, out: &mut Output<'_>) {
+        self.changes.forget(|at, to| write_row(&self.rows, at, to));
         let mut rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
         rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -60,21 +73,25 @@ impl Operator for SortOp {
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
-        to.u64(self.rows.len() as u64);
-        for (rank, row) in &self.rows {
-            rank.snapshot(to);
-            to.record(row);
-        }
+        write_version(to);
+        let rows = &self.rows;
+        self.changes.snapshot_log(to, rows.len(), |at, to| write_row(rows, at, to));
         Ok(())
     }
 
+    fn take_down(&mut self, budget: &mut usize) {
+        self.changes.take_down(budget, |at, to| write_row(&self.rows, at, to));
+    }
+
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        for _ in 0..from.count()? {
+        read_version(from)?;
+        let schema = self.schema.clone();
+        read_places(from, |from| {
             let rank = Rank::restore(self.order.directions(), from)?;
-            let row = Arc::new(from.record(&self.schema)?);
+            let row = Arc::new(from.record(&schema)?);
             self.keep(rank, row);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn state_contract(&self) -> StateContract {
@@ -86,6 +103,7 @@ impl Operator for SortOp {
 mod tests {
     use super::*;
     use crate::expr::{SortKey, typing};
+    use crate::operator::crash_kit;
     use crate::operator::test_kit::{Bench, numbers};
 
     #[test]
@@ -121,5 +139,18 @@ mod tests {
             assert_eq!(got, expected);
             bench.check_ledger();
         }
+    }
+
+    #[test]
+    fn rows_that_are_new_alone_are_in_a_snapshot_and_bring_it_back() {
+        let schema = Schema::of([("n", crate::record::DataType::BigInt)]);
+        let key =
+            SortKey { expr: typing::column(&schema, 0).unwrap(), descending: false, nulls_first: false };
+        let spec = SortSpec { order_by: vec![key], schema };
+        let batch = |at: usize| {
+            let values: Vec<i64> = (0..7).map(|i| (at as i64 * 7 + i) * 7919 % 101).collect();
+            (numbers(&values), i64::MIN)
+        };
+        crash_kit::check(60, &|_| Box::new(SortOp::new(&spec)), 60, &batch);
     }
 }

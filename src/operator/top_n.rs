@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use super::kept::{
-    MAX_ROWS, PartitionKey, Partitions, Rank, SortOrder, blank, copy_row, emit_made, for_each_record,
-    take_record,
+    Kept, MAX_ROWS, PartitionKey, Partitions, Rank, SortOrder, blank, copy_row, emit_made, for_each_record,
+    read_version, take_record, write_version,
 };
 use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{EvalContext, Program};
@@ -23,9 +23,21 @@ struct Top {
     rows: BTreeMap<Rank, Arc<StreamRecord>>,
     /// The rows that were visible when the batch began, if it has touched the partition.
     before: Option<Vec<Arc<StreamRecord>>>,
-    /// Under `state_ttl`: its key, and when a row came last.
-    key: Box<[u8]>,
+    /// Under `state_ttl`: when a row came last.
     touched: i64,
+}
+
+impl Kept for Top {
+    fn write(&self, to: &mut StateWriter) {
+        to.varint(self.first);
+        to.i64(self.end);
+        to.i64(self.touched);
+        to.varint(self.rows.len() as u64);
+        for (rank, row) in &self.rows {
+            rank.snapshot(to);
+            to.record(row);
+        }
+    }
 }
 
 /// Running form of [`TopNSpec`].
@@ -112,8 +124,7 @@ impl TopNOp {
         let mut fresh = false;
         let place = self.partitions.place(key, || {
             fresh = ttl.is_some();
-            let key = if fresh { key.into() } else { Box::default() };
-            Top { first, end, rows: BTreeMap::new(), before: None, key, touched }
+            Top { first, end, rows: BTreeMap::new(), before: None, touched }
         });
         if fresh {
             alarms.push(Reverse((due(ttl, touched), first, place)));
@@ -122,16 +133,21 @@ impl TopNOp {
         let (skip, take) = (self.skip, self.take);
         let changes = self.emit != Emit::Final;
         self.next_end = self.next_end.min(end);
-        let Some(top) = self.partitions.get_mut(place) else { return Ok(()) };
-        top.touched = top.touched.max(touched);
         out.counters.absorbed += 1;
         let rank = Rank::new(self.order.directions(), keys, self.arrivals);
         self.arrivals += 1;
         let adds = matches!(slot.kind(), RowKind::Insert | RowKind::UpdateAfter);
-        if adds
-            && top.rows.len() >= capacity
-            && top.rows.last_key_value().is_none_or(|(last, _)| rank > *last)
-        {
+        let behind_all = |top: &Top| {
+            let is_last = || top.rows.last_key_value().is_none_or(|(last, _)| rank > *last);
+            adds && top.rows.len() >= capacity && is_last()
+        };
+        let passes_by = self.partitions.get(place).is_none_or(behind_all);
+        if passes_by && self.ttl.is_none() {
+            return Ok(());
+        }
+        let Some(top) = self.partitions.get_mut(place) else { return Ok(()) };
+        top.touched = top.touched.max(touched);
+        if passes_by {
             return Ok(());
         }
         if changes && top.before.is_none() {
@@ -190,7 +206,7 @@ impl TopNOp {
         if now == i64::MIN || now == i64::MAX || !over(&self.alarms) {
             return;
         }
-        let mut gone: Vec<(i64, u64, Box<[u8]>)> = Vec::new();
+        let mut gone: Vec<(i64, u64, usize)> = Vec::new();
         while over(&self.alarms) {
             let Some(Reverse((_, first, place))) = self.alarms.pop() else { break };
             let Some(top) = self.partitions.get_mut(place).filter(|top| top.first == first) else { continue };
@@ -200,7 +216,7 @@ impl TopNOp {
             }
             match due(self.ttl, top.touched) {
                 at if at > now => self.alarms.push(Reverse((at, first, place))),
-                at => gone.push((at, first, top.key.clone())),
+                at => gone.push((at, first, place)),
             }
         }
         if gone.is_empty() {
@@ -212,8 +228,8 @@ impl TopNOp {
         // The first rows to come are told for good where there is no order.
         let silent = self.order.directions().is_empty() && !self.retracts;
         let mut to = Emitter::new(out, self.schema.clone(), self.with_rank, self.fired);
-        for (_, _, key) in gone {
-            let Some(top) = self.partitions.remove(&key) else { continue };
+        for (_, _, place) in gone {
+            let Some(top) = self.partitions.remove(place) else { continue };
             to.out.counters.expired += 1;
             let size = top.rows.iter().map(|(rank, row)| rank.footprint() + row.footprint()).sum();
             self.bytes = self.bytes.saturating_sub(size);
@@ -385,28 +401,19 @@ impl Operator for TopNOp {
     }
 
     fn state_bytes(&self) -> usize {
-        self.bytes + self.partitions.len() * 128
+        self.bytes + self.partitions.len() * 128 + self.partitions.bytes()
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
+        write_version(to);
         to.u64(self.arrivals);
         to.i64(self.fired);
-        let entries = self.partitions.entries();
-        to.u64(entries.len() as u64);
-        for (key, top) in entries {
-            to.bytes(key);
-            to.u64(top.first);
-            to.i64(top.end);
-            to.u64(top.rows.len() as u64);
-            for (rank, row) in &top.rows {
-                rank.snapshot(to);
-                to.record(row);
-            }
-            if self.ttl.is_some() {
-                to.i64(top.touched);
-            }
-        }
+        self.partitions.snapshot(to);
         Ok(())
+    }
+
+    fn take_down(&mut self, budget: &mut usize) {
+        self.partitions.take_down(budget);
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -417,29 +424,25 @@ impl Operator for TopNOp {
             None if self.with_rank => Schema::new(self.schema.fields().iter().take(columns).cloned()),
             None => self.schema.clone(),
         };
+        read_version(from)?;
         self.arrivals = from.u64()?;
         self.fired = from.i64()?;
-        for _ in 0..from.count()? {
-            let key: Box<[u8]> = from.bytes()?.into();
-            let (first, end) = (from.u64()?, from.i64()?);
+        let Self { partitions, order, alarms, bytes, next_end, ttl, .. } = self;
+        partitions.restore(from, |from, place| {
+            let (first, end, touched) = (from.varint()?, from.i64()?, from.i64()?);
             let mut rows = BTreeMap::new();
-            for _ in 0..from.count()? {
-                let rank = Rank::restore(self.order.directions(), from)?;
+            for _ in 0..from.varint()? {
+                let rank = Rank::restore(order.directions(), from)?;
                 let row = Arc::new(from.record(&input)?);
-                self.bytes += rank.footprint() + row.footprint();
+                *bytes += rank.footprint() + row.footprint();
                 rows.insert(rank, row);
             }
-            self.next_end = self.next_end.min(end);
-            let touched = if self.ttl.is_some() { from.i64()? } else { 0 };
-            let place = self.partitions.place(&key, || {
-                let key = if self.ttl.is_some() { key.clone() } else { Box::default() };
-                Top { first, end, rows, before: None, key, touched }
-            });
-            if self.ttl.is_some() {
-                self.alarms.push(Reverse((due(self.ttl, touched), first, place)));
+            *next_end = (*next_end).min(end);
+            if ttl.is_some() {
+                alarms.push(Reverse((due(*ttl, touched), first, place)));
             }
-        }
-        Ok(())
+            Ok(Top { first, end, rows, before: None, touched })
+        })
     }
 
     fn state_contract(&self) -> StateContract {

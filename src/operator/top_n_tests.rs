@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expr::{SortKey, typing};
+use crate::operator::crash_kit;
 use crate::operator::test_kit::Bench;
 use crate::record::DataType;
 
@@ -256,5 +257,33 @@ proptest! {
         }).collect();
         prop_assert_eq!(got, expected);
         bench.check_ledger();
+    }
+}
+
+#[test]
+fn changes_alone_are_in_a_snapshot_and_bring_it_back() {
+    for (emit, retracts, windowed, ttl) in [
+        (Emit::Final, false, true, None),
+        (Emit::Changes, false, false, None),
+        (Emit::Changes, true, false, None),
+        (Emit::EveryChange, false, false, Some(150)),
+    ] {
+        let shape = Shape { limit: 2, offset: 0, with_rank: true, descending: false, nulls_first: true };
+        let mut spec = spec(shape, emit, retracts, windowed);
+        spec.ttl = ttl.map(|micros| Ttl { event_time: true, micros });
+        let batch = |at: usize| {
+            let rows = (0..4).map(|i| {
+                let n = at as i64 * 4 + i;
+                let mess = n * 7919 % 83;
+                // Every fifth row takes an earlier one back where rows change.
+                let (n, kind) = match retracts && i == 3 {
+                    true => (n - 3, RowKind::Delete),
+                    false => (n, RowKind::Insert),
+                };
+                record((n * 7919 % 199, Some(n % 11)), mess % 9 + n, kind, at as i64 * 3)
+            });
+            (Batch::new(rows.collect()), at as i64 * 3 + 3)
+        };
+        crash_kit::check(40, &|_| Box::new(TopNOp::new(&spec)), 140, &batch);
     }
 }

@@ -135,6 +135,9 @@ impl OperatorSpec {
     /// Where it lies under `state_backend = 'disk'`, unless there is next to none.
     pub(super) fn place_of_state(&self) -> Option<&'static str> {
         match self {
+            _ if self.spills() && !cfg!(feature = "disk-state") => Some(
+                "nowhere: this build can't put groups on disk, and refuses to run it (feature disk-state)",
+            ),
             _ if self.spills() => Some("on disk, as far as it does not fit into half of state_max_bytes"),
             OperatorSpec::Aggregate(spec) if spec.window.is_some() => {
                 Some("in memory: windows are not put on disk")

@@ -9,10 +9,13 @@ mod index;
 mod keyed;
 mod manifest;
 mod medium;
+mod places;
 mod runs;
 mod segments;
 #[cfg_attr(not(feature = "disk-state"), path = "no_store.rs")]
 mod store;
+#[cfg(test)]
+pub(crate) mod test_files;
 mod values;
 
 pub use chain::Chain;
@@ -28,6 +31,7 @@ pub use keyed::{
 };
 pub use manifest::{Commit, Committed, Manifest, scan};
 pub use medium::{Disk, Medium, MediumFile, create_dir_durably};
+pub use places::{Places, read_places};
 pub use runs::{Runs, Sorted};
 pub use store::{Space, Store, inspect_store};
 

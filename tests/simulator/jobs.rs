@@ -19,6 +19,8 @@ use crate::disk::FakeDisk;
 use crate::doors::{Rng, Row, SimSink, SimSource, World, refused, row_schema};
 
 const SECOND: i64 = 1_000_000;
+/// Of sessions.
+const GAP: i64 = 4 * SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -32,9 +34,15 @@ pub enum Kind {
     Windows,
     /// Windows over two sources, merged by their watermarks.
     Merged,
+    Sessions,
+    /// A call OVER of all rows before.
+    Over,
+    /// The first rows of each key.
+    Ranked,
+    Sorted,
 }
 
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Pass,
     Kind::Divide,
     Kind::Groups,
@@ -44,6 +52,10 @@ pub const KINDS: [Kind; 9] = [
     Kind::Limit,
     Kind::Windows,
     Kind::Merged,
+    Kind::Sessions,
+    Kind::Over,
+    Kind::Ranked,
+    Kind::Sorted,
 ];
 
 impl Kind {
@@ -62,7 +74,15 @@ impl Kind {
                 "INSERT INTO out SELECT id FROM src UNION ALL SELECT id FROM more WHERE id % 4 <> 1"
             }
             Kind::Limit => "INSERT INTO out SELECT id FROM src LIMIT 60",
-            Kind::Windows | Kind::Merged => "",
+            Kind::Over => {
+                "INSERT INTO out SELECT id, key, count(*) OVER (PARTITION BY key ORDER BY id) AS n FROM src"
+            }
+            Kind::Ranked => {
+                "INSERT INTO out SELECT id, key FROM \
+                 (SELECT id, key, ROW_NUMBER() OVER (PARTITION BY key ORDER BY id DESC) AS n FROM src) WHERE n <= 3"
+            }
+            Kind::Sorted => "INSERT INTO out SELECT id FROM src ORDER BY id DESC",
+            Kind::Windows | Kind::Merged | Kind::Sessions => "",
         }
     }
 
@@ -76,8 +96,12 @@ impl Kind {
     }
 
     pub fn plan(self) -> JobPlan {
-        if matches!(self, Kind::Windows | Kind::Merged) {
-            return windows(self.sources());
+        match self {
+            Kind::Windows | Kind::Merged => {
+                return windows(self.sources(), WindowKind::Tumble { size: 10 * SECOND });
+            }
+            Kind::Sessions => return windows(self.sources(), WindowKind::Session { gap: GAP }),
+            _ => {}
         }
         let world = World::new(Rng(0));
         let engine = Engine::new();
@@ -123,6 +147,27 @@ impl Kind {
                 rows.extend(sound(1).filter(|r| r.id % 4 != 1).map(|r| vec![r.id]));
             }
             Kind::Limit => rows.extend(sound(0).take(60).map(|r| vec![r.id])),
+            Kind::Sessions => rows.extend(sessions(inputs, &mut letters)),
+            Kind::Over => {
+                let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+                for r in sound(0) {
+                    let n = counts.entry(r.key).or_default();
+                    *n += 1;
+                    rows.push(vec![r.id, r.key, *n]);
+                }
+            }
+            Kind::Ranked => {
+                let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+                let mut last: Vec<&Row> = sound(0).collect();
+                last.reverse();
+                last.retain(|r| {
+                    let n = counts.entry(r.key).or_default();
+                    *n += 1;
+                    *n <= 3
+                });
+                rows.extend(last.into_iter().map(|r| vec![r.id, r.key]));
+            }
+            Kind::Sorted => rows.extend(sound(0).map(|r| vec![r.id])),
             Kind::Windows | Kind::Merged => {
                 let mut watermark = i64::MIN;
                 let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
@@ -147,6 +192,30 @@ impl Kind {
         letters.sort();
         (rows, letters)
     }
+}
+
+/// Key, start, end and number of rows of each session; late rows become letters.
+fn sessions(inputs: &[Vec<Row>], letters: &mut Vec<String>) -> Vec<Vec<i64>> {
+    let (mut open, mut over): (Vec<Vec<i64>>, Vec<Vec<i64>>) = (Vec::new(), Vec::new());
+    for (watermark, r) in merged(inputs) {
+        let ended;
+        (ended, open) = open.into_iter().partition(|s| s[2] <= watermark);
+        over.extend(ended);
+        let meets = |s: &Vec<i64>| s[0] == r.key && s[1] < r.ts + GAP && r.ts < s[2];
+        let (hits, mut rest): (Vec<_>, Vec<_>) = open.into_iter().partition(meets);
+        if hits.is_empty() && r.ts + GAP <= watermark {
+            letters.push(format!("late {}", r.id));
+        } else {
+            let mut session = vec![r.key, r.ts, r.ts + GAP, 1];
+            for s in hits {
+                session = vec![r.key, session[1].min(s[1]), session[2].max(s[2]), session[3] + s[3]];
+            }
+            rest.push(session);
+        }
+        open = rest;
+    }
+    over.extend(open);
+    over
 }
 
 /// All sound rows by the watermark of their source just before each, ties in the order of the sources.
@@ -189,9 +258,9 @@ impl Encoder for Lines {
 pub fn parts(disk: &FakeDisk, kind: Kind, rng: &mut Rng) -> PartsSink {
     let encoder: MakeEncoder = Arc::new(|_| Ok(Box::new(Lines)));
     let column = match kind {
-        Kind::Pass | Kind::Groups | Kind::Distinct | Kind::Windows | Kind::Merged => "/out/k={key}/x",
         Kind::Divide => "/out/{q}",
-        Kind::Diamond | Kind::Union | Kind::Limit => "/out/{id}",
+        Kind::Diamond | Kind::Union | Kind::Limit | Kind::Sorted => "/out/{id}",
+        _ => "/out/k={key}/x",
     };
     // The time of rows without event time is that of the virtual clock.
     let path = ["/out", column, "/out/%M/%S"][rng.below(3) as usize];
@@ -255,9 +324,9 @@ pub fn rows(rng: &mut Rng, first: i64) -> Vec<Row> {
         .collect()
 }
 
-/// `SELECT key, window_start, window_end, count(*) … GROUP BY key, TUMBLE(10 s)` with `WATERMARK FOR ts AS ts - 2 s`, over one source or
+/// `SELECT key, window_start, window_end, count(*) … GROUP BY key, …` by windows of a kind with `WATERMARK FOR ts AS ts - 2 s`, over one source or
 /// a UNION ALL of several.
-fn windows(sources: &[&str]) -> JobPlan {
+fn windows(sources: &[&str], kind: WindowKind) -> JobPlan {
     let input = row_schema();
     let ts = || typing::column(&input, 2).unwrap();
     let delay = typing::literal(FieldValue::Interval(Interval { months: 0, days: 0, micros: 2 * SECOND }));
@@ -282,7 +351,7 @@ fn windows(sources: &[&str]) -> JobPlan {
         keys: vec![typing::column(&input, 1).unwrap()],
         grouping_sets: vec![],
         window: Some(WindowSpec {
-            kind: WindowKind::Tumble { size: 10 * SECOND },
+            kind,
             time: Expr::System(SystemColumn::EventTime),
             start: None,
             lateness: 0,

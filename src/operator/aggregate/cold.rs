@@ -93,21 +93,23 @@ impl Cold {
     /// Writes all groups to the store.
     fn spill(&mut self, groups: &mut Groups) {
         let key_width = groups.widths().key;
-        let mut order: Vec<(u128, u32)> = groups
-            .live()
-            .map(|slot| (place(groups.hash(slot), groups.key(slot).first()), slot as u32))
-            .collect();
+        // Halves of the place instead of the whole, which would be aligned to 16 bytes: it is as long as the table.
+        let mut order: Vec<(u64, u64, u32)> = Vec::with_capacity(groups.len());
+        order.extend(groups.live().map(|slot| {
+            let place = place(groups.hash(slot), groups.key(slot).first());
+            ((place >> 64) as u64, place as u64, slot as u32)
+        }));
         order.sort_unstable();
         let mut at = 0;
         let next = |to: &mut Vec<u8>| {
-            let (place, _) = *order.get(at)?;
+            let (near, hash, _) = *order.get(at)?;
             let mut writer = StateWriter::onto(std::mem::take(to));
-            while let Some((_, slot)) = order.get(at).filter(|(p, _)| *p == place) {
+            while let Some((.., slot)) = order.get(at).filter(|(n, h, _)| (*n, *h) == (near, hash)) {
                 groups.encode_group(*slot as usize, write_cell, &mut writer);
                 at += 1;
             }
             *to = writer.into_bytes();
-            Some(place)
+            Some(u128::from(near) << 64 | u128::from(hash))
         };
         let done = self.space.put(next, |old, new| keep_others(old, new, key_width));
         self.note(done);

@@ -529,8 +529,9 @@ impl Operator for AggregateOp {
         match &mut self.state {
             State::Groups(shards) => shards.iter_mut().for_each(|s| s.groups.take_down(budget)),
             State::Panes(_, shards) => shards.iter_mut().for_each(|s| s.take_down(budget)),
-            // Sessions and slices are written as a whole.
-            State::Sessions(..) | State::Slices(_) => {}
+            State::Sessions(_, _, shards) => shards.iter_mut().for_each(|s| s.take_down(budget)),
+            // Slices are written as a whole.
+            State::Slices(_) => {}
         }
     }
 

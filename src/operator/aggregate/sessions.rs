@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use super::emit::{Emitter, Shown};
 use super::shape::{Groups, Row, Scratch, Shape, adds};
-use super::snapshot::{cell, read_span, write_span};
+use super::snapshot::{cell, read_span, write_cell, write_span};
 use super::windows::{Span, Windows};
 use super::{AggregateOp, State};
 use crate::expr::Accumulator;
 use crate::operator::Output;
 use crate::plan::Emit;
 use crate::record::{FieldValue, RowKind, StreamRecord, group_hash, same_group};
-use crate::state::{NO_SLOT, StateError, StateReader, StateWriter, Widths, key_group, shard_of};
+use crate::state::{NO_SLOT, Places, StateError, StateReader, StateWriter, Widths, read_places, shard_of};
 
 /// One session.
 #[derive(Debug, Default)]
@@ -70,6 +70,7 @@ pub(super) struct Sessions {
     touched: Vec<(u64, Reference)>,
     gone: Vec<Gone>,
     hits: Vec<usize>,
+    changes: Places,
 }
 
 /// A session whose time has come, in the order of emission.
@@ -105,11 +106,19 @@ impl Sessions {
             touched: Vec::new(),
             gone: Vec::new(),
             hits: Vec::new(),
+            changes: Places::default(),
         }
     }
 
     fn get(&self, reference: Reference) -> Option<&Session> {
         self.slab.get(reference.at).filter(|s| s.number == reference.number)
+    }
+
+    /// To be called before a session changes, comes or goes.
+    #[inline]
+    fn touch(&mut self, at: usize) {
+        let Self { changes, keys, slab, .. } = self;
+        changes.touch(at, |to| write_session(keys, slab, at, to));
     }
 
     /// A place for a session of the key in `slot`.
@@ -119,6 +128,7 @@ impl Sessions {
             self.slab.push(Session::default());
             self.slab.len() - 1
         });
+        self.touch(at);
         if let Some(s) = self.slab.get_mut(at) {
             (s.key, s.start, s.last, s.first, s.number) = (slot, start, last, first, self.numbers);
         }
@@ -133,6 +143,7 @@ impl Sessions {
 
     /// Forgets a session; its buffers stay.
     fn close(&mut self, at: usize) {
+        self.touch(at);
         let Some(s) = self.slab.get_mut(at) else { return };
         let slot = s.key;
         (s.number, s.fired, s.marked, s.shown) = (0, false, false, None);
@@ -163,6 +174,9 @@ impl Sessions {
             if self.slab.get(*at).is_some_and(meets) {
                 hits.push(*at);
             }
+        }
+        for at in &hits {
+            self.touch(*at);
         }
         let at = match hits.as_slice() {
             [] if windows.expiry(end) <= row.watermark => {
@@ -262,6 +276,7 @@ impl Sessions {
 
     /// Emits a session for the first time.
     fn fire(&mut self, at: usize, span: Span, keep: bool, to: &mut Emitter<'_, '_>) {
+        self.touch(at);
         let Some(s) = self.slab.get_mut(at) else { return };
         s.fired = true;
         if to.insert(self.keys.key(s.key), Some(span), &s.cells) && keep {
@@ -273,6 +288,7 @@ impl Sessions {
 
     /// Shows what has changed in a session.
     fn change(&mut self, at: usize, gap: i64, to: &mut Emitter<'_, '_>) {
+        self.touch(at);
         let Some(s) = self.slab.get_mut(at) else { return };
         s.marked = false;
         let (key, span) = (self.keys.key(s.key), s.span(gap));
@@ -299,6 +315,12 @@ impl Sessions {
         self.slab.iter().flat_map(|s| &s.cells).map(Accumulator::heap_bytes).sum()
     }
 
+    /// Takes down what is due of a snapshot, about so many bytes.
+    pub(super) fn take_down(&mut self, budget: &mut usize) {
+        let Self { changes, keys, slab, .. } = self;
+        changes.take_down(budget, |at, to| write_session(keys, slab, at, to));
+    }
+
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let of = |s: &Session| {
@@ -309,7 +331,11 @@ impl Sessions {
         // All have the same shape: the first speaks for the others.
         let sessions = self.slab.len() * self.slab.first().map_or(0, of);
         let chains = self.chains.len() * (size_of::<Vec<usize>>() + 4 * size_of::<usize>());
-        self.keys.bytes() + sessions + chains + self.alarms.len() * size_of::<(i64, Reference)>()
+        self.keys.bytes()
+            + sessions
+            + chains
+            + self.alarms.len() * size_of::<(i64, Reference)>()
+            + self.changes.bytes()
     }
 }
 
@@ -406,32 +432,29 @@ impl AggregateOp {
     }
 }
 
-/// Writes the sessions of all shards by key group and first record: the bytes do not depend on how many shards there are.
-pub(super) fn write_sessions(to: &mut StateWriter, shards: &[Sessions]) {
-    let mut all: Vec<(usize, u64, &Sessions, &Session)> = shards
-        .iter()
-        .flat_map(|shard| {
-            let live = shard.slab.iter().filter(|s| s.number != 0);
-            live.map(move |s| (key_group(shard.keys.hash(s.key)), s.first, shard, s))
-        })
-        .collect();
-    all.sort_by_key(|(group, first, ..)| (*group, *first));
-    to.u64(all.len() as u64);
-    for (_, first, shard, s) in all {
-        to.values(shard.keys.key(s.key));
-        to.u64(first);
-        to.i64(s.start);
-        to.i64(s.last);
-        to.u8(u8::from(s.fired));
-        to.u8(u8::from(s.shown.is_some()));
-        if let Some(span) = s.shown {
-            write_span(to, span);
-            to.values(&s.values);
-        }
-        for cell in &s.cells {
-            to.values(&cell.to_values());
-        }
+/// Writes a session with its key, so that any shard can read it.
+fn write_session(keys: &Groups, slab: &[Session], at: usize, to: &mut StateWriter) {
+    let Some(s) = slab.get(at).filter(|s| s.number != 0) else { return };
+    keys.key(s.key).iter().for_each(|v| to.short(v));
+    to.varint(s.first);
+    to.i64(s.start);
+    to.i64(s.last);
+    to.u8(u8::from(s.fired) | u8::from(s.shown.is_some()) << 1);
+    if let Some(span) = s.shown {
+        write_span(to, span);
+        to.shorts(&s.values);
     }
+    s.cells.iter().for_each(|cell| write_cell(cell, to));
+}
+
+/// Writes the sessions of all shards, those that there are.
+pub(super) fn write_sessions(to: &mut StateWriter, shards: &mut [Sessions]) {
+    for Sessions { changes, keys, slab, free, .. } in shards {
+        to.u8(1);
+        let sizes = (slab.len(), slab.len() - free.len());
+        changes.snapshot(to, sizes, |at, to| write_session(keys, slab, at, to));
+    }
+    to.u8(0);
 }
 
 /// Reads them into any number of shards.
@@ -442,21 +465,27 @@ pub(super) fn read_sessions(
     gap: i64,
     shards: &mut [Sessions],
 ) -> Result<i64, StateError> {
-    for _ in 0..from.u64()? {
-        let key = from.values()?;
-        if key.len() != shape.widths().key {
-            return Err(StateError("a session in the state has another key than the plan's".into()));
+    let mut values = Vec::new();
+    let mut read = |from: &mut StateReader<'_>| {
+        let key = (0..shape.widths().key).map(|_| from.value()).collect::<Result<Vec<_>, _>>()?;
+        let (first, start, last) = (from.varint()?, from.i64()?, from.i64()?);
+        let flags = from.u8()?;
+        let fired = flags & 1 != 0;
+        let mut shown = None;
+        if flags & 2 != 0 {
+            let (span, mut values) = (read_span(from)?, Vec::new());
+            from.shorts(&mut values)?;
+            shown = Some((span, values));
         }
-        let (first, start, last) = (from.u64()?, from.i64()?, from.i64()?);
-        let (fired, shown) = (from.u8()? != 0, from.u8()? != 0);
-        let shown = if shown { Some((read_span(from)?, from.values()?)) } else { None };
         let mut cells = Vec::with_capacity(shape.calls.len());
         for at in 0..shape.calls.len() {
-            cells.push(cell(shape, at, &from.values()?)?);
+            values.clear();
+            from.shorts(&mut values)?;
+            cells.push(cell(shape, at, &values)?);
         }
         let hash = group_hash(&key);
         let count = shards.len();
-        let Some(shard) = shards.get_mut(shard_of(hash, count)) else { continue };
+        let Some(shard) = shards.get_mut(shard_of(hash, count)) else { return Ok(()) };
         let same = |stored: &[FieldValue]| stored.iter().zip(&key).all(|(a, b)| same_group(a, b));
         let slot = match shard.keys.find(hash, same) {
             Some(slot) => slot,
@@ -470,6 +499,10 @@ pub(super) fn read_sessions(
             }
         }
         shard.set_alarm(shape, windows, gap, at);
+        Ok(())
+    };
+    while from.u8()? != 0 {
+        read_places(from, &mut read)?;
     }
     Ok(shards.iter().map(Sessions::next_alarm).min().unwrap_or(i64::MAX))
 }

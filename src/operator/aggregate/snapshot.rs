@@ -15,6 +15,8 @@ use crate::state::{StateError, StateReader, StateWriter, key_group, read_groups,
 const VERSION: u8 = 5;
 /// The same behind the number of the store's version that has the groups which are not in the section.
 const WITH_STORE: u8 = 6;
+/// Of sessions.
+const SESSIONS: u8 = 7;
 
 pub(super) fn write_cell(cell: &Accumulator, to: &mut StateWriter) {
     cell.with_values(|values| to.shorts(values));
@@ -188,6 +190,10 @@ fn read_slices(
 }
 
 impl AggregateOp {
+    fn version(&self) -> u8 {
+        if matches!(self.state, State::Sessions(..)) { SESSIONS } else { VERSION }
+    }
+
     /// # Errors
     /// If the store can't be written.
     pub(super) fn write(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
@@ -200,7 +206,7 @@ impl AggregateOp {
             to.u8(WITH_STORE);
             to.u64(backing.space.store().save()?);
         } else {
-            to.u8(VERSION);
+            to.u8(self.version());
         }
         to.u64(self.seq);
         to.i64(self.fired);
@@ -225,9 +231,10 @@ impl AggregateOp {
             }
             _ => {}
         }
-        if version != WITH_STORE && version != VERSION {
+        let wanted = self.version();
+        if version != wanted && (version, wanted) != (WITH_STORE, VERSION) {
             return Err(StateError(format!(
-                "the state of an aggregation has version {version}; this program reads version {VERSION}"
+                "the state of an aggregation has version {version}; this program reads version {wanted}"
             )));
         }
         self.seq = from.u64()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::AggregateOp;
 use crate::expr::{AggregateCall, BinaryOp, Expr, FunctionRegistry, typing};
+use crate::operator::crash_kit;
 use crate::operator::test_kit::Bench;
 use crate::operator::{InputId, Operator, Shards, StateReader, StateWriter, Workers};
 use crate::plan::{AggregateSpec, Emit, LatePolicy, Ttl, WindowKind, WindowSpec};
@@ -650,5 +651,33 @@ fn records_that_fail_are_told_once_and_in_order_however_many_lanes_there_are() {
         for (lanes, shards) in [(2, 2), (3, 8), (4, 3)] {
             assert!(told(lanes, shards) == alone, "keyed {keyed}, {lanes} lanes, {shards} shards");
         }
+    }
+}
+
+#[test]
+fn changes_alone_are_in_a_snapshot_and_bring_it_back_in_any_number_of_shards() {
+    let session = WindowKind::Session { gap: 12 };
+    for (at, (kind, late, emit)) in [
+        (Some(session), LatePolicy::Drop, Emit::Final),
+        (Some(session), LatePolicy::Update, Emit::Final),
+        (Some(session), LatePolicy::Drop, Emit::Changes),
+        (Some(session), LatePolicy::Drop, Emit::EveryChange),
+        (None, LatePolicy::Drop, Emit::Changes),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let spec = spec(kind, 10, late, emit);
+        let events = stream(&mut Random(at as u64 + 1), 400, 40);
+        let batch = |at: usize| {
+            let rows: Vec<_> = events.iter().skip(at * 5).take(5).map(record).collect();
+            let next = events.get(at * 5 + 5).or(events.last()).map_or(i64::MIN, |e| e.watermark);
+            (Batch::new(rows), next)
+        };
+        let make = |crashes: usize| {
+            let shards = Shards { count: 1 + crashes * 3 % 4, forced: true };
+            Box::new(AggregateOp::new(&spec, shards).unwrap()) as Box<dyn Operator>
+        };
+        crash_kit::check(60, &make, 80, &batch);
     }
 }

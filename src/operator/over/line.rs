@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::function::{Brought, Calls};
 use crate::expr::{Accumulator, compare};
-use crate::operator::kept::{Direction, Keys, compare_keys};
+use crate::operator::kept::{Direction, Kept, Keys, compare_keys};
 use crate::plan::{Frame, FrameBound};
 use crate::record::{Decimal, FieldValue, StreamRecord};
 use crate::state::{StateError, StateReader, StateWriter};
@@ -252,34 +252,6 @@ impl Line {
         self.rows.iter().chain(&self.head).map(|r| r.bytes).sum()
     }
 
-    pub(super) fn snapshot(&self, calls: &Calls, to: &mut StateWriter) {
-        let numbers = [
-            self.base,
-            self.added.start,
-            self.added.end,
-            self.start,
-            self.end,
-            self.peers.start,
-            self.peers.end,
-            self.dense_rank,
-        ];
-        numbers.into_iter().for_each(|n| to.u64(n));
-        for list in [self.head.iter().collect::<Vec<_>>(), self.rows.iter().collect()] {
-            to.u64(list.len() as u64);
-            for row in list {
-                row.snapshot(to);
-            }
-        }
-        for state in &self.accumulators {
-            let values = state.to_values();
-            to.u64(values.len() as u64);
-            values.iter().for_each(|v| to.value(v));
-        }
-        if calls.ttl.is_some() {
-            to.value(&self.last.map_or(FieldValue::Null, FieldValue::Timestamp));
-        }
-    }
-
     pub(super) fn restore(
         from: &mut StateReader<'_>,
         calls: &Calls,
@@ -287,7 +259,7 @@ impl Line {
     ) -> Result<Self, StateError> {
         let mut numbers = [0; 8];
         for n in &mut numbers {
-            *n = from.u64()?;
+            *n = from.varint()?;
         }
         let [base, added_start, added_end, start, end, peers_start, peers_end, dense_rank] = numbers;
         let mut line = Self {
@@ -299,22 +271,46 @@ impl Line {
             dense_rank,
             ..Self::default()
         };
-        for _ in 0..from.count()? {
+        for _ in 0..from.varint()? {
             line.head.push(read(from)?);
         }
-        for _ in 0..from.count()? {
+        for _ in 0..from.varint()? {
             line.rows.push_back(read(from)?);
         }
+        let mut values = Vec::new();
         for program in &calls.aggregates {
-            let values = (0..from.count()?).map(|_| from.value()).collect::<Result<Vec<_>, _>>()?;
+            values.clear();
+            from.shorts(&mut values)?;
             line.accumulators.push(program.restore(&values).map_err(StateError)?);
         }
-        if calls.ttl.is_some()
-            && let FieldValue::Timestamp(last) = from.value()?
-        {
+        if let FieldValue::Timestamp(last) = from.value()? {
             line.last = Some(last);
         }
         Ok(line)
+    }
+}
+
+impl Kept for Line {
+    fn write(&self, to: &mut StateWriter) {
+        let numbers = [
+            self.base,
+            self.added.start,
+            self.added.end,
+            self.start,
+            self.end,
+            self.peers.start,
+            self.peers.end,
+            self.dense_rank,
+        ];
+        numbers.into_iter().for_each(|n| to.varint(n));
+        to.varint(self.head.len() as u64);
+        self.head.iter().for_each(|row| row.snapshot(to));
+        to.varint(self.rows.len() as u64);
+        self.rows.iter().for_each(|row| row.snapshot(to));
+        for state in &self.accumulators {
+            state.with_values(|values| to.shorts(values));
+        }
+        to.value(&self.last.map_or(FieldValue::Null, FieldValue::Timestamp));
     }
 }
 

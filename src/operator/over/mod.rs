@@ -14,12 +14,14 @@ use self::function::Calls;
 use self::line::{Line, OverRow};
 use self::waiting::{Queue, Waiting};
 use super::kept::{
-    Keys, MAX_ROWS, PartitionKey, Partitions, SortOrder, blank, emit_made, for_each_record, take_record,
+    Keys, MAX_ROWS, PartitionKey, Partitions, SortOrder, blank, emit_made, for_each_record, read_version,
+    take_record, write_version,
 };
 use super::{InputId, Operator, Output, Rejected, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{Accumulator, EvalResult};
 use crate::plan::{Frame, FrameBound, OverSpec, Streaming};
 use crate::record::{Batch, ErrorCode, FieldValue, RecordError, RowKind, Schema, StreamRecord};
+use crate::state::{Places, read_places};
 
 /// Bytes that accumulators may hold before they are counted.
 const COUNT_FROM: usize = 1 << 20;
@@ -66,6 +68,9 @@ pub struct OverOp {
     input: Arc<Schema>,
     lines: Partitions<Line>,
     waiting: Queue,
+    /// Over input that ends: all rows as they came, and what of them snapshots have.
+    kept: Vec<Waiting>,
+    changes: Places,
     arrivals: u64,
     /// Rows before this time have been emitted; rows emitted later carry it as their watermark.
     fired: i64,
@@ -104,6 +109,8 @@ impl OverOp {
             schema: spec.schema.clone(),
             input: spec.input.clone(),
             lines: Partitions::default(),
+            kept: Vec::new(),
+            changes: Places::default(),
             arrivals: 0,
             fired: i64::MIN,
             since_sweep: 0,
@@ -148,7 +155,10 @@ impl OverOp {
         self.bytes += row.bytes;
         let (calls, bytes) = self.calls.growing;
         self.cells_grown += calls * row.bytes + bytes;
-        self.waiting.push(Waiting { place, row });
+        match self.streaming {
+            Some(_) => self.waiting.push(Waiting { place, row }),
+            None => self.kept.push(Waiting { place, row }),
+        }
         out.counters.absorbed += 1;
         Ok(())
     }
@@ -256,7 +266,9 @@ impl OverOp {
 
     /// Bounded input: everything, in the order of arrival.
     fn finish(&mut self, out: &mut Output<'_>) {
-        let waiting = self.waiting.take_sorted();
+        self.changes.forget(|at, to| write_row(&self.kept, at, to));
+        let mut waiting = std::mem::take(&mut self.kept);
+        self.waiting.sort(&mut waiting);
         let mut order: Vec<(u64, usize, u64)> = Vec::with_capacity(waiting.len());
         for Waiting { place, row } in waiting {
             if let Some(line) = self.lines.get_mut(place) {
@@ -298,7 +310,7 @@ impl OverOp {
             put(&mut made, &row.record, result, &mut self.results, &self.schema, i64::MIN, out);
         }
         emit_made(made, out);
-        self.lines = Partitions::default();
+        self.lines.clear();
         self.bytes = 0;
         self.recount();
     }
@@ -310,6 +322,12 @@ impl OverOp {
         let record = from.record(&self.input)?;
         let brought = self.calls.evaluate(&record, 0).map_err(|e| StateError(e.to_string()))?;
         Ok(OverRow::new(keys, arrival, Arc::new(record), brought))
+    }
+}
+
+fn write_row(kept: &[Waiting], at: usize, to: &mut StateWriter) {
+    if let Some(waiting) = kept.get(at) {
+        waiting.row.snapshot(to);
     }
 }
 
@@ -369,7 +387,7 @@ impl Operator for OverOp {
 
     fn state_bytes(&self) -> usize {
         let line = 256 + self.calls.aggregates.len() * size_of::<Accumulator>();
-        self.bytes + self.lines.len() * line + self.cells_held + self.cells_grown
+        self.bytes + self.lines.len() * line + self.lines.bytes() + self.cells_held + self.cells_grown
     }
 
     fn recount(&mut self) {
@@ -378,36 +396,58 @@ impl Operator for OverOp {
     }
 
     fn snapshot(&mut self, to: &mut StateWriter) -> Result<(), StateError> {
+        write_version(to);
         to.u64(self.arrivals);
         to.i64(self.fired);
-        let lines = self.lines.entries();
-        to.u64(lines.len() as u64);
-        for (key, line) in lines {
-            to.bytes(key);
-            line.snapshot(&self.calls, to);
+        if self.streaming.is_none() {
+            // Partitions are empty before the end: rows tell which there are.
+            let kept = &self.kept;
+            self.changes.snapshot_log(to, kept.len(), |at, to| write_row(kept, at, to));
+            return Ok(());
         }
+        self.lines.snapshot(to);
         let waiting = self.waiting.sorted();
-        to.u64(waiting.len() as u64);
+        to.varint(waiting.len() as u64);
         waiting.iter().for_each(|w| w.row.snapshot(to));
         Ok(())
     }
 
+    fn take_down(&mut self, budget: &mut usize) {
+        self.lines.take_down(budget);
+        self.changes.take_down(budget, |at, to| write_row(&self.kept, at, to));
+    }
+
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        read_version(from)?;
         self.arrivals = from.u64()?;
         self.fired = from.i64()?;
-        for _ in 0..from.count()? {
-            let key: Box<[u8]> = from.bytes()?.into();
-            let line = Line::restore(from, &self.calls, |from| self.read_row(from))?;
-            self.bytes += line.footprint();
-            self.lines.place(&key, || line);
+        let mut rows = Vec::new();
+        if self.streaming.is_none() {
+            read_places(from, |from| {
+                rows.push(self.read_row(from)?);
+                Ok(())
+            })?;
+        } else {
+            let mut lines = std::mem::take(&mut self.lines);
+            lines.restore(from, |from, _| {
+                let line = Line::restore(from, &self.calls, |from| self.read_row(from))?;
+                self.bytes += line.footprint();
+                Ok(line)
+            })?;
+            self.lines = lines;
+            for _ in 0..from.varint()? {
+                rows.push(self.read_row(from)?);
+            }
         }
-        for _ in 0..from.count()? {
-            let row = self.read_row(from)?;
+        for row in rows {
             let key = self.partition.of(&row.record, 0).map_err(|e| StateError(e.to_string()))?;
             let calls = &self.calls;
             let place = self.lines.place(key, || Line::new(calls));
             self.bytes += row.bytes;
-            self.waiting.push(Waiting { place, row });
+            match self.streaming {
+                Some(_) => self.waiting.push(Waiting { place, row }),
+                None => self.kept.push(Waiting { place, row }),
+            }
         }
         self.recount();
         Ok(())

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expr::{Expr, FunctionRegistry, SortKey, typing};
+use crate::operator::crash_kit;
 use crate::operator::test_kit::Bench;
 use crate::plan::{LatePolicy, OverFunction};
 use crate::record::{DataType, Field};
@@ -352,4 +353,31 @@ fn what_accumulators_hold_counts_as_state() {
     // The rows themselves are gone: their values are what is left.
     assert!(op.bytes < 10_000, "{} bytes of rows", op.bytes);
     assert!(op.state_bytes() > 9_000 * size_of::<FieldValue>(), "{} bytes", op.state_bytes());
+}
+
+#[test]
+fn changes_alone_are_in_a_snapshot_and_bring_it_back() {
+    use FrameBound::{CurrentRow, Preceding, UnboundedPreceding};
+    for (streaming, rows, start, ttl) in [
+        (true, true, UnboundedPreceding, None),
+        (true, true, Preceding(2), None),
+        (true, false, Preceding(300), None),
+        (true, true, UnboundedPreceding, Some(300)),
+        (false, true, Preceding(2), None),
+    ] {
+        let frame = Frame { rows, start, end: CurrentRow, scale: 0 };
+        let mut spec = spec(frame, streaming, false, false);
+        spec.ttl = ttl;
+        let batch = |at: usize| {
+            let rows = (0..4).map(|i| {
+                let n = at * 4 + i;
+                let mess = n * 7919 % 83;
+                let ts = Some((n + mess % 7) as i64);
+                let row = Row { ts, k: (n * 7919 % 199) as i64, v: Some(n as i64 % 10), arrival: n };
+                record(row, at as i64 * 4 - 4)
+            });
+            (Batch::new(rows.collect()), at as i64 * 4)
+        };
+        crash_kit::check(40, &|_| Box::new(OverOp::new(&spec).unwrap()), 140, &batch);
+    }
 }

@@ -95,12 +95,9 @@ impl Queue {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.in_order.iter().chain(self.stragglers.iter().map(|Reverse(s)| &s.waiting))
     }
-    /// Takes all rows, in their order.
-    pub(super) fn take_sorted(&mut self) -> Vec<Waiting> {
-        let mut rows = Vec::from(std::mem::take(&mut self.in_order));
-        rows.extend(self.stragglers.drain().map(|Reverse(s)| s.waiting));
+    /// Brings rows into the order of their keys.
+    pub(super) fn sort(&self, rows: &mut [Waiting]) {
         rows.sort_unstable_by(|a, b| by_rank(&self.directions, a, b));
-        rows
     }
     /// All rows in the order in which they will fire.
     pub(super) fn sorted(&self) -> Vec<&Waiting> {

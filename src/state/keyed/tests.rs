@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::record::{group_hash, same_group};
-use crate::state::{Frozen, Piece, StateError, StateReader, StateWriter, TableState};
+use crate::state::test_files::Files;
+use crate::state::{Frozen, StateError, StateReader, StateWriter};
 
 fn widths() -> Widths {
     Widths { key: 1, words: 0, more: 0, cells: 1, shown: 1 }
@@ -77,51 +78,13 @@ fn change(table: &mut GroupTable<i64>, random: &mut Random, seq: u64) {
     }
 }
 
-/// What a reader makes of files: for each table the last entry of each slot.
-#[derive(Default)]
-struct Files(BTreeMap<u64, BTreeMap<u64, Vec<u8>>>);
-
-impl Files {
-    /// An epoch's file: the tables that it names, and their pieces.
-    fn write(&mut self, named: &[TableState], pieces: &[Piece]) {
-        self.0.retain(|id, _| named.iter().any(|t| t.id == *id && !t.whole));
-        for table in named {
-            self.0.entry(table.id).or_default();
-        }
-        for piece in pieces {
-            let mut entries = StateReader::new(&piece.bytes);
-            while !entries.is_empty() {
-                let (slot, length) = (entries.varint().unwrap(), entries.varint().unwrap());
-                let content = entries.take(length).unwrap();
-                let table = self.0.get_mut(&piece.table).unwrap();
-                match length {
-                    0 => table.remove(&slot),
-                    _ => table.insert(slot, content.to_vec()),
-                };
-            }
-        }
-    }
-
-    fn read(&self, section: &[u8], shards: usize) -> Model {
-        let tables: Vec<TableState> = self
-            .0
-            .iter()
-            .map(|(id, slots)| {
-                let mut piece = StateWriter::new();
-                for (slot, content) in slots {
-                    piece.varint(*slot);
-                    piece.varint(content.len() as u64);
-                    piece.raw(content);
-                }
-                TableState { id: *id, whole: true, pieces: vec![piece.into_bytes()] }
-            })
-            .collect();
-        let mut groups: Vec<_> = (0..shards).map(|_| GroupTable::new(widths())).collect();
-        let mut from = StateReader::with_tables(section, &tables);
-        read_groups(&mut from, &mut groups, decode).unwrap();
-        assert!(from.is_empty());
-        content(&groups)
-    }
+fn read(files: &Files, section: &[u8], shards: usize) -> Model {
+    let tables = files.tables();
+    let mut groups: Vec<_> = (0..shards).map(|_| GroupTable::new(widths())).collect();
+    let mut from = StateReader::with_tables(section, &tables);
+    read_groups(&mut from, &mut groups, decode).unwrap();
+    assert!(from.is_empty());
+    content(&groups)
 }
 
 #[test]
@@ -166,7 +129,7 @@ fn what_is_taken_down_while_it_changes_is_what_was_there_at_the_barrier() {
             pieces.extend(frozen.take());
             assert!(pieces.iter().all(|p| (p.operator, p.table) == (7, named[0].id)));
             files.write(&named, &pieces);
-            assert_eq!(files.read(&section, 1 + epoch % 3), at_barrier, "seed {seed}, epoch {epoch}");
+            assert_eq!(read(&files, &section, 1 + epoch % 3), at_barrier, "seed {seed}, epoch {epoch}");
         }
     }
     assert!(whole > 200 && parts > 200, "both happen: {whole} whole, {parts} in part");
