@@ -1,6 +1,6 @@
 //! The text of a field as a value of its column's type.
 
-use rust_decimal::RoundingStrategy;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::dialect::CsvOptions;
 use crate::codec::json::JsonTextReader;
@@ -223,8 +223,33 @@ fn boolean(field: &str) -> Option<bool> {
     }
 }
 
+/// Powers of ten.
+const POWERS: [u64; 17] = {
+    let (mut powers, mut at) = ([1; 17], 1);
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 /// Rounded half away from zero to the declared scale, as PostgreSQL does; too many digits before the point don't fit.
-fn decimal(field: &str, precision: u8, scale: u8) -> Option<rust_decimal::Decimal> {
+#[inline]
+fn decimal(field: &str, precision: u8, scale: u8) -> Option<Decimal> {
+    if let Some(n) = text::short_number(field.as_bytes())
+        && let Some(missing) = u32::from(scale).checked_sub(n.fraction).filter(|missing| *missing <= 8)
+        && let Some(power) = POWERS.get(missing as usize)
+    {
+        // At most 10^8 times 10^8.
+        let digits = u64::from(n.digits) * power;
+        let fits = POWERS.get(usize::from(precision)).is_none_or(|limit| digits < *limit);
+        let (low, high) = (digits as u32, (digits >> 32) as u32);
+        return fits.then(|| Decimal::from_parts(low, high, 0, n.negative && digits != 0, scale.into()));
+    }
+    long_decimal(field, precision, scale)
+}
+
+fn long_decimal(field: &str, precision: u8, scale: u8) -> Option<Decimal> {
     let mut d = text::parse_decimal(field)?;
     if d.scale() > u32::from(scale) {
         d = d.round_dp_with_strategy(scale.into(), RoundingStrategy::MidpointAwayFromZero);
@@ -233,4 +258,20 @@ fn decimal(field: &str, precision: u8, scale: u8) -> Option<rust_decimal::Decima
     let fits = d.scale() == u32::from(scale)
         && 10u128.checked_pow(precision.into()).is_some_and(|limit| d.mantissa().unsigned_abs() < limit);
     fits.then_some(d)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_decimals_are_read_as_long_ones(text in "[+-]?[0-9]{0,6}(\\.[0-9]{0,4})?", precision in 1u8..=28, scale in 0u8..=12) {
+            let parts = |d: Option<Decimal>| d.map(|d| d.serialize());
+            let scale = scale.min(precision);
+            prop_assert_eq!(parts(decimal(&text, precision, scale)), parts(long_decimal(&text, precision, scale)));
+        }
+    }
 }

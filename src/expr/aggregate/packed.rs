@@ -343,21 +343,34 @@ impl Argument {
         }
     }
 
+    #[inline]
     fn add_decimal(&self, words: &mut [u64], x: &Decimal, scale: u8) {
         let Some(n) = words.first_mut() else { return };
         let first = *n == 0;
         *n += 1;
+        let value = words_of(x);
+        let short = short_decimal(value);
         if self.sum > 0 {
-            add_wide(words, self.sum, mantissa_at(x, scale));
+            let sum = short
+                .filter(|s| s.scale == scale)
+                .map_or_else(|| mantissa_at(x, scale), |s| s.mantissa.into());
+            add_wide(words, self.sum, sum);
         }
         for (at, max) in [(self.least, false), (self.greatest, true)] {
             if at > 0
-                && let Some(words) = words.get_mut(at..at + 2)
-                && (first || beats(order_of_decimals(x, &decimal_of(words)), max))
+                && let Some([low, high]) = words.get_mut(at..at + 2)
             {
-                let bytes = x.serialize();
-                let (halves, _) = bytes.as_chunks::<8>();
-                words.iter_mut().zip(halves).for_each(|(to, from)| *to = u64::from_le_bytes(*from));
+                let better = match (short, short_decimal([*low, *high])) {
+                    _ if first => true,
+                    (Some(x), Some(best)) if x.scale == best.scale => match max {
+                        true => x.mantissa > best.mantissa,
+                        false => x.mantissa < best.mantissa,
+                    },
+                    _ => beats(order_of_decimals(x, &decimal_of([*low, *high])), max),
+                };
+                if better {
+                    [*low, *high] = value;
+                }
             }
         }
     }
@@ -420,7 +433,7 @@ impl Argument {
             }
             Inner::Extreme { best, max } if count != 0 => {
                 let at = if *max { self.greatest } else { self.least };
-                *best = FieldValue::Decimal(decimal_of(words.get(at..at + 2).unwrap_or_default()));
+                *best = FieldValue::Decimal(decimal_of([word(at), word(at + 1)]));
             }
             Inner::Moments { moments, .. } => *moments = Moments::of_words([word(0), word(1), word(2)]),
             _ => {}
@@ -428,13 +441,36 @@ impl Argument {
     }
 }
 
+/// A decimal in two words: sign, scale and 32 bits of its digits, then the upper 64.
+#[inline]
+fn words_of(x: &Decimal) -> [u64; 2] {
+    let x = x.unpack();
+    let flags = u64::from(x.scale) << 16 | u64::from(x.negative) << 31;
+    [flags | u64::from(x.lo) << 32, u64::from(x.mid) | u64::from(x.hi) << 32]
+}
+
 /// The decimal in two words.
 #[inline]
-fn decimal_of(words: &[u64]) -> Decimal {
+fn decimal_of(words: [u64; 2]) -> Decimal {
     let mut bytes = [0; 16];
     let (halves, _) = bytes.as_chunks_mut::<8>();
     halves.iter_mut().zip(words).for_each(|(to, from)| *to = from.to_le_bytes());
     Decimal::deserialize(bytes)
+}
+
+/// A decimal whose digits have 32 bits.
+#[derive(Clone, Copy, Debug)]
+struct ShortDecimal {
+    scale: u8,
+    mantissa: i64,
+}
+
+/// The decimal in two words, if it is short.
+#[inline]
+fn short_decimal([low, high]: [u64; 2]) -> Option<ShortDecimal> {
+    let (digits, negative) = ((low >> 32) as i64, low & 1 << 31 != 0);
+    let mantissa = if negative { -digits } else { digits };
+    (high == 0).then_some(ShortDecimal { scale: (low >> 16) as u8, mantissa })
 }
 
 /// As [`total_order`](super::key::total_order) has it; those of one scale by their digits.

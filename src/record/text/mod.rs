@@ -8,6 +8,7 @@
 mod datetime;
 mod interval;
 mod number;
+mod short;
 
 pub use datetime::{
     civil_from_days, date_from_civil, days_from_civil, parse_date, parse_time, parse_timestamp, write_date,
@@ -15,6 +16,7 @@ pub use datetime::{
 };
 pub use interval::{parse_interval, write_interval};
 pub use number::{parse_decimal, parse_f64, parse_i64, write_decimal, write_f32, write_f64, write_i64};
+pub use short::{ShortNumber, short_number};
 
 /// Microseconds in a day.
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;

@@ -2,6 +2,8 @@
 
 use rust_decimal::Decimal;
 
+use super::short_number;
+
 /// Powers of ten that a double holds exactly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
@@ -11,7 +13,13 @@ const POWERS: [f64; 23] = [
 /// Reads `[+-]digits` within 64 bits.
 #[inline]
 pub fn parse_i64(text: &str) -> Option<i64> {
-    text.parse().ok()
+    match short_number(text.as_bytes()) {
+        Some(n) if n.fraction == 0 && !text.ends_with('.') => {
+            let digits = i64::from(n.digits);
+            Some(if n.negative { -digits } else { digits })
+        }
+        _ => text.parse().ok(),
+    }
 }
 
 /// The parts of `[+-]digits[.digits][e[+-]digits]`.
@@ -75,7 +83,16 @@ fn parts(text: &[u8]) -> Option<Parts> {
 
 /// Reads a decimal number with optional fraction and exponent, or `NaN`, `Infinity`, `inf` with sign and in any case.
 /// A number too large for a double is refused, one too small for it is zero.
+#[inline]
 pub fn parse_f64(text: &str) -> Option<f64> {
+    if let Some(n) = short_number(text.as_bytes()) {
+        let v = f64::from(n.digits) / POWERS.get(n.fraction as usize)?;
+        return Some(if n.negative { -v } else { v });
+    }
+    parse_long_f64(text)
+}
+
+fn parse_long_f64(text: &str) -> Option<f64> {
     let Some(p) = parts(text.as_bytes()) else { return parse_special(text) };
     // Clinger's fast path: both factors are exact, so that one rounding gives the nearest double.
     if p.digits <= 15 && (-22..=22).contains(&p.exponent) {
@@ -104,6 +121,13 @@ fn parse_special(text: &str) -> Option<f64> {
 /// point that are written (less the exponent). `None` also if more than 28 digits would be needed; zeros at
 /// the end of a fraction are dropped before that.
 pub fn parse_decimal(text: &str) -> Option<Decimal> {
+    if let Some(n) = short_number(text.as_bytes()) {
+        return Some(Decimal::from_parts(n.digits, 0, 0, n.negative && n.digits != 0, n.fraction));
+    }
+    parse_long_decimal(text)
+}
+
+fn parse_long_decimal(text: &str) -> Option<Decimal> {
     let p = parts(text.as_bytes())?;
     if p.digits > 38 {
         return None;
@@ -260,6 +284,15 @@ mod tests {
         fn numbers_read_as_the_standard_library_reads_them(text in "[+-]?[0-9]{0,20}(\\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?") {
             let reference = text.parse::<f64>().ok().filter(|v| v.is_finite());
             prop_assert_eq!(parse_f64(&text).map(f64::to_bits), reference.map(f64::to_bits));
+        }
+
+        #[test]
+        fn short_ones_are_read_as_long_ones(text in "[+-]?[0-9]{0,5}(\\.[0-9]{0,4})?") {
+            let bits = |v: Option<f64>| v.map(f64::to_bits);
+            prop_assert_eq!(bits(parse_f64(&text)), bits(parse_long_f64(&text)));
+            let parts = |d: Option<Decimal>| d.map(|d| d.serialize());
+            prop_assert_eq!(parts(parse_decimal(&text)), parts(parse_long_decimal(&text)));
+            prop_assert_eq!(parse_i64(&text), text.parse::<i64>().ok());
         }
 
         #[test]
