@@ -116,7 +116,7 @@ fn ordered(rows: &[&Row]) -> String {
 pub const COUNT: Aggregate = Aggregate { sql: "count(*)", value: |rows| rows.len().to_string() };
 
 /// What depends on the order of rows: they are merged from slices and sessions.
-pub const IN_ORDER: [Aggregate; 7] = [
+pub const IN_ORDER: [Aggregate; 9] = [
     Aggregate { sql: "first_value(v)", value: |rows| int(rows.first().and_then(|r| r.v)) },
     Aggregate { sql: "last_value(s)", value: |rows| text(rows.last().and_then(|r| r.s)) },
     Aggregate { sql: "any_value(v)", value: |rows| int(v(rows).first().copied()) },
@@ -135,7 +135,9 @@ pub const IN_ORDER: [Aggregate; 7] = [
         },
     },
     Aggregate { sql: "arg_min(id, d)", value: |rows| int(arg_min(rows)) },
-    Aggregate { sql: "regr_count(x, v) + var_pop(v)", value: spread },
+    Aggregate { sql: "CAST(regr_count(x, v) + var_pop(v) AS DECIMAL(28,8))", value: spread },
+    Aggregate { sql: "CAST(stddev(v) AS DECIMAL(28,8))", value: deviation },
+    Aggregate { sql: "CAST(covar_pop(v, x) + regr_sxx(v, x) AS DECIMAL(28,8))", value: pairs },
 ];
 
 /// `id` of the row with the least `d`, the first of several.
@@ -144,19 +146,50 @@ fn arg_min(rows: &[&Row]) -> Option<i64> {
     rows.iter().find(|r| r.d.map(i128::from) == Some(least)).map(|r| r.id)
 }
 
-/// Youngs and Cramer's recurrence, as PostgreSQL has it: not a digit may differ.
+/// In two passes. Merged moments differ in their last digits, if at all.
+fn squares(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|x| (x - mean) * (x - mean)).sum()
+}
+
+fn fixed(value: f64) -> String {
+    // No minus before zero.
+    let text = format!("{value:.8}");
+    if text.trim_start_matches('-').bytes().all(|b| b == b'0' || b == b'.') {
+        return text.trim_start_matches('-').to_owned();
+    }
+    text
+}
+
 fn spread(rows: &[&Row]) -> String {
     let pairs = rows.iter().filter(|r| r.x.is_some() && r.v.is_some()).count();
-    let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
-    for x in v(rows).into_iter().map(|v| v as f64) {
-        n += 1.0;
-        sum += x;
-        if n > 1.0 {
-            let d: f64 = x * n - sum;
-            squares += d * d / (n * (n - 1.0));
-        }
+    let values: Vec<f64> = v(rows).into_iter().map(|v| v as f64).collect();
+    if values.is_empty() {
+        "NULL".into()
+    } else {
+        fixed(pairs as f64 + squares(&values) / values.len() as f64)
     }
-    if n == 0.0 { "NULL".into() } else { format!("{:?}", pairs as f64 + squares / n) }
+}
+
+fn deviation(rows: &[&Row]) -> String {
+    let values: Vec<f64> = v(rows).into_iter().map(|v| v as f64).collect();
+    if values.len() < 2 {
+        "NULL".into()
+    } else {
+        fixed((squares(&values) / (values.len() - 1) as f64).sqrt())
+    }
+}
+
+fn pairs(rows: &[&Row]) -> String {
+    let pairs: Vec<(f64, f64)> = rows.iter().filter_map(|r| Some((r.v? as f64, r.x? as f64 / 4.0))).collect();
+    let n = pairs.len() as f64;
+    if pairs.is_empty() {
+        return "NULL".into();
+    }
+    let (v, x) = (pairs.iter().map(|p| p.0).sum::<f64>() / n, pairs.iter().map(|p| p.1).sum::<f64>() / n);
+    let products: f64 = pairs.iter().map(|p| (p.0 - v) * (p.1 - x)).sum();
+    let other: f64 = pairs.iter().map(|p| (p.1 - x) * (p.1 - x)).sum();
+    fixed(products / n + other)
 }
 
 pub const AGGREGATES: [Aggregate; 24] = [

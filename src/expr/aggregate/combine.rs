@@ -73,8 +73,10 @@ impl Accumulator {
             I::IntExtreme { .. } | I::FloatExtreme { .. } | I::Extreme { .. } | I::Bits { .. } => {
                 Some(Combine::Merge)
             }
-            // In floating point, in the order of the rows.
-            I::FloatSum { .. } | I::Moments { .. } => None,
+            // In floating point: nothing can be taken back.
+            I::Moments { .. } => Some(Combine::Merge),
+            // In the order of the rows.
+            I::FloatSum { .. } => None,
             // By the order of the rows.
             I::End { .. } => None,
             I::Boxed(state) => state.combine(),

@@ -69,6 +69,10 @@ impl Moments {
             self.squares = f64::INFINITY;
         }
         self.sum += other.sum;
+        if !self.sum.is_finite() && self.squares.is_finite() {
+            // Neither was infinite before.
+            self.squares = f64::INFINITY;
+        }
         self.n = n;
     }
     pub(super) fn finish(&self, result: Spread) -> EvalResult<FieldValue> {

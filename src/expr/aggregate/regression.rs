@@ -2,8 +2,8 @@
 
 use std::any::Any;
 
-use super::AggregateState;
 use super::moments::as_double;
+use super::{AggregateState, Combine};
 use crate::expr::EvalResult;
 use crate::expr::value::overflow;
 use crate::record::FieldValue;
@@ -59,6 +59,9 @@ impl AggregateState for Regression {
         {
             self.add(y, x);
         }
+    }
+    fn combine(&self) -> Option<Combine> {
+        Some(Combine::Merge)
     }
     fn takes_back(&self) -> bool {
         self.counts
