@@ -171,26 +171,28 @@ impl<C> GroupTable<C> {
     }
 
     /// Says for each hash where its group may be, and reads there what finding and feeding it will need, so that the waits for memory
-    /// overlap: a few dozen at a time. `look` reads something of a cell.
+    /// overlap: a few dozen at a time, or hundreds. `look` reads something of a cell.
     #[inline]
     pub fn locate(&self, hashes: &[u64], slots: &mut [u32], look: impl Fn(&C) -> bool) {
         if !self.is_large() {
             slots.fill(NO_SLOT);
             return;
         }
-        // Each loop ends before the next begins: what one has fetched tells the next where to look. None waits for what it reads
-        // itself.
+        // The first loop ends before the next begins: what it has fetched tells that one where to look. Neither waits for what it
+        // reads itself.
         let mut seen = 0;
         for hash in hashes {
             seen ^= self.index.touch(*hash);
         }
         black_box(seen);
         for (hash, slot) in hashes.iter().zip(&mut *slots) {
-            *slot = self.index.find(*hash, |_| true).map_or(NO_SLOT, |slot| slot as u32);
-        }
-        for slot in &*slots {
-            seen ^= self.lines.first(*slot as usize).map_or(0, |l| l.head.mark);
-            seen ^= self.keys.first(*slot as usize).map_or(0, peek);
+            let Some(at) = self.index.find(*hash, |_| true) else {
+                *slot = NO_SLOT;
+                continue;
+            };
+            *slot = at as u32;
+            seen ^= self.lines.first(at).map_or(0, |l| l.head.mark);
+            seen ^= self.keys.first(at).map_or(0, peek);
         }
         black_box(seen);
         if self.widths.more + self.widths.cells + self.widths.shown == 0 {

@@ -16,6 +16,8 @@ use crate::state::{NO_SLOT, shard_of};
 
 /// Records whose groups are fetched together.
 pub(super) const BLOCK: usize = 64;
+/// The same where nothing is kept of each record: the longer, the fewer ends of waiting for memory.
+const PLAIN_BLOCK: usize = 256;
 
 /// Records evaluated before any state changes.
 #[derive(Debug, Default)]
@@ -135,13 +137,23 @@ pub(super) fn take_lane(
     (before, now): (u64, i64),
 ) {
     let mut base = 0;
-    for records in records.chunks(BLOCK) {
-        block.evaluate(shape, lane, records, base, now);
-        for (n, shard) in shards.iter_mut().enumerate() {
-            let part = Part { at: lane.first + n, of: lane.of };
-            shard.feed(shape, part, records, block, before + base as u64);
+    for records in records.chunks(PLAIN_BLOCK) {
+        if shape.plain
+            && let [shard] = &mut *shards
+            && let part = (Part { at: lane.first, of: lane.of })
+            && shard.take_plain(shape, part, records, block, (before + base as u64, now))
+        {
+            base += records.len();
+            continue;
         }
-        base += records.len();
+        for records in records.chunks(BLOCK) {
+            block.evaluate(shape, lane, records, base, now);
+            for (n, shard) in shards.iter_mut().enumerate() {
+                let part = Part { at: lane.first + n, of: lane.of };
+                shard.feed(shape, part, records, block, before + base as u64);
+            }
+            base += records.len();
+        }
     }
 }
 
@@ -153,6 +165,51 @@ struct Part {
 }
 
 impl GroupShard {
+    /// Takes records of which nothing but columns is wanted: nothing is kept of each while the others are looked at. `false`: it has not
+    /// taken any, as one of them fails, or as groups may lie elsewhere.
+    fn take_plain(
+        &mut self,
+        shape: &Shape,
+        part: Part,
+        records: &[Arc<StreamRecord>],
+        block: &mut Block,
+        (before, now): (u64, i64),
+    ) -> bool {
+        if self.cold.is_some() {
+            return false;
+        }
+        if block.scratches.is_empty() {
+            block.scratches.push(shape.scratch());
+        }
+        let Some(scratch) = block.scratches.first_mut() else { return false };
+        let (mut hashes, mut places) = ([0; PLAIN_BLOCK], [0; PLAIN_BLOCK]);
+        let (mut hints, mut found) = ([NO_SLOT; PLAIN_BLOCK], 0);
+        for (place, record) in records.iter().enumerate() {
+            let hash = shape.hash(record, scratch, 0);
+            if part.of > 1 && shard_of(hash, part.of) != part.at {
+                continue;
+            }
+            if shape.evaluate_rest(&EvalContext { record, now }, scratch).is_err() {
+                return false;
+            }
+            if let (Some(h), Some(p)) = (hashes.get_mut(found), places.get_mut(found)) {
+                (*h, *p) = (hash, place);
+                found += 1;
+            }
+        }
+        let (hashes, places) =
+            (hashes.get(..found).unwrap_or_default(), places.get(..found).unwrap_or_default());
+        let hints = hints.get_mut(..found).unwrap_or_default();
+        self.groups.locate(hashes, hints, Accumulator::is_boxed);
+        for ((&hash, &place), &hint) in hashes.iter().zip(places).zip(&*hints) {
+            let Some(record) = records.get(place) else { continue };
+            let seq = before + 1 + place as u64;
+            let (time, watermark, adds) = (0, i64::MIN, adds(record));
+            self.put(shape, &Row { record, scratch, set: 0, hint, hash, seq, time, watermark, adds });
+        }
+        true
+    }
+
     /// Feeds those records of an evaluated block whose groups are of this shard. `before`: records taken in before the block.
     fn feed(&mut self, shape: &Shape, part: Part, records: &[Arc<StreamRecord>], block: &Block, before: u64) {
         let sets = shape.sets();

@@ -59,6 +59,8 @@ pub(super) struct Shape {
     pub(super) growing: (usize, usize),
     /// Whether shown values are kept.
     shows: bool,
+    /// A record brings nothing but columns.
+    pub(super) plain: bool,
 }
 
 /// What evaluation finds for one record; reused for all.
@@ -133,8 +135,14 @@ impl Shape {
             true => Packing::none(&calls),
             false => Packing::new(&spec.calls, &calls, WORDS),
         };
+        let plain = computed == 0
+            && spec.grouping_sets.is_empty()
+            && spec.window.is_none()
+            && spec.expiry().is_none()
+            && packing.evaluated().iter().all(|at| calls.get(*at).is_some_and(AggregateProgram::is_plain));
         Self {
             growing,
+            plain,
             packing,
             sets: spec.grouping_sets.iter().enumerate().map(set).collect(),
             keys,

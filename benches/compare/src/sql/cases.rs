@@ -84,6 +84,8 @@ pub struct Case {
     pub step: i64,
     /// Records, of those that the run is asked for.
     pub share: f64,
+    /// How often they are given.
+    pub rounds: u64,
     /// The source says how far time has come.
     pub watermark: bool,
     /// Records a second on one core that are aimed at, and at least.
@@ -94,7 +96,18 @@ pub struct Case {
 impl Case {
     fn new(name: impl Into<String>, check: Check, sql: impl Into<String>) -> Self {
         let (name, sql) = (name.into(), sql.into());
-        Self { name, sql, check, keys: 8, step: 1000, share: 1.0, watermark: false, aim: None, least: None }
+        Self {
+            name,
+            sql,
+            check,
+            keys: 8,
+            step: 1000,
+            share: 1.0,
+            rounds: 1,
+            watermark: false,
+            aim: None,
+            least: None,
+        }
     }
     fn timed(self) -> Self {
         Self { watermark: true, ..self }
@@ -181,8 +194,8 @@ impl Series {
             Series::Keys => [(1, "1"), (1000, "1,000"), (100_000, "100,000"), (1_000_000, "1,000,000")]
                 .map(|(keys, name)| {
                     let case = Case::new(name, Check::Counted(1), GROUP_BY);
-                    // Each key eight times: what making and telling a group costs once is a small part.
-                    Case { keys, share: 8.0, ..case }
+                    // Each key 32 times: what making and telling a group costs once is a small part.
+                    Case { keys, share: 4.0, rounds: 8, ..case }
                 })
                 .into(),
             Series::Windows => ["1 SECOND", "1 MINUTE", "1 HOUR"]

@@ -33,8 +33,12 @@ impl Size {
         let repeat = common.repeat.unwrap_or(if common.quick { 2 } else { 7 });
         Self { records, repeat, way, quick: common.quick }
     }
-    fn records(&self, case: &Case) -> u64 {
+    /// Records of a round.
+    fn round(&self, case: &Case) -> u64 {
         (self.records as f64 * case.share) as u64
+    }
+    fn records(&self, case: &Case) -> u64 {
+        self.round(case) * case.rounds
     }
     /// Seconds of each run of each case; the cases take turns.
     fn measure(&self, cases: &[Case]) -> Result<Vec<Vec<f64>>, Failure> {
@@ -42,8 +46,8 @@ impl Size {
         let mut seconds = vec![Vec::new(); cases.len()];
         for _ in 0..self.repeat {
             for (case, taken) in cases.iter().zip(&mut seconds) {
-                let records = prebuilt(&schema, case, self.records(case));
-                taken.push(once(case, Records::Ready(records), &self.way)?.0);
+                let records = prebuilt(&schema, case, self.round(case));
+                taken.push(once(case, Records::Ready(records, case.rounds), &self.way)?.0);
             }
         }
         Ok(seconds)
@@ -120,14 +124,47 @@ fn scenarios_of(size: &Size, chosen: &[Scenario], report: &mut Report) -> Result
 /// One series: its points take turns, so that their ratios hold on a machine that changes its speed.
 fn grow(size: &Size, series: Series, report: &mut Report) -> Result<(), Failure> {
     let cases = series.cases();
-    let measured = size.measure(&cases)?;
-    println!("\n{:<32} {:>12} {:>12} {:>10}", series.name(), "median", "ns/record", "× cost");
+    if cases.iter().all(|c| c.rounds == 1) {
+        let measured = size.measure(&cases)?;
+        return tell(size, series, series.name(), &cases, &measured, report);
+    }
+    // What groups cost once is in the first round, so what is beyond it is what a row of a known group costs.
+    let first = |case: &Case| Case { rounds: 1, ..case.clone() };
+    let both: Vec<Case> = cases.iter().flat_map(|c| [c.clone(), first(c)]).collect();
+    let measured = size.measure(&both)?;
+    let whole: Vec<Vec<f64>> = measured.iter().step_by(2).cloned().collect();
+    tell(size, series, series.name(), &cases, &whole, report)?;
+    let known: Vec<Case> = cases.iter().map(|c| Case { rounds: c.rounds - 1, ..c.clone() }).collect();
+    let beyond = measured.chunks(2).map(|pair| match pair {
+        [whole, first] => whole.iter().zip(first).map(|(w, f)| (w - f).max(1e-9)).collect(),
+        _ => Vec::new(),
+    });
+    tell(
+        size,
+        series,
+        &format!("{}, groups known", series.name()),
+        &known,
+        &beyond.collect::<Vec<_>>(),
+        report,
+    )
+}
+
+/// Prints and reports the points of a series.
+fn tell(
+    size: &Size,
+    series: Series,
+    name: &str,
+    cases: &[Case],
+    measured: &[Vec<f64>],
+    report: &mut Report,
+) -> Result<(), Failure> {
+    println!("\n{name:<32} {:>12} {:>12} {:>10}", "median", "ns/record", "× cost");
     let costs = |case: &Case, seconds: &[f64]| -> Vec<f64> {
         seconds.iter().map(|s| s * 1e9 / size.records(case) as f64).collect()
     };
     let (Some(first), Some(least)) = (cases.first(), measured.first()) else { return Ok(()) };
     let base = costs(first, least);
-    for (case, seconds) in cases.iter().zip(&measured) {
+    for (case, seconds) in cases.iter().zip(measured) {
         let n = size.records(case);
         let cost = costs(case, seconds);
         let ratios: Vec<f64> = cost.iter().zip(&base).map(|(c, b)| c / b).collect();
@@ -136,7 +173,7 @@ fn grow(size: &Size, series: Series, report: &mut Report) -> Result<(), Failure>
         let mark = if bad && !size.quick { "  NO" } else { "" };
         println!("{:<32} {:>12} {:>12.1} {times:>10.2}{mark}", case.name, rate(speed), median(&cost));
         report.line(&json!({
-            "name": "sql-series", "stage": "sync inline", "series": series.name(), "point": case.name, "records": n,
+            "name": "sql-series", "stage": "sync inline", "series": name, "point": case.name, "records": n,
             "batch": size.way.batch, "seconds": median(seconds), "records_per_second": speed, "samples": cost.iter().map(|c| 1e9 / c)
             .collect::<Vec<_>>(), "times": times, "most": series.most(), "least": case.least,
         }))?;
@@ -193,7 +230,7 @@ mod tests {
         let mut records = prebuilt(&schema, &case, 2_000);
         // One that the filter would pass is replaced by one that it drops.
         records[1_999] = records[0].clone();
-        let error = once(&case, Records::Ready(records), &small().way).unwrap_err();
+        let error = once(&case, Records::Ready(records, 1), &small().way).unwrap_err();
         assert!(error.to_string().contains("lost or duplicated"), "{error}");
     }
 

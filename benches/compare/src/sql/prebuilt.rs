@@ -72,8 +72,8 @@ pub fn prebuilt(schema: &Arc<Schema>, case: &Case, n: u64) -> Vec<Arc<StreamReco
 
 /// What a source gives.
 pub enum Records {
-    /// These; spent ones take their places.
-    Ready(Vec<Arc<StreamRecord>>),
+    /// These, so many times over; spent ones take their places.
+    Ready(Vec<Arc<StreamRecord>>, u64),
     /// So many, made when they are asked for; the most bytes held meanwhile are noted.
     Made(u64, Case, Arc<AtomicI64>),
 }
@@ -81,7 +81,7 @@ pub enum Records {
 impl Records {
     fn len(&self) -> u64 {
         match self {
-            Records::Ready(records) => records.len() as u64,
+            Records::Ready(records, rounds) => records.len() as u64 * rounds,
             Records::Made(n, ..) => *n,
         }
     }
@@ -90,6 +90,7 @@ impl Records {
 struct Source {
     schema: Arc<Schema>,
     records: Records,
+    case: Case,
     given: usize,
     boundedness: Boundedness,
     /// Where the records go in the end: freeing them is no part of the job.
@@ -98,7 +99,7 @@ struct Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let (Records::Ready(records), Ok(mut spent)) = (&mut self.records, self.spent.lock()) {
+        if let (Records::Ready(records, _), Ok(mut spent)) = (&mut self.records, self.spent.lock()) {
             *spent = std::mem::take(records);
         }
     }
@@ -115,11 +116,20 @@ impl DataReader for Source {
         let total = self.records.len() as usize;
         let to = (self.given + out.room()).min(total);
         match &mut self.records {
-            Records::Ready(records) => {
-                for ready in records.get_mut(self.given..to).unwrap_or_default() {
-                    out.recycled_record();
-                    if let Some(slot) = out.records_mut().last_mut() {
-                        std::mem::swap(slot, ready);
+            Records::Ready(records, _) => {
+                let (len, mut at) = (records.len().max(1), self.given);
+                while at < to {
+                    let until = to.min((at / len + 1) * len);
+                    for ready in records.get_mut(at % len..at % len + until - at).unwrap_or_default() {
+                        let record = out.recycled_record();
+                        if at < len && matches!(record.values().first(), None | Some(FieldValue::Null)) {
+                            // It is new, and will be given in the next round.
+                            fill(record, at as u64, &self.case);
+                        }
+                        if let Some(slot) = out.records_mut().last_mut() {
+                            std::mem::swap(slot, ready);
+                        }
+                        at += 1;
                     }
                 }
             }
@@ -170,7 +180,14 @@ pub fn once(case: &Case, records: Records, way: &Way) -> Result<(f64, JobStats),
     // Rows come out as time passes, as they do where no end is in sight; groups without windows come at the end.
     let boundedness = if case.watermark { Boundedness::Unknown } else { Boundedness::Bounded };
     let spent: Arc<Mutex<Vec<_>>> = Arc::default();
-    let source = OnceSource::new(Source { schema, records, given: 0, boundedness, spent: spent.clone() });
+    let source = OnceSource::new(Source {
+        schema,
+        records,
+        case: case.clone(),
+        given: 0,
+        boundedness,
+        spent: spent.clone(),
+    });
     if case.watermark {
         engine.register_timed_source("source", source, "ts", "ts", &[])?;
     } else {

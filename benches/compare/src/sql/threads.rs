@@ -28,7 +28,7 @@ fn one_case(size: &Size, case: &Case, report: &mut Report) -> Result<(), Failure
     for _ in 0..size.repeat {
         for (way, rates) in ways.iter().zip(&mut rates) {
             let records = prebuilt(&schema, case, n);
-            let (seconds, stats) = once(case, Records::Ready(records), way)?;
+            let (seconds, stats) = once(case, Records::Ready(records, 1), way)?;
             rates.push(n as f64 / seconds);
             decisions = stats.decisions;
         }
