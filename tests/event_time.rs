@@ -19,10 +19,13 @@ fn record((k, x, ts): Event) -> StreamRecord {
     StreamRecord::with_values(schema(), [k.into(), x.into(), FieldValue::Timestamp(ts * SECOND)])
 }
 
+fn records_of(events: &[Event]) -> MemorySource {
+    MemorySource::from_vec(schema(), events.iter().copied().map(record).collect()).unwrap()
+}
+
 /// An engine with the stream `t`, which ends.
 fn engine(events: &[Event], options: &[(&str, &str)]) -> Engine {
-    let engine = Engine::new();
-    let source = MemorySource::from_vec(schema(), events.iter().copied().map(record).collect()).unwrap();
+    let (engine, source) = (Engine::new(), records_of(events));
     engine.register_timed_source("t", source, "ts", "ts - INTERVAL '2' SECOND", options).unwrap();
     engine
 }
@@ -604,11 +607,14 @@ fn calls_over_a_stream_give_what_they_give_over_the_same_rows_at_their_end() {
     };
     let event = |i: i64| (["a", "b", "c"][random(3) as usize], random(9) as i64, i / 2 + random(3) as i64);
     let events: Vec<Event> = (0..400).map(event).collect();
-    let (mut expected, stats) = run(&events, &[], PASSING);
-    assert_eq!(stats.late, 0);
+    let (engine, source) = (Engine::new(), records_of(&events));
+    engine.register_source("t", source).unwrap();
+    let (mut expected, _) = run_in(&engine, PASSING);
     let order = |row: &String| row.split(' ').next().map(|t| t.parse::<i64>().unwrap());
-    assert!(!expected.is_sorted_by_key(order), "the bounded run keeps the order of its input");
+    assert!(!expected.is_sorted_by_key(order), "without a watermark rows keep the order of the input");
     expected.sort_by_key(order);
+    let (bounded, stats) = run(&events, &[], PASSING);
+    assert_eq!((bounded, stats.late), (expected.clone(), 0));
     for batch in ["1", "16", "1000"] {
         let engine = Engine::new();
         let (sender, source) = MemorySource::channel(schema(), 1000);
@@ -617,6 +623,21 @@ fn calls_over_a_stream_give_what_they_give_over_the_same_rows_at_their_end() {
         events.iter().for_each(|e| sender.send(record(*e)).unwrap());
         drop(sender);
         assert_eq!(run_in(&engine, PASSING).0, expected, "batches of {batch}");
+    }
+}
+
+#[test]
+fn calls_over_a_stream_that_ends_give_its_rows_free_as_they_go() {
+    const ROWS: i64 = 50_000;
+    let events: Vec<Event> = (0..ROWS).map(|i| (["a", "b"][i as usize % 2], i, i)).collect();
+    let engine = engine(&events, &[]);
+    // Far less than all rows would take.
+    engine.set("state_max_bytes", "1 MiB").unwrap();
+    let sql = "SELECT ts, sum(x) OVER (PARTITION BY k ORDER BY ts RANGE INTERVAL '4' SECOND PRECEDING) AS near FROM t";
+    let (rows, stats) = run_in(&engine, sql);
+    assert_eq!((rows.len() as i64, stats.late), (ROWS, 0));
+    for (at, row) in rows.iter().enumerate().skip(4) {
+        assert_eq!(*row, format!("{at} {}", 3 * (at - 2)));
     }
 }
 

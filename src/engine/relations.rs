@@ -263,8 +263,7 @@ fn resolved(name: String, source: &dyn DataSource, time: Option<EventTime>) -> R
         schema: source.schema(),
         projects: source.projects(),
         bounded: is_bounded(source),
-        // Where nobody knows, results come as time passes.
-        time: time.map(|time| EventTime { may_go_on: source.boundedness() != Boundedness::Bounded, ..time }),
+        time,
     }
 }
 

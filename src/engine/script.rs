@@ -522,7 +522,7 @@ impl Script<'_> {
         for (_, plan, span) in &ends {
             if let Some(what) = plan::misreads_changes(plan) {
                 let message = format!("{what} over rows that change is not supported yet");
-                let hint = "GROUP BY over unbounded input gives rows that change; a condition on groups is written with HAVING";
+                let hint = "GROUP BY over unbounded input gives rows that change";
                 clashes.push(Diagnostic::new(message, *span).with_hint(hint));
             }
         }

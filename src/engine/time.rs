@@ -37,7 +37,6 @@ pub(super) fn event_time(
         watermark: watermark.clone(),
         lateness: micros(options, &ALLOWED_LATENESS, None)?.unwrap_or(0),
         late,
-        may_go_on: !bounded,
         max_future_skew: micros(options, &MAX_FUTURE_SKEW, unbounded(SKEW))?,
         idle_timeout: micros(options, &IDLE_TIMEOUT, unbounded(IDLE))?,
     }))

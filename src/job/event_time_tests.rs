@@ -40,7 +40,6 @@ fn by_column() -> WatermarkSpec {
         idle_timeout: None,
         lateness: 0,
         late: LatePolicy::Drop,
-        may_go_on: false,
         schema: input(),
     }
 }

@@ -212,7 +212,6 @@ mod tests {
             idle_timeout: None,
             lateness: 0,
             late: LatePolicy::Drop,
-            may_go_on: false,
             schema: schema.clone(),
         };
         let mut plan = JobPlan::default();

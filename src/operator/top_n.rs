@@ -293,7 +293,9 @@ impl<'a, 'b> Emitter<'a, 'b> {
     }
 
     fn put(&mut self, row: &StreamRecord, kind: RowKind, rank: usize) {
-        if self.made.len() == MAX_ROWS {
+        // The two rows of an update stay together.
+        let room = if kind == RowKind::UpdateBefore { 2 } else { 1 };
+        if self.made.len() + room > MAX_ROWS {
             let next = self.out.pools.take(self.out.home);
             emit_made(std::mem::replace(&mut self.made, next), self.out);
         }

@@ -32,7 +32,6 @@ fn spec(delay: i64, general: bool) -> WatermarkSpec {
         idle_timeout: None,
         lateness: 0,
         late: LatePolicy::Drop,
-        may_go_on: false,
         schema,
     }
 }

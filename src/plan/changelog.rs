@@ -1,7 +1,7 @@
 //! Which plans give rows that change, and which output columns identify a row.
 
 use super::{AggregateSpec, Emit, LatePolicy, LogicalPlan, OutputColumn, OutputTarget, Stateful, TopNSpec};
-use crate::expr::{AggregateCall, Expr, Retraction};
+use crate::expr::{AggregateCall, Expr, Retraction, Volatility};
 
 /// Whether the output holds rows other than inserts: updates of what was emitted before, deletions.
 pub fn is_updating(plan: &LogicalPlan) -> bool {
@@ -28,7 +28,9 @@ pub fn misreads_changes(plan: &LogicalPlan) -> Option<&'static str> {
             spec.calls.iter().any(stays).then_some("an aggregation that can't take rows back")
         }
         LogicalPlan::Stateful { .. } => Some("an aggregation"),
-        LogicalPlan::Filter { .. } => Some("a condition"),
+        // What passed once must pass again when it is taken back.
+        LogicalPlan::Filter { predicate, .. } => (predicate.volatility() != Volatility::Immutable)
+            .then_some("a condition that looks at the clock or at metadata"),
         LogicalPlan::Limit { .. } => Some("LIMIT"),
         _ => None,
     };

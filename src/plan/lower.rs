@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::walk::{is_volatile, system_columns};
 use super::{
     FilterProjectSpec, InputRef, JobPlan, LimitSpec, LogicalPlan, NodeSpec, OperatorSpec, OutputColumn,
-    OutputTarget, ProjectColumn, SinkSpec, SourceSpec, Stateful, UnnestSpec, WindowKind,
+    OutputTarget, ProjectColumn, SinkSpec, SourceSpec, Stateful, UnnestSpec, WindowKind, is_updating,
 };
 use crate::expr::{Expr, SystemColumn};
 use crate::record::{Field, FieldValue, Schema};
@@ -128,13 +128,13 @@ impl Lowering {
             LogicalPlan::Filter { input, predicate } => {
                 let flow = self.flow(input);
                 let predicate = flow.map(predicate);
-                self.filter(flow, predicate, input.schema())
+                self.filter(flow, (predicate, is_updating(input)), input.schema())
             }
             LogicalPlan::Project { input, columns, schema } => match &**input {
                 LogicalPlan::Filter { input, predicate } => {
                     let flow = self.flow(input);
                     let predicate = flow.map(predicate);
-                    self.project(flow, Some(predicate), columns, schema)
+                    self.project(flow, Some((predicate, is_updating(input))), columns, schema)
                 }
                 input => {
                     let flow = self.flow(input);
@@ -230,12 +230,14 @@ impl Lowering {
         Flow { input: InputRef::Source(index), schema: delivered, columns }
     }
 
-    fn filter(&mut self, flow: Flow, predicate: Expr, logical: &Arc<Schema>) -> Flow {
+    /// A condition, and whether the rows that it meets change.
+    fn filter(&mut self, flow: Flow, (predicate, changes): (Expr, bool), logical: &Arc<Schema>) -> Flow {
         let exact = flow.is_exact();
         let project = (!exact).then(|| flow.columns.iter().map(|c| ProjectColumn::Take(*c)).collect());
         let schema = if exact { flow.schema.clone() } else { logical.clone() };
         let spec = FilterProjectSpec {
             predicate: Some(predicate),
+            changes,
             project,
             system: Vec::new(),
             schema: schema.clone(),
@@ -247,7 +249,7 @@ impl Lowering {
     fn project(
         &mut self,
         flow: Flow,
-        predicate: Option<Expr>,
+        predicate: Option<(Expr, bool)>,
         items: &[OutputColumn],
         schema: &Arc<Schema>,
     ) -> Flow {
@@ -269,7 +271,8 @@ impl Lowering {
         }
         let schema = if unchanged { flow.schema.clone() } else { schema.clone() };
         let project = (!unchanged).then_some(project);
-        let spec = FilterProjectSpec { predicate, project, system, schema: schema.clone() };
+        let (predicate, changes) = predicate.map_or((None, false), |(p, changes)| (Some(p), changes));
+        let spec = FilterProjectSpec { predicate, changes, project, system, schema: schema.clone() };
         let input = self.node(OperatorSpec::FilterProject(spec), vec![flow.input]);
         Flow { input, columns: (0..schema.len()).collect(), schema }
     }
@@ -280,8 +283,13 @@ impl Lowering {
             return (flow.input, flow.schema);
         }
         let project = Some(flow.columns.iter().map(|c| ProjectColumn::Take(*c)).collect());
-        let spec =
-            FilterProjectSpec { predicate: None, project, system: Vec::new(), schema: logical.clone() };
+        let spec = FilterProjectSpec {
+            predicate: None,
+            changes: false,
+            project,
+            system: Vec::new(),
+            schema: logical.clone(),
+        };
         (self.node(OperatorSpec::FilterProject(spec), vec![flow.input]), logical.clone())
     }
 

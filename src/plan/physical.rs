@@ -46,6 +46,8 @@ pub enum ProjectColumn {
 pub struct FilterProjectSpec {
     /// Condition over input columns, evaluated first.
     pub predicate: Option<Expr>,
+    /// Whether the condition meets rows that change: of an update one row may pass and the other not.
+    pub changes: bool,
     /// Output columns; `None` = input unchanged.
     pub project: Option<Vec<ProjectColumn>>,
     /// Metadata to set: `AS _key` …

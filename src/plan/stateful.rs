@@ -27,8 +27,6 @@ pub struct WatermarkSpec {
     pub lateness: i64,
     /// What they do with records beyond it.
     pub late: LatePolicy,
-    /// Whether nobody knows that the stream ends.
-    pub may_go_on: bool,
     /// Shape of the output: that of the input.
     pub schema: Arc<Schema>,
 }
@@ -269,8 +267,7 @@ pub struct Streaming {
 /// Calls that share one window definition. Output: the input's columns, then one for each call; one row a row.
 ///
 /// Where the first ORDER BY key is the event time and the frame does not look ahead, rows are emitted in time order as
-/// the watermark passes them (`streaming`), if the input does not end or nobody knows that it does; else it ends, and rows are emitted
-/// at its end, in input order.
+/// the watermark passes them (`streaming`); else the input has to end, and rows are emitted at its end, in input order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverSpec {
     /// PARTITION BY.

@@ -31,8 +31,6 @@ pub struct WindowColumns {
 pub struct TimeTraits {
     /// Each row carries the watermark that held just before it.
     pub has_watermark: bool,
-    /// Nobody knows that the rows end.
-    pub may_go_on: bool,
     /// `allowed_lateness`.
     pub lateness: i64,
     /// `late`.
@@ -99,7 +97,6 @@ fn stateful(input: &LogicalPlan, spec: &Stateful) -> TimeTraits {
             };
             TimeTraits {
                 has_watermark: true,
-                may_go_on: spec.may_go_on,
                 lateness: spec.lateness,
                 late: spec.late,
                 columns: column.into_iter().collect(),
@@ -233,7 +230,6 @@ fn united(a: TimeTraits, b: TimeTraits) -> TimeTraits {
     };
     TimeTraits {
         has_watermark: a.has_watermark && b.has_watermark,
-        may_go_on: a.may_go_on || b.may_go_on,
         lateness: a.lateness.max(b.lateness),
         late: if strictness(a.late) >= strictness(b.late) { a.late } else { b.late },
         columns: columns.collect(),

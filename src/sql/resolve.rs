@@ -22,8 +22,6 @@ pub struct EventTime {
     pub max_future_skew: Option<i64>,
     /// `idle_timeout`.
     pub idle_timeout: Option<i64>,
-    /// Whether nobody knows that the stream ends.
-    pub may_go_on: bool,
 }
 
 /// A relation that a query may read.

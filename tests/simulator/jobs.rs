@@ -337,7 +337,6 @@ fn windows(sources: &[&str], kind: WindowKind) -> JobPlan {
         idle_timeout: None,
         lateness: 0,
         late: LatePolicy::DeadLetter,
-        may_go_on: false,
         schema: input.clone(),
     };
     let schema = Schema::of([

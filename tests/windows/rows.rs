@@ -88,10 +88,10 @@ impl Frame {
     }
 }
 
-/// Rows in the order of their time, those that came behind the watermark left out where the input has no end.
-fn accepted(feed: Feed, rows: &[Row], bound: i64) -> (Vec<&Row>, u64) {
+/// Rows in the order of their time, those that came behind the watermark left out.
+fn accepted(rows: &[Row], bound: i64) -> (Vec<&Row>, u64) {
     let before = watermarks(rows, bound);
-    let late = |i: usize| feed == Feed::Endless && rows[i].ts.is_some_and(|ts| ts < before[i]);
+    let late = |i: usize| rows[i].ts.is_some_and(|ts| ts < before[i]);
     let mut kept: Vec<&Row> = (0..rows.len()).filter(|&i| !late(i)).map(|i| &rows[i]).collect();
     kept.sort_by_key(|r| r.ts);
     let dropped = (rows.len() - kept.len()) as u64;
@@ -115,7 +115,7 @@ pub fn over(seed: u64) -> Result<(), String> {
     let window = frame.over(if keyed { "PARTITION BY k" } else { "" });
     let items: Vec<String> = calls.iter().map(|c| format!("{} OVER ({window})", c.sql)).collect();
     let sql = format!("SELECT id, ts, {} FROM rows", items.join(", "));
-    let (kept, late) = accepted(feed, &rows, bound);
+    let (kept, late) = accepted(&rows, bound);
     let mut expected: Vec<Vec<String>> = Vec::new();
     let mut partitions: BTreeMap<Option<i64>, Vec<&Row>> = BTreeMap::new();
     kept.iter().for_each(|r| partitions.entry(r.k.filter(|_| keyed)).or_default().push(r));

@@ -40,7 +40,9 @@ impl<'e, 'o> Emitter<'e, 'o> {
 
     /// Appends a row.
     pub(super) fn row(&mut self, kind: RowKind, row: &Shown<'_>) {
-        if self.made.len() >= MAX_ROWS {
+        // The two rows of an update stay together.
+        let room = if kind == RowKind::UpdateBefore { 2 } else { 1 };
+        if self.made.len() + room > MAX_ROWS {
             let next = self.out.pools.take(self.out.home);
             hand_on(std::mem::replace(&mut self.made, next), self.out);
         }

@@ -4,6 +4,7 @@
 //! moves is swapped so that no buffer is lost, and the record's surplus slots stay with it for the reader to use again. A
 //! shared record is left alone and a new one is built.
 
+mod changes;
 mod rewrite;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,10 @@ use crate::record::{Batch, Books, ErrorCode, Prepare, RecordError, StreamRecord}
 #[derive(Debug)]
 pub struct FilterProjectOp {
     rewrite: Arc<Rewrite>,
+    /// The condition meets rows that change.
+    changes: bool,
+    /// An update that changes no value is not told.
+    quiet: bool,
     scratch: Scratch,
     batches: u64,
     /// What a record costs here, measured now and then on this thread alone.
@@ -49,7 +54,8 @@ impl FilterProjectOp {
     /// Compiles the expressions.
     pub fn new(spec: &FilterProjectSpec) -> Self {
         let rewrite = Arc::new(Rewrite::new(spec));
-        Self { scratch: rewrite.scratch(), rewrite, batches: 0, ns_per_record: 0.0 }
+        let (changes, quiet) = (spec.changes, spec.system.is_empty());
+        Self { scratch: rewrite.scratch(), rewrite, changes, quiet, batches: 0, ns_per_record: 0.0 }
     }
 
     /// Takes over what was done where the records were decoded.
@@ -122,6 +128,17 @@ impl FilterProjectOp {
             let sweep = |part: &mut [Arc<StreamRecord>]| out.workers.work(|| self.sweep(part, now));
             records.par_chunks_mut(size).map(sweep).collect()
         });
+        self.gather(parts, batch, out)
+    }
+
+    /// Moves what is kept to the front of its batch, and hands over what failed.
+    fn gather(&self, mut parts: Vec<Swept>, batch: &mut Batch, out: &mut Output<'_>) -> usize {
+        if self.changes {
+            let mut kept: Vec<bool> = parts.iter().flat_map(|p| &p.kept).copied().collect();
+            changes::retell(batch.records_mut(), &mut kept, self.quiet);
+            let all = parts.iter_mut().flat_map(|p| &mut p.kept);
+            all.zip(kept).for_each(|(to, from)| *to = from);
+        }
         let (mut at, mut kept) = (0, 0);
         for part in parts {
             let mut rejects = part.rejects.into_iter().peekable();
@@ -193,6 +210,10 @@ impl Operator for FilterProjectOp {
             .flatten();
         let kept = match parts {
             Some((pool, lanes)) => self.process_in_parts(pool, lanes, &mut batch, out),
+            None if self.changes => {
+                let swept = self.sweep(batch.records_mut(), out.now);
+                self.gather(vec![swept], &mut batch, out)
+            }
             None => {
                 let start = measured.then(Instant::now);
                 let mut scratch = std::mem::take(&mut self.scratch);
@@ -209,10 +230,20 @@ impl Operator for FilterProjectOp {
         out.emit(batch);
     }
 
-    fn process_shared(&mut self, _: InputId, batch: &Batch, out: &mut Output<'_>) {
+    fn process_shared(&mut self, input: InputId, batch: &Batch, out: &mut Output<'_>) {
         let now = out.now;
         let mut made = out.pools.take(out.home);
         made.inherit(batch);
+        if self.changes {
+            // What is not kept has a say in what the others are told as.
+            for record in batch.records() {
+                let (slot, _) = made.next_slot(record.schema());
+                slot.copy_metadata(record);
+                slot.values_mut().iter_mut().zip(record.values()).for_each(|(to, from)| to.assign(from));
+            }
+            made.set_bytes(batch.bytes());
+            return self.process(input, made, out);
+        }
         out.counters.input += batch.len() as u64;
         let mut scratch = std::mem::take(&mut self.scratch);
         for record in batch.records() {
@@ -238,7 +269,7 @@ impl Operator for FilterProjectOp {
     }
 
     fn ahead(&self) -> Option<Arc<dyn Prepare>> {
-        self.rewrite.anytime.then(|| Arc::new(self.rewrite.clone()) as Arc<dyn Prepare>)
+        (self.rewrite.anytime && !self.changes).then(|| Arc::new(self.rewrite.clone()) as Arc<dyn Prepare>)
     }
 
     fn snapshot(&mut self, _: &mut StateWriter) -> Result<(), StateError> {
@@ -303,6 +334,7 @@ mod tests {
         let n = || typing::column(&schema, 0).unwrap();
         let int = |v: i64| typing::literal(v.into());
         let spec = FilterProjectSpec {
+            changes: false,
             predicate: Some(typing::binary(BinaryOp::NotEq, n(), int(5)).unwrap()),
             project: Some(vec![
                 ProjectColumn::Compute(typing::binary(BinaryOp::Divide, int(100), n()).unwrap()),

@@ -1,7 +1,7 @@
 //! Calls OVER: one row for each row, with results over the frame around it.
 //!
-//! Streaming, rows wait until the watermark has passed them and then come out in the order of time; over input that is known to end they
-//! all wait for its end and come out in the order in which they came in. Frames slide: a row is added to an accumulator once and taken
+//! Streaming, rows wait until the watermark has passed them and then come out in the order of time; over input without a watermark, or in
+//! another order, they all wait for its end and come out in the order in which they came in. Frames slide: a row is added to an accumulator once and taken
 //! back once, whatever the length of the frame.
 
 mod function;

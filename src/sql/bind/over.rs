@@ -13,9 +13,7 @@ use super::scope::{AliasUse, Names, hits, unique_names};
 use super::select::Item;
 use super::{Bind, Bound, Reported, Session, all};
 use crate::expr::{Expr, SortKey, typing};
-use crate::plan::{
-    Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, Waits, ranked, time_traits,
-};
+use crate::plan::{Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, Waits, ranked};
 use crate::record::{CompactString, DataType, Field, FieldValue, Schema};
 use crate::sql::{Diagnostic, Span};
 
@@ -452,9 +450,7 @@ impl Session<'_, '_> {
             });
         result?;
         let ends = plan.is_bounded();
-        if let Stateful::Over(spec) = &mut spec
-            && (!ends || time_traits(plan).may_go_on)
-        {
+        if let Stateful::Over(spec) = &mut spec {
             match spec.over_time(plan) {
                 Ok(streaming) => spec.streaming = Some(streaming),
                 Err(_) if ends => {}

@@ -117,7 +117,6 @@ impl Session<'_, '_> {
             watermark: told,
             // Judged where the row was read.
             max_future_skew: None,
-            may_go_on: true,
             schema,
             ..(*first).clone()
         }))

@@ -94,7 +94,6 @@ impl Session<'_, '_> {
                     idle_timeout: time.idle_timeout,
                     lateness: time.lateness,
                     late: time.late,
-                    may_go_on: time.may_go_on,
                     schema,
                 };
                 Ok(LogicalPlan::Stateful { input: Box::new(scan), spec: Stateful::Watermark(spec) })

@@ -412,7 +412,6 @@ fn by_clock(plan: LogicalPlan, clock: &Expr) -> LogicalPlan {
         idle_timeout: None,
         lateness: 0,
         late: Default::default(),
-        may_go_on: false,
         schema: plan.schema().clone(),
     };
     LogicalPlan::Stateful { input: Box::new(plan), spec: Stateful::Watermark(spec) }

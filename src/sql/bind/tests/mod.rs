@@ -30,7 +30,6 @@ fn timed(name: &str, bounded: bool, watermark: &str) -> Result<ResolvedRelation,
         late: LatePolicy::Drop,
         max_future_skew: (!bounded).then_some(3_600_000_000),
         idle_timeout: (!bounded).then_some(30_000_000),
-        may_go_on: !bounded,
     });
     let fields = [("k", T::Varchar), ("x", T::BigInt), ("ts", T::Timestamp), ("seen", T::Timestamp)];
     Ok(ResolvedRelation::Source {
