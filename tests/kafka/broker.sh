@@ -5,9 +5,11 @@
 #   broker.sh start VERSION DIR       starts one in DIR and waits until it answers; DIR/address holds host:port
 #   broker.sh topic DIR NAME N        makes a topic of N partitions
 #   broker.sh stop DIR                stops it; DIR/log holds what it said
+#   broker.sh streams VERSION         fetches Kafka Streams, compiles the benchmark's peer and prints the folder for its --streams
 #
 # A broker that was stopped or killed can be started again in the same DIR: it keeps its topics. KAFKA_PORT chooses its port,
-# KAFKA_ADVERTISED the one that it tells its clients: that of a proxy.
+# KAFKA_ADVERTISED the one that it tells its clients: that of a proxy. KAFKA_JVM replaces the options of its JVM, which are meant for
+# short tests: for measuring, '-Xms1g -Xmx1g'.
 #
 # KAFKA_DOCKER=1 takes the image apache/kafka:VERSION in place of Java and Maven, on the host's network; a container that was stopped
 # does not keep its topics. Not tried so far: the machines that run these tests have no Docker daemon.
@@ -17,19 +19,29 @@ target=${CARGO_TARGET_DIR:-$here/../../target}/kafka
 
 libs_of() { echo "$target/libs-$1"; }
 
-fetch_libs() { # VERSION
-  local libs log
-  libs=$(libs_of "$1")
+fetch() { # VERSION PROFILE DIR
+  local libs=$3
   [ -e "$libs/complete" ] && return 0
   mkdir -p "$libs"
-  log=log4
-  case $1 in 3.*) log=log3 ;; esac
-  if ! mvn -q -B -f "$here/pom.xml" -Dkv="$1" -P"$log" dependency:copy-dependencies \
+  if ! mvn -q -B -f "$here/pom.xml" -Dkv="$1" -P"$2" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$libs" >"$libs.log" 2>&1; then
     tail -5 "$libs.log" >&2
     return 1
   fi
   touch "$libs/complete"
+}
+
+fetch_libs() { # VERSION
+  local profile=log4
+  case $1 in 3.*) profile=log3 ;; esac
+  fetch "$1" "$profile" "$(libs_of "$1")"
+}
+
+streams() { # VERSION
+  local libs=$target/streams-$1 source=$here/../../benches/compare/streams
+  fetch "$1" streams "$libs"
+  javac -d "$libs" -cp "$libs/*" "$source/Peer.java"
+  cd "$libs" && pwd
 }
 
 free_port() {
@@ -167,7 +179,9 @@ start() { # VERSION DIR
   fetch_libs "$version"
   [ -e "$dir/address" ] || configure "$version" "$dir"
   # The star is java's, not the shell's.
-  java -Xmx512m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j.configuration="file:$dir/log4j.properties" \
+  local jvm=${KAFKA_JVM:--Xmx512m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1}
+  # shellcheck disable=SC2086 # Several options.
+  java $jvm -Dlog4j.configuration="file:$dir/log4j.properties" \
     -cp "$libs/*" kafka.Kafka "$dir/server.properties" >>"$dir/log" 2>&1 </dev/null &
   pid=$!
   echo "$pid" >"$dir/pid"
@@ -211,8 +225,9 @@ case ${1:-} in
   start) start "$2" "$3" ;;
   topic) make_topic "$(cat "$2/address")" "$3" "$4" ;;
   stop) stop "$2" ;;
+  streams) streams "$2" ;;
   *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0"
+    sed -n '2,15s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

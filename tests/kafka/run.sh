@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the Kafka suite against real brokers: starts Apache Kafka 3.9 and 4.1, one node each, and stops them at the end. Then hurts
-# engine and brokers while jobs run (faults.py); FAULT_SCALE=full kills as often as a full run does; and does what the documentation
-# says (walk.py).
+# engine and brokers while jobs run (faults.py); FAULT_SCALE=full kills as often as a full run does; does what the documentation
+# says (walk.py); and runs the benchmark `kafka` for a moment, beside Kafka Streams where that can be had.
 #
 #   tests/kafka/run.sh [arguments of the test binary, e.g. a test's name: then no faults]
 #
@@ -22,7 +22,10 @@ done
 
 # Before the brokers, so that they do not wait for a compiler.
 cargo test -q --no-run --features rdkafka --test kafka_brokers
-[ $# -gt 0 ] || cargo build -q --features rdkafka --bin millstream
+if [ $# -eq 0 ]; then
+  cargo build -q --features rdkafka --bin millstream
+  cargo build -q -p millstream-bench --features rdkafka
+fi
 dir=$(mktemp -d)
 finish() {
   local version
@@ -51,6 +54,20 @@ if ! timeout "${KAFKA_TEST_SECONDS:-300}" cargo test --features rdkafka --test k
   exit 1
 fi
 [ $# -eq 0 ] || exit 0
+
+# Shows that the benchmark works, and that what it writes is right; measures nothing.
+benchmark() {
+  local streams=()
+  if libs=$(timeout 120 "$broker" streams "${versions[1]}"); then streams=(--streams "$libs")
+  else echo 'SKIP Kafka Streams beside the benchmark: its artifacts cannot be had'; fi
+  timeout 120 "$target/debug/millstream-bench" kafka --servers "$MILLSTREAM_KAFKA_4" --quick "${streams[@]}" --json "$dir/bench.jsonl" \
+    --only 'bare loop,raw,raw transactional,filter,windows,streams filter' &&
+    timeout 60 "$target/debug/millstream-bench" kafka --servers "$MILLSTREAM_KAFKA_4" --quick --backlog 20000 --only 'to a topic,to nowhere' \
+      --json "$dir/backlog.jsonl" &&
+    python3 tests/kafka/bench.py "$dir/bench.jsonl" "$dir/backlog.jsonl"
+}
+benchmark || exit 1
+
 for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
 
 # What clients and brokers say to each other differs little between the versions: the older one gets the most important faults.

@@ -157,7 +157,7 @@ enum Command {
     },
     /// Puts the results of committed runs into the README, as tables and charts.
     Render {
-        /// Where the runs are: journey.jsonl, sweep.jsonl, latency.jsonl and, if there are, files.jsonl and sql.jsonl.
+        /// Where the runs are: journey.jsonl, sweep.jsonl, latency.jsonl and, if there are, files.jsonl, sql.jsonl and kafka.jsonl.
         #[arg(long, value_name = "DIR", default_value = "benches/results")]
         results: PathBuf,
         /// The text with the two marks between which the tables go.
@@ -166,13 +166,20 @@ enum Command {
     },
     /// The Nexmark queries (not supported yet).
     Nexmark,
-    /// Jobs between two topics of a broker, beside a bare loop of the same client (feature `rdkafka`).
+    /// Jobs between two topics of a broker, beside a bare loop of the same client and Kafka Streams (feature `rdkafka`).
+    #[cfg(feature = "rdkafka")]
     Kafka {
         #[command(flatten)]
         common: Common,
-        /// The broker.
-        #[arg(long, value_name = "HOST:PORT")]
-        servers: String,
+        #[command(flatten)]
+        options: kafka::Options,
+    },
+    /// Jobs between two topics of a broker: not compiled in, build with --features rdkafka.
+    #[cfg(not(feature = "rdkafka"))]
+    #[command(trailing_var_arg = true)]
+    Kafka {
+        #[arg(allow_hyphen_values = true, hide = true)]
+        _arguments: Vec<String>,
     },
 }
 
@@ -212,7 +219,7 @@ fn main() -> ExitCode {
             Err("nexmark is not supported yet: the engine has no event time, windows and joins".into())
         }
         #[cfg(feature = "rdkafka")]
-        Command::Kafka { common, servers } => kafka::run(&common, &servers),
+        Command::Kafka { common, options } => kafka::run(&common, &options),
         #[cfg(not(feature = "rdkafka"))]
         Command::Kafka { .. } => {
             Err("the command kafka is not compiled in: build with --features rdkafka".into())

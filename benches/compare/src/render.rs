@@ -240,6 +240,44 @@ fn sql(out: &mut String, run: &Lines) {
     }
 }
 
+fn kafka(out: &mut String, run: &Lines) {
+    let _ = writeln!(
+        out,
+        "\n**kafka**: messages of about 256 bytes from topic to topic, a commit each second, broker and engine on the same two cores. Beside \
+         a bare poll-and-send loop of the same client, and beside Kafka Streams with the same query and guarantee; × CPU: CPU time of its \
+         process over that of ours ({}):\n\n\
+         | query | M messages/s | M/s per core | × bare loop | × Streams | × CPU of Streams |\n|---|---|---|---|---|---|",
+        of_machine(run.machine())
+    );
+    let ratio = |line: &Value, key: &str| line[key].as_f64().map_or("–".to_owned(), |r| format!("{r:.2}"));
+    let ours = |line: &&Value| line["name"] == "kafka" && !text(line, "stage").starts_with("streams");
+    for line in run.results().filter(ours) {
+        let _ = writeln!(
+            out,
+            "| {} | {:.2} | {:.2} | {} | {} | {} |",
+            text(line, "stage"),
+            number(line, "records_per_second") / 1e6,
+            number(line, "records_per_core_second") / 1e6,
+            ratio(line, "of_bare_loop"),
+            ratio(line, "of_streams"),
+            ratio(line, "of_streams_cpu")
+        );
+    }
+    let peaks: Vec<&Value> = run.results().filter(|l| l["name"] == "kafka-backlog").collect();
+    let mib = |line: &Value, key: &str| number(line, key) / f64::from(1 << 20);
+    let told = peaks.iter().map(|l| format!("{} {:.0} MiB", text(l, "stage"), mib(l, "peak_bytes")));
+    let told: Vec<String> = told.collect();
+    if let Some(first) = peaks.first() {
+        let _ = writeln!(
+            out,
+            "\nPeak memory of the whole process with {} million messages waiting, of {:.0} MiB that it may take with its prefetch: {}.",
+            number(first, "records") / 1e6,
+            mib(first, "allowed_bytes"),
+            told.join(", ")
+        );
+    }
+}
+
 /// The README's block.
 fn block(dir: &Path) -> Result<String, Failure> {
     let mut out = format!("{BEGIN}\n");
@@ -253,6 +291,9 @@ fn block(dir: &Path) -> Result<String, Failure> {
     }
     if dir.join("sql.jsonl").exists() {
         sql(&mut out, &Lines::read(dir, "sql")?);
+    }
+    if dir.join("kafka.jsonl").exists() {
+        kafka(&mut out, &Lines::read(dir, "kafka")?);
     }
     out += END;
     Ok(out)

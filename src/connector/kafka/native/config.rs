@@ -7,6 +7,8 @@ use crate::connector::kafka::member::MemberSettings;
 
 /// Largest answer to a fetch that is asked for.
 const FETCH_BYTES: usize = 8 << 20;
+/// Bytes of prefetch for each message that is fetched ahead: the library takes some 350 for one, whatever its size.
+const MESSAGE_BYTES: usize = 512;
 
 fn common(connection: &Connection) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -38,6 +40,9 @@ pub(super) fn consumer(settings: &SourceSettings, share: usize) -> Result<Client
         .set("allow.auto.create.topics", "false")
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", (share >> 10).max(64).to_string())
+        .set("queued.min.messages", (share / MESSAGE_BYTES).clamp(1, 100_000).to_string())
+        // How long nothing is fetched once that much is there: its second is ten times as long as a job takes to read it.
+        .set("fetch.queue.backoff.ms", "5")
         .set("fetch.max.bytes", share.clamp(1 << 20, FETCH_BYTES).to_string());
     with_native(config, &settings.connection)
 }
