@@ -93,6 +93,8 @@ pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaErr
         .set("compression.codec", &settings.compression)
         .set("linger.ms", settings.linger.as_millis().to_string())
         .set("message.timeout.ms", delivery.as_millis().max(1).to_string())
-        .set("queue.buffering.max.kbytes", "65536");
+        // What waits for acknowledgements. The library takes some 250 bytes for a message beside its own.
+        .set("queue.buffering.max.messages", "50000")
+        .set("queue.buffering.max.kbytes", "32768");
     with_native(config, &settings.connection)
 }
