@@ -12,7 +12,7 @@
 # short tests: for measuring, '-Xms1g -Xmx1g'.
 #
 # KAFKA_DOCKER=1 takes the image apache/kafka:VERSION in place of Java and Maven, on the host's network; a container that was stopped
-# does not keep its topics. Not tried so far: the machines that run these tests have no Docker daemon.
+# does not keep its topics. No daemon has run it so far: what docker is told was looked at with a program of that name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}/kafka
@@ -144,21 +144,37 @@ PYTHON
 
 start_container() { # VERSION DIR
   local dir=$2 port controller name
-  docker info >/dev/null 2>&1 || { echo "KAFKA_DOCKER is set, but no Docker daemon answers (docker info)" >&2; return 1; }
+  command -v docker >/dev/null || {
+    echo "KAFKA_DOCKER is set, but there is no command docker: install it, or unset KAFKA_DOCKER (needs java and mvn)" >&2
+    return 1
+  }
+  local told
+  told=$(docker info 2>&1 >/dev/null) || {
+    echo "KAFKA_DOCKER is set, but no Docker daemon answers: ${told:-docker info fails}" >&2
+    return 1
+  }
   mkdir -p "$dir"
   port=${KAFKA_PORT:-$(free_port)}
   controller=$(free_port)
   name=millstream-kafka-$port
-  docker run -d --rm --network host --name "$name" \
+  # The image's own settings do not count where one is given. Those of configure, in capitals, with _ for each dot.
+  told=$(docker run -d --rm --network host --name "$name" \
     -e KAFKA_NODE_ID=1 -e KAFKA_PROCESS_ROLES=broker,controller \
     -e KAFKA_LISTENERS="PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller" \
     -e KAFKA_ADVERTISED_LISTENERS="PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED:-$port}" \
     -e KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER \
     -e KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT \
     -e KAFKA_CONTROLLER_QUORUM_VOTERS="1@127.0.0.1:$controller" \
-    -e KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 -e KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1 \
-    -e KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1 -e KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0 \
-    -e KAFKA_AUTO_CREATE_TOPICS_ENABLE=false "apache/kafka:$1" >"$dir/log"
+    -e KAFKA_LOG_DIRS=/tmp/kraft-combined-logs \
+    -e KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 -e KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS=4 \
+    -e KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1 -e KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1 \
+    -e KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS=4 \
+    -e KAFKA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS=1000 \
+    -e KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0 -e KAFKA_AUTO_CREATE_TOPICS_ENABLE=false \
+    -e KAFKA_LOG_RETENTION_CHECK_INTERVAL_MS=300000 "apache/kafka:$1" 2>&1 >"$dir/log") || {
+    echo "apache/kafka:$1 can't be started: $told" >&2
+    return 1
+  }
   echo "$name" >"$dir/container"
   echo "127.0.0.1:$port" >"$dir/address"
   local deadline=$((SECONDS + ${KAFKA_START_SECONDS:-90}))

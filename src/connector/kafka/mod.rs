@@ -32,6 +32,8 @@ mod reader;
 pub mod sim;
 mod sink;
 mod source;
+#[cfg(any(feature = "rdkafka", test))]
+mod standby;
 #[cfg(test)]
 mod tests;
 mod topic;

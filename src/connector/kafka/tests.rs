@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::client::KafkaClient;
 use super::conformance::{self, Cluster, Verdict};
@@ -34,6 +35,13 @@ impl Cluster for Simulated {
     fn outlast_transactions(&self) {
         self.sim.expire_transactions();
     }
+    fn expel(&self, group: &str, _static_id: &str) -> Verdict {
+        self.sim.expire_member(group);
+        Ok(())
+    }
+    fn silence(&self) -> Duration {
+        Duration::from_millis(20)
+    }
 }
 
 fn all_hold(sim: SimKafka) {
@@ -45,6 +53,14 @@ fn all_hold(sim: SimKafka) {
 #[test]
 fn the_simulator_conforms() {
     all_hold(SimKafka::new());
+}
+
+#[test]
+fn members_of_the_simulator_conform() {
+    let cluster = Simulated { sim: SimKafka::new(), topics: AtomicUsize::new(0) };
+    let outcome = conformance::run_all(&cluster, conformance::member_cases(), &mut |_, _| {});
+    assert!(outcome.failed.is_empty(), "{:#?}", outcome.failed);
+    assert_eq!((outcome.passed, outcome.not_asked), (12, 0));
 }
 
 #[test]

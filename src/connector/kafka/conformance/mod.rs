@@ -5,6 +5,7 @@
 
 mod connector;
 mod consume;
+mod member;
 mod produce;
 mod transact;
 
@@ -40,6 +41,17 @@ pub trait Cluster {
     fn delete_before(&self, topic: &str, partition: i32, offset: i64) -> Verdict;
     /// Sees to it that transactions which last too long are noticed soon; brokers look for themselves.
     fn outlast_transactions(&self) {}
+    /// Takes the static member of that name out of a group, as for its silence; it does not know.
+    ///
+    /// # Errors
+    /// It can't be done.
+    fn expel(&self, group: &str, static_id: &str) -> Verdict {
+        Err(format!("{static_id} can't be taken out of {group} here"))
+    }
+    /// Longer than a member may be silent that must poll every six seconds.
+    fn silence(&self) -> Duration {
+        Duration::from_secs(9)
+    }
 }
 
 /// One case.
@@ -69,6 +81,11 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
     produce::CASES.iter().chain(consume::CASES).chain(transact::CASES).chain(connector::CASES)
 }
 
+/// What members of groups must do. Run over the simulator so far.
+pub fn member_cases() -> impl Iterator<Item = &'static Case> {
+    member::CASES.iter()
+}
+
 /// What [`run`] found.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -82,9 +99,18 @@ pub struct Outcome {
 
 /// Runs every case whose name contains `filter`; `report` hears of each.
 pub fn run(cluster: &dyn Cluster, filter: &str, report: &mut dyn FnMut(&str, &str)) -> Outcome {
+    run_all(cluster, cases().filter(|c| c.name.contains(filter)), report)
+}
+
+/// Runs these cases; `report` hears of each.
+pub fn run_all(
+    cluster: &dyn Cluster,
+    cases: impl Iterator<Item = &'static Case>,
+    report: &mut dyn FnMut(&str, &str),
+) -> Outcome {
     let caps = cluster.client().caps();
     let mut outcome = Outcome::default();
-    for case in cases().filter(|c| c.name.contains(filter)) {
+    for case in cases {
         if !(case.applies)(&caps) {
             outcome.not_asked += 1;
             report(case.name, "not asked: the client can't");

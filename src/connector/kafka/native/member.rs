@@ -24,11 +24,12 @@ use rdkafka::types::RDKafkaRespErr;
 use super::{config, drop_within, failed, kind_of, metadata, said, sorted};
 use crate::connector::kafka::client::{HeaderList, KafkaError, KafkaErrorKind, Message, Part};
 use crate::connector::kafka::member::{Change, GIVE_UP_WITHIN, GroupToken, KafkaMember, MemberSettings};
+use crate::connector::kafka::standby::{Standby, Turns};
 use crate::record::Clock;
 
-/// After so long without a poll of the owner the thread polls in its place.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it looks.
+/// Errors between two messages that a look gets over.
+const ERRORS: usize = 64;
+/// How often the thread looks after an owner that is held up.
 const LOOK: Duration = Duration::from_millis(250);
 
 type Consumer = BaseConsumer<Membership>;
@@ -112,39 +113,31 @@ fn listed(parts: &[Part]) -> TopicPartitionList {
 /// What the owner and the thread share.
 struct Shared {
     consumer: Consumer,
-    polling: Mutex<Polling>,
+    polling: Mutex<Turns<OwnedMessage>>,
     over: AtomicBool,
 }
 
-#[derive(Default)]
-struct Polling {
-    /// When the owner polled last, on the monotonic clock.
-    last: Duration,
-    /// Paused by the thread.
-    paused: bool,
-    /// What came while it polled.
-    kept: VecDeque<OwnedMessage>,
+impl Standby<OwnedMessage> for Consumer {
+    fn pause(&self) -> bool {
+        self.assignment()
+            .is_ok_and(|all| all.count() > 0 && rdkafka::consumer::Consumer::pause(self, &all).is_ok())
+    }
+    fn poll(&self) -> Option<OwnedMessage> {
+        for _ in 0..ERRORS {
+            match BaseConsumer::poll(self, Duration::ZERO)? {
+                Ok(message) => return Some(message.detach()),
+                Err(e) => log::debug!("group: {e}"),
+            }
+        }
+        None
+    }
 }
 
 impl Shared {
-    /// Polls in place of the owner: decisions arrive, messages stay where they are.
+    /// Polls in place of the owner, if it is held up.
     fn keep_alive(&self) {
-        let Some(mut polling) = self.polling.try_lock() else { return };
-        if Clock::System.monotonic().saturating_sub(polling.last) < PATIENCE {
-            return;
-        }
-        if !polling.paused
-            && let Ok(all) = self.consumer.assignment()
-            && all.count() > 0
-        {
-            polling.paused = self.consumer.pause(&all).is_ok();
-        }
-        for _ in 0..64 {
-            match self.consumer.poll(Duration::ZERO) {
-                None => break,
-                Some(Ok(message)) => polling.kept.push_back(message.detach()),
-                Some(Err(e)) => log::debug!("group: {e}"),
-            }
+        if let Some(mut turns) = self.polling.try_lock() {
+            turns.look(Clock::System.monotonic(), &self.consumer);
         }
     }
 
@@ -192,7 +185,7 @@ impl NativeMember {
         metadata(consumer.client(), &settings.connection)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|e| sorted(&what, &e))?;
-        let polling = Mutex::new(Polling { last: Clock::System.monotonic(), ..Polling::default() });
+        let polling = Mutex::new(Turns::new(Clock::System.monotonic()));
         let shared = Arc::new(Shared { consumer, polling, over: AtomicBool::new(false) });
         let own = shared.clone();
         let thread = std::thread::Builder::new().name("ms-kafka-poll".into()).spawn(move || {
@@ -332,13 +325,12 @@ impl KafkaMember for NativeMember {
     ) -> Result<(), KafkaError> {
         let shared = self.shared()?;
         let mut polling = shared.polling.lock();
-        polling.last = Clock::System.monotonic();
-        if std::mem::take(&mut polling.paused)
+        if polling.owner(Clock::System.monotonic())
             && let Ok(all) = shared.consumer.assignment()
         {
             shared.consumer.resume(&all).map_err(|e| self.failed(&e))?;
         }
-        while let Some(message) = polling.kept.pop_front() {
+        while let Some(message) = polling.kept() {
             if give(&self.slots, &message, self.headers, take).is_break() {
                 return Ok(());
             }

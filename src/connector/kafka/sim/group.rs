@@ -31,6 +31,8 @@ struct Place {
     /// Of `owned`: to be given up.
     leaving: Vec<Part>,
     waiting: VecDeque<(u64, Change)>,
+    /// Under which name it comes again.
+    static_id: Option<String>,
 }
 
 impl Group {
@@ -133,7 +135,16 @@ impl Broker {
         group.next += 1;
         let id = group.next;
         let eager = settings.assignor != "cooperative-sticky";
-        group.members.insert(id, Place { topics, eager, ..Place::default() });
+        let static_id = settings.static_id.clone();
+        let known = |p: &Place| static_id.is_some() && p.static_id == static_id && p.leaving.is_empty();
+        let before = group.members.iter().find(|(_, p)| known(p)).map(|(id, _)| *id);
+        if let Some(place) = before.and_then(|id| group.members.remove(&id)) {
+            // It has what it had, in the same generation; whoever was there under the name is out.
+            let waiting = VecDeque::from([(group.generation, Change::Assigned(place.owned.clone()))]);
+            group.members.insert(id, Place { waiting, ..place });
+            return id;
+        }
+        group.members.insert(id, Place { topics, eager, static_id, ..Place::default() });
         self.decide(&settings.group);
         id
     }
@@ -290,7 +301,8 @@ impl KafkaMember for SimMember {
     }
 
     fn close(&mut self, _deadline: Duration) {
-        if !std::mem::replace(&mut self.gone, true) {
+        // The place of a static member is kept for it.
+        if !std::mem::replace(&mut self.gone, true) && self.settings.static_id.is_none() {
             self.broker.lock().leave(&self.settings.group, self.id);
         }
     }
