@@ -94,7 +94,12 @@ pub(super) fn open(
     for (source, after) in sources.iter_mut().zip(order.after) {
         source.after = after;
     }
-    let mut core = build_core(spec, state, checkpoint.as_ref(), &pools, &budget, &workers)?;
+    // An eighth of the memory is for what the store keeps of its file, half of it for tables; the rest is for their growth, and for what
+    // the store notes of a transaction.
+    let on_disk = state.filter(|_| config.state_backend == StateBackend::Disk);
+    let store =
+        on_disk.and_then(|dir| Store::new(config.medium.clone(), dir.path(), config.state_max_bytes / 8));
+    let mut core = build_core(spec, store.as_ref(), checkpoint.as_ref(), &pools, &budget, &workers)?;
     core.merge(order.merges);
     if let Some(checkpoint) = &checkpoint {
         let ended: Vec<bool> = sources.iter().map(|s| s.ended).collect();
@@ -105,9 +110,8 @@ pub(super) fn open(
         preparing::divide(&mut sources, &core, &sinks, config.trace);
     }
     let manifest = manifest.map(|m| Arc::new(Mutex::new(m)));
-    let frugal = config.state_backend == StateBackend::Disk;
     let keeping = state.map(|dir| Keeping {
-        snapshots: Snapshots::new(dir.clone(), config.whole_below, manifest.clone()).frugal(frugal),
+        snapshots: Snapshots::new(dir.clone(), config.whole_below, manifest.clone()).with_store(store),
         manifest,
         leader,
         aligned_at: 0,
@@ -379,18 +383,14 @@ fn open_sources(
 
 fn build_core(
     spec: &JobSpec,
-    state: Option<&Arc<StateDir>>,
+    store: Option<&Store>,
     checkpoint: Option<&Checkpoint>,
     pools: &Pools,
     budget: &Arc<ErrorBudget>,
     workers: &Arc<Workers>,
 ) -> Result<Core, JobError> {
     let plan = &spec.plan;
-    let on_disk = state.filter(|_| spec.config.state_backend == StateBackend::Disk);
-    // An eighth of the memory is for what the store keeps of its file, half of it for tables; the rest is for their growth, and for what
-    // the store notes of a transaction.
     let memory = spec.config.state_max_bytes;
-    let store = on_disk.and_then(|dir| Store::new(dir.path(), memory / 8));
     let spill = plan.nodes.iter().filter(|n| n.operator.spills()).count();
     let inlets = (0..plan.sources.len())
         .map(|s| Inlet {
@@ -405,7 +405,7 @@ fn build_core(
     let mut nodes = Vec::new();
     for (n, node) in plan.nodes.iter().enumerate() {
         let mut operator = operator::build(node, spec.config.shards()).map_err(JobError::Config)?;
-        if let Some(store) = &store {
+        if let Some(store) = store {
             operator.use_store(store.space(&node.id), memory / 2 / spill.max(1));
         }
         let home = (plan.sources.len() + n) as u16;

@@ -24,7 +24,7 @@ use super::shared::Shared;
 use super::stage_thread::{StageThread, panic_text};
 use crate::observe::ThreadTimes;
 use crate::state::{
-    Chain, Checkpoint, Commit, Frozen, Manifest, Piece, Saved, Snapshot, StateDir, StateError,
+    Chain, Checkpoint, Commit, Frozen, Manifest, Piece, Saved, Snapshot, StateDir, StateError, Store,
 };
 
 const THREAD: &str = "ms-snapshot";
@@ -67,8 +67,8 @@ pub(super) struct Snapshots {
     manifest: Option<SharedManifest>,
     /// What is shorter is always written whole.
     whole_below: u64,
-    /// Memory is short: compacting, for which all of a state is in memory, is only for little of it.
-    frugal: bool,
+    /// Groups that do not fit into memory; memory is short then: compacting, for which all of a state is in memory, is only for little of it.
+    store: Option<Store>,
     /// The last one; `None` until this run has made one.
     last: Option<Saved>,
     place: Place,
@@ -86,20 +86,21 @@ fn failed(e: StateError) -> JobError {
 impl Snapshots {
     pub(super) fn new(dir: Arc<StateDir>, whole_below: u64, manifest: Option<SharedManifest>) -> Self {
         let place = Place::Here(None);
-        let frugal = false;
-        Self { dir, manifest, whole_below, frugal, last: None, place, frozen: None, next: 1, saved: None }
+        let store = None;
+        Self { dir, manifest, whole_below, store, last: None, place, frozen: None, next: 1, saved: None }
     }
 
-    /// Whether it is to take as little memory as it can.
-    pub(super) fn frugal(mut self, frugal: bool) -> Self {
-        self.frugal = frugal;
+    /// Where groups lie that do not fit into memory.
+    pub(super) fn with_store(mut self, store: Option<Store>) -> Self {
+        self.store = store;
         self
     }
 
     /// Lets a thread of its own write them from now on.
     pub(super) fn split(&mut self, shared: &Arc<Shared>) -> Result<(), JobError> {
         if matches!(self.place, Place::Here(None)) {
-            self.place = Place::Away(spawn(self.dir.clone(), self.manifest.clone(), self.frugal, shared)?);
+            self.place =
+                Place::Away(spawn(self.dir.clone(), self.manifest.clone(), self.store.clone(), shared)?);
         }
         Ok(())
     }
@@ -109,7 +110,7 @@ impl Snapshots {
         let whole = self.last.is_none_or(|last| {
             let Chain { changes, change_bytes, base_bytes } = last.chain;
             // Compaction is only for what is quickly done where it has no thread.
-            let alone = self.frugal || matches!(self.place, Place::Here(_));
+            let alone = self.store.is_some() || matches!(self.place, Place::Here(_));
             let alone = alone && base_bytes + change_bytes > AT_ONCE;
             base_bytes < self.whole_below || changes >= TOO_LONG || alone && change_bytes > base_bytes / 2
         });
@@ -165,6 +166,7 @@ impl Snapshots {
     pub(super) fn end(&mut self, ending: Checkpoint, commit: Option<Commit>) -> Result<(), JobError> {
         if let Place::Here(file) = &mut self.place {
             if let Some(file) = file.take() {
+                sync_store(self.store.as_ref()).map_err(failed)?;
                 let saved = self.dir.finish(file, &ending).map_err(failed)?;
                 write_commit(self.manifest.as_ref(), commit).map_err(failed)?;
                 let Chain { change_bytes, base_bytes, .. } = saved.chain;
@@ -251,6 +253,11 @@ impl Drop for Snapshots {
     }
 }
 
+/// Before a checkpoint counts: makes durable the version of the store that it names.
+fn sync_store(store: Option<&Store>) -> Result<(), StateError> {
+    store.map_or(Ok(()), Store::sync)
+}
+
 /// The commit point of an epoch whose snapshot is durable.
 fn write_commit(manifest: Option<&SharedManifest>, commit: Option<Commit>) -> Result<(), StateError> {
     match (manifest, commit) {
@@ -262,7 +269,7 @@ fn write_commit(manifest: Option<&SharedManifest>, commit: Option<Commit>) -> Re
 fn spawn(
     dir: Arc<StateDir>,
     manifest: Option<SharedManifest>,
-    frugal: bool,
+    store: Option<Store>,
     shared: &Arc<Shared>,
 ) -> Result<Writer, JobError> {
     let (tasks, to_do) = unbounded();
@@ -271,14 +278,15 @@ fn spawn(
     let (shared, bytes) = (shared.clone(), waiting.clone());
     let account = shared.account(THREAD);
     let thread = StageThread::spawn(THREAD.into(), move || {
-        let work = write_loop((&dir, frugal), manifest.as_ref(), &to_do, &done, &bytes, &shared, account);
+        let work =
+            write_loop((&dir, store.as_ref()), manifest.as_ref(), &to_do, &done, &bytes, &shared, account);
         work.map_err(|e| JobError::State(format!("thread {THREAD}: {e}")))
     })?;
     Ok(Writer { tasks, results, waiting, thread })
 }
 
 fn write_loop(
-    (dir, frugal): (&Arc<StateDir>, bool),
+    (dir, store): (&Arc<StateDir>, Option<&Store>),
     manifest: Option<&SharedManifest>,
     tasks: &Receiver<Task>,
     done: &Sender<Saved>,
@@ -309,11 +317,12 @@ fn write_loop(
             }
             Task::End(ending, commit) => {
                 if let Some(file) = file.take() {
+                    sync_store(store)?;
                     let saved = dir.finish(file, &ending)?;
                     write_commit(manifest, commit)?;
                     let _ = done.send(saved);
                     let Chain { change_bytes, base_bytes, .. } = saved.chain;
-                    if (!frugal || base_bytes + change_bytes <= AT_ONCE)
+                    if (store.is_none() || base_bytes + change_bytes <= AT_ONCE)
                         && let Some(epoch) = dir.take_long(&saved)
                     {
                         join(compactor.take());

@@ -20,6 +20,35 @@ pub trait MediumFile: Write + Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// A file that is read and written anywhere.
+pub trait RandomFile: fmt::Debug + Send + Sync {
+    /// Its length.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn length(&self) -> io::Result<u64>;
+    /// Fills `out` with what is there.
+    ///
+    /// # Errors
+    /// As the system says; `UnexpectedEof` if the file ends before.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// As the system says; a part may be written.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts the file off, or lets it grow by zeros.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Makes everything so far durable, but not the file's name. Until then any part of it may be lost in a crash.
+    ///
+    /// # Errors
+    /// Never to be retried: what was not durable may be lost although a second call succeeds.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// Where files are kept. Calls may block on slow storage.
 pub trait Medium: fmt::Debug + Send + Sync {
     /// Makes a directory and those above it.
@@ -42,6 +71,13 @@ pub trait Medium: fmt::Debug + Send + Sync {
     /// # Errors
     /// As the system says; `NotFound` if there is none.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// Opens a file to read and write it anywhere, for one holder at a time; `new`: an empty one, made if there is none.
+    ///
+    /// # Errors
+    /// As the system says; `Unsupported` where there are none.
+    fn open_random(&self, _path: &Path, _new: bool) -> io::Result<Box<dyn RandomFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// The content of a file, at most `max` bytes of it.
     ///
     /// # Errors
@@ -115,6 +151,25 @@ impl MediumFile for File {
     }
 }
 
+#[cfg(feature = "disk-state")]
+impl RandomFile for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, out, offset)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+    }
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 impl Medium for Disk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
@@ -127,6 +182,15 @@ impl Medium for Disk {
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(path)?))
+    }
+    #[cfg(feature = "disk-state")]
+    fn open_random(&self, path: &Path, new: bool) -> io::Result<Box<dyn RandomFile>> {
+        let file = OpenOptions::new().read(true).write(true).create(new).truncate(new).open(path)?;
+        // Whoever only looks into it takes this lock too, shared.
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Box::new(file)),
+            Err(e) => Err(e.into()),
+        }
     }
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

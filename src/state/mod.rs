@@ -30,7 +30,7 @@ pub use keyed::{
     key_group, read_groups, shard_of, write_groups,
 };
 pub use manifest::{Commit, Committed, Manifest, scan};
-pub use medium::{Disk, Medium, MediumFile, create_dir_durably};
+pub use medium::{Disk, Medium, MediumFile, RandomFile, create_dir_durably};
 pub use places::{Places, read_places};
 pub use runs::{Runs, Sorted};
 pub use store::{Space, Store, inspect_store};

@@ -1,14 +1,16 @@
 //! The store on disk: groups that do not fit into memory, in a redb file beside the checkpoints of a job.
 //!
 //! Spaces are tables of the file, one for each operator. All writes between two barriers are one open transaction. At a barrier
-//! [`Store::save`] commits it and keeps what is there as a *version* (a persistent savepoint of redb), whose number goes into
-//! the checkpoint. Recovery goes back to the version that its checkpoint names ([`Store::restore`]): what was written or even
+//! [`Store::save`] ends it and keeps what is there as a *version* (a persistent savepoint of redb), whose number goes into
+//! the checkpoint. Whoever ends the checkpoint makes the version durable before ([`Store::sync`]), beside the work: only an operator that needs the store
+//! meanwhile waits for it, or does it itself. Recovery goes back to the version that its checkpoint names ([`Store::restore`]): what was written or even
 //! committed behind it is gone, so an epoch that did not commit can't be seen.
 //!
 //! Nothing is made before the first group is written: a job whose state fits into memory has no such file.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +20,8 @@ use redb::{
     TableError, TableHandle, WriteTransaction,
 };
 
-use super::StateError;
 use super::dir::KEEP;
+use super::{Medium, RandomFile, StateError};
 
 /// Versions that stay: those of the checkpoints that stay, and of one under way.
 const VERSIONS: usize = KEEP + 1;
@@ -29,14 +31,17 @@ const VERSIONS: usize = KEEP + 1;
 pub struct Store(Arc<Inner>);
 
 struct Inner {
+    medium: Arc<dyn Medium>,
     path: PathBuf,
     cache: usize,
     file: Mutex<Option<File>>,
 }
 
 struct File {
-    /// What was written since the last barrier. Always there between two calls.
+    /// What was written since the last barrier. There between two calls, unless a version is to be made durable, or that failed.
     open: Option<WriteTransaction>,
+    /// The newest version, which is not durable yet.
+    saving: Option<WriteTransaction>,
     dirty: bool,
     db: Database,
     /// The newest version; 0: none.
@@ -57,6 +62,28 @@ pub struct Space {
     name: Arc<str>,
 }
 
+/// The file, as redb sees it.
+#[derive(Debug)]
+struct Backend(Box<dyn RandomFile>);
+
+impl redb::StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_length(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+}
+
 type Table<'n> = TableDefinition<'n, u128, &'static [u8]>;
 
 impl Inner {
@@ -68,34 +95,49 @@ impl Inner {
         db.begin_write().map_err(|e| self.failed("write to", e))
     }
 
-    fn builder(&self) -> redb::Builder {
+    fn open(&self, new: bool) -> Result<Database, StateError> {
+        let what = if new { "create" } else { "open" };
+        let file = self.medium.open_random(&self.path, new).map_err(|e| self.io(what, &e))?;
         let mut builder = Database::builder();
         builder.set_cache_size(self.cache);
-        builder
+        builder.create_with_backend(Backend(file)).map_err(|e| self.failed(what, e))
+    }
+
+    fn io(&self, what: &str, e: &io::Error) -> StateError {
+        StateError(format!("can't {what} {}: {e}", self.path.display()))
     }
 
     /// An empty file in the place of one that nothing refers to.
     fn create(&self) -> Result<File, StateError> {
-        let io =
-            |what: &str, e: std::io::Error| StateError(format!("can't {what} {}: {e}", self.path.display()));
-        match std::fs::remove_file(&self.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", e)),
+        match self.medium.remove(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(self.io("remove", &e)),
             _ => {}
         }
-        let db = self.builder().create(&self.path).map_err(|e| self.failed("create", e))?;
+        let db = self.open(true)?;
         if let Some(dir) = self.path.parent() {
-            std::fs::File::open(dir)
-                .and_then(|d| d.sync_all())
-                .map_err(|e| io("sync the directory of", e))?;
+            self.medium.sync_dir(dir).map_err(|e| self.io("sync the directory of", &e))?;
         }
         let open = Some(self.begin(&db)?);
-        Ok(File { open, dirty: false, db, version: 0, versions: VecDeque::new() })
+        Ok(File { open, saving: None, dirty: false, db, version: 0, versions: VecDeque::new() })
+    }
+
+    /// Makes the newest version durable if it is not; from then on the file can be read and written again.
+    fn settle(&self, file: &mut File) -> Result<(), StateError> {
+        if let Some(version) = file.saving.take() {
+            version.commit().map_err(|e| self.failed("save", e))?;
+            file.open = Some(self.begin(&file.db)?);
+        }
+        match file.open {
+            Some(_) => Ok(()),
+            None => Err(StateError(format!("{} could not be written before", self.path.display()))),
+        }
     }
 
     fn save(&self, file: &mut File) -> Result<u64, StateError> {
         if !file.dirty {
             return Ok(file.version);
         }
+        self.settle(file)?;
         let failed = |e: redb::Error| self.failed("save", e);
         if let Some(mut written) = file.open.take() {
             // Durable with the version.
@@ -111,15 +153,14 @@ impl Inner {
         {
             version.delete_persistent_savepoint(old).map_err(|e| failed(e.into()))?;
         }
-        version.commit().map_err(|e| failed(e.into()))?;
         (file.version, file.dirty) = (number, false);
-        file.open = Some(self.begin(&file.db)?);
+        file.saving = Some(version);
         Ok(number)
     }
 
     fn restore(&self, number: u64) -> Result<File, StateError> {
         let failed = |e: redb::Error| self.failed("go back in", e);
-        let db = self.builder().open(&self.path).map_err(|e| self.failed("open", e))?;
+        let db = self.open(false)?;
         let mut back = self.begin(&db)?;
         back.set_quick_repair(true);
         let version = back.get_persistent_savepoint(number).map_err(|e| match e {
@@ -137,14 +178,14 @@ impl Inner {
         versions.sort_unstable();
         back.commit().map_err(|e| failed(e.into()))?;
         let open = Some(self.begin(&db)?);
-        Ok(File { open, dirty: false, db, version: number, versions: versions.into() })
+        Ok(File { open, saving: None, dirty: false, db, version: number, versions: versions.into() })
     }
 }
 
 impl Store {
     /// The store of a job with that state directory, which keeps about `cache` bytes of it in memory. Touches no file yet.
-    pub fn new(dir: &Path, cache: usize) -> Option<Self> {
-        Some(Self(Arc::new(Inner { path: dir.join(FILE), cache, file: Mutex::new(None) })))
+    pub fn new(medium: Arc<dyn Medium>, dir: &Path, cache: usize) -> Option<Self> {
+        Some(Self(Arc::new(Inner { medium, path: dir.join(FILE), cache, file: Mutex::new(None) })))
     }
 
     /// Where one operator puts its groups.
@@ -152,7 +193,8 @@ impl Store {
         Space { store: self.clone(), name: name.into() }
     }
 
-    /// At a barrier: makes durable what was written, and gives the number of the version; 0 while nothing ever was.
+    /// At a barrier: makes a version of what was written, and gives its number; 0 while nothing ever was. It is durable after
+    /// [`sync`](Self::sync).
     ///
     /// # Errors
     /// If that fails. What was written since the last version is then not in any.
@@ -160,6 +202,17 @@ impl Store {
         match &mut *self.0.file.lock() {
             Some(file) => self.0.save(file),
             None => Ok(0),
+        }
+    }
+
+    /// Makes the newest version durable. May block for long; called from any thread.
+    ///
+    /// # Errors
+    /// If that fails, or something failed before: then no checkpoint may name the version.
+    pub fn sync(&self) -> Result<(), StateError> {
+        match &mut *self.0.file.lock() {
+            Some(file) => self.0.settle(file),
+            None => Ok(()),
         }
     }
 
@@ -216,7 +269,9 @@ impl Space {
     ) -> Result<(), StateError> {
         let inner = &self.store.0;
         let mut file = inner.file.lock();
-        let Some(open) = file.as_mut().and_then(|f| f.open.as_ref()) else { return Ok(()) };
+        let Some(file) = file.as_mut() else { return Ok(()) };
+        inner.settle(file)?;
+        let Some(open) = &file.open else { return Ok(()) };
         let table = open.open_table(self.table()).map_err(|e| inner.failed("read", e))?;
         for key in keys {
             if let Some(value) = table.get(key).map_err(|e| inner.failed("read", e))? {
@@ -242,8 +297,9 @@ impl Space {
             Some(file) => file,
             none => none.insert(inner.create()?),
         };
+        inner.settle(file)?;
         file.dirty = true;
-        let Some(open) = &file.open else { return Err(closed(inner)) };
+        let Some(open) = &file.open else { return Ok(()) };
         let failed = |e| inner.failed("write to", e);
         let mut table = open.open_table(self.table()).map_err(|e: TableError| inner.failed("write to", e))?;
         let mut value = Vec::new();
@@ -272,7 +328,8 @@ impl Space {
         let inner = &self.store.0;
         let mut file = inner.file.lock();
         let Some(file) = file.as_mut() else { return Ok(()) };
-        let Some(open) = &file.open else { return Err(closed(inner)) };
+        inner.settle(file)?;
+        let Some(open) = &file.open else { return Ok(()) };
         let failed = |e| inner.failed("write to", e);
         let mut table = open.open_table(self.table()).map_err(|e: TableError| inner.failed("write to", e))?;
         let mut value = Vec::new();
@@ -295,7 +352,9 @@ impl Space {
     pub fn scan(&self, mut each: impl FnMut(&[u8]) -> Result<(), StateError>) -> Result<(), StateError> {
         let inner = &self.store.0;
         let mut file = inner.file.lock();
-        let Some(open) = file.as_mut().and_then(|f| f.open.as_ref()) else { return Ok(()) };
+        let Some(file) = file.as_mut() else { return Ok(()) };
+        inner.settle(file)?;
+        let Some(open) = &file.open else { return Ok(()) };
         let table = open.open_table(self.table()).map_err(|e| inner.failed("read", e))?;
         for entry in table.iter().map_err(|e| inner.failed("read", e))? {
             let (_, value) = entry.map_err(|e| inner.failed("read", e))?;
@@ -312,7 +371,8 @@ impl Space {
         let inner = &self.store.0;
         let mut file = inner.file.lock();
         let Some(file) = file.as_mut() else { return Ok(()) };
-        let Some(open) = &file.open else { return Err(closed(inner)) };
+        inner.settle(file)?;
+        let Some(open) = &file.open else { return Ok(()) };
         file.dirty |= open.delete_table(self.table()).map_err(|e| inner.failed("write to", e))?;
         Ok(())
     }
@@ -340,16 +400,13 @@ pub fn inspect_store(dir: &Path) -> Result<Option<Vec<(String, u64)>>, StateErro
     Ok(Some(spaces))
 }
 
-fn closed(inner: &Inner) -> StateError {
-    StateError(format!("{} could not be written before", inner.path.display()))
-}
-
 /// Name of the file.
 const FILE: &str = "groups.redb";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Disk;
 
     fn put(space: &Space, entries: &[(u128, &str)]) {
         let mut entries = entries.iter();
@@ -375,7 +432,7 @@ mod tests {
     #[test]
     fn what_is_behind_the_version_that_is_gone_back_to_is_gone_committed_or_not() {
         let dir = tempfile::tempdir().unwrap();
-        let new = || Store::new(dir.path(), 1 << 20).unwrap();
+        let new = || Store::new(Arc::new(Disk), dir.path(), 1 << 20).unwrap();
         let store = new();
         assert_eq!((store.save(), dir.path().join(FILE).exists()), (Ok(0), false));
         let (one, two) = (store.space("one"), store.space("two"));
@@ -408,16 +465,17 @@ mod tests {
     #[test]
     fn as_many_versions_stay_as_checkpoints_need() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path(), 1 << 20).unwrap();
+        let store = Store::new(Arc::new(Disk), dir.path(), 1 << 20).unwrap();
         let space = store.space("s");
         let mut versions = Vec::new();
         for n in 0..10u128 {
             put(&space, &[(n, "v")]);
             versions.push(store.save().unwrap());
+            store.sync().unwrap();
         }
         drop((store, space));
         for (at, version) in versions.iter().enumerate().rev() {
-            let restored = Store::new(dir.path(), 1 << 20).unwrap().restore(*version);
+            let restored = Store::new(Arc::new(Disk), dir.path(), 1 << 20).unwrap().restore(*version);
             assert_eq!(restored.is_ok(), at >= 10 - VERSIONS, "version {at}");
         }
     }
@@ -426,7 +484,7 @@ mod tests {
     fn a_file_without_a_checkpoint_that_names_it_is_begun_anew() {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..2 {
-            let store = Store::new(dir.path(), 1 << 20).unwrap();
+            let store = Store::new(Arc::new(Disk), dir.path(), 1 << 20).unwrap();
             let space = store.space("s");
             assert!(space.is_unused() && all(&space).is_empty());
             put(&space, &[(1, "v")]);

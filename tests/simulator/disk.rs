@@ -7,15 +7,64 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use millstream::state::{Medium, MediumFile};
+use millstream::state::{Medium, MediumFile, RandomFile};
 
 use crate::doors::Rng;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     data: Vec<u8>,
     /// So many bytes survive for sure.
     synced: usize,
+    /// Of a file that is written anywhere: its content when it was synced last, and what has been done since.
+    base: Option<Vec<u8>>,
+    since: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Change {
+    fn apply(&self, data: &mut Vec<u8>) {
+        match self {
+            Change::Length(length) => data.resize(*length, 0),
+            Change::Write(at, bytes) => {
+                let end = at + bytes.len();
+                data.resize(data.len().max(end), 0);
+                data[*at..end].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+impl Inode {
+    /// What the machine has of it when its power was lost.
+    fn lose_power(&mut self, rng: &mut Rng) {
+        if let Some(base) = &mut self.base {
+            // Any of the changes may have reached the disk, a write in part.
+            let mut data = base.clone();
+            for change in self.since.drain(..) {
+                match change {
+                    _ if rng.one_in(2) => {}
+                    Change::Write(at, bytes) if rng.one_in(4) => {
+                        let part = rng.below(bytes.len() as u64 + 1) as usize;
+                        Change::Write(at, bytes[..part].to_vec()).apply(&mut data);
+                    }
+                    whole => whole.apply(&mut data),
+                }
+            }
+            base.clone_from(&data);
+            self.data = data;
+            return;
+        }
+        let unsynced = self.data.len() - self.synced;
+        let kept = self.synced + rng.below(unsynced as u64 + 1) as usize;
+        self.data.truncate(kept);
+        self.synced = kept;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,12 +153,7 @@ impl FakeDisk {
         let mut disk = self.0.lock().unwrap();
         let power = power || disk.down;
         if power {
-            for inode in &mut disk.inodes {
-                let unsynced = inode.data.len() - inode.synced;
-                let kept = inode.synced + rng.below(unsynced as u64 + 1) as usize;
-                inode.data.truncate(kept);
-                inode.synced = kept;
-            }
+            disk.inodes.iter_mut().for_each(|inode| inode.lose_power(rng));
             if rng.one_in(2) {
                 let Disk { names, durable, dirs, durable_dirs, .. } = &mut *disk;
                 *dirs = durable_dirs.clone();
@@ -130,7 +174,7 @@ impl FakeDisk {
     /// Another machine with the same content; nobody holds a lock there.
     pub fn fork(&self) -> Self {
         let disk = self.0.lock().unwrap();
-        let inodes = disk.inodes.iter().map(|i| Inode { data: i.data.clone(), synced: i.synced }).collect();
+        let inodes = disk.inodes.to_vec();
         let (names, durable) = (disk.names.clone(), disk.durable.clone());
         let (dirs, durable_dirs) = (disk.dirs.clone(), disk.durable_dirs.clone());
         let copy = Disk { inodes, names, durable, dirs, durable_dirs, ..Disk::default() };
@@ -151,6 +195,12 @@ impl FakeDisk {
             }
         }
         lines
+    }
+
+    /// Whether there is a file with that ending.
+    #[cfg(feature = "disk-state")]
+    pub fn has(&self, ending: &str) -> bool {
+        self.0.lock().unwrap().names.keys().any(|n| n.to_string_lossy().ends_with(ending))
     }
 
     /// Files that were staged and not renamed.
@@ -205,6 +255,63 @@ impl MediumFile for FakeFile {
     }
 }
 
+/// A file that is written anywhere.
+#[derive(Debug)]
+struct FakeRandom {
+    disk: FakeDisk,
+    inode: usize,
+    path: PathBuf,
+}
+
+impl FakeRandom {
+    fn change(&self, change: impl Fn(bool) -> Change) -> io::Result<()> {
+        let mut disk = self.disk.0.lock().unwrap();
+        let called = disk.call();
+        let change = change(called.is_ok());
+        let inode = &mut disk.inodes[self.inode];
+        change.apply(&mut inode.data);
+        inode.since.push(change);
+        called
+    }
+}
+
+impl RandomFile for FakeRandom {
+    fn length(&self) -> io::Result<u64> {
+        self.disk.with(|disk| Ok(disk.inodes[self.inode].data.len() as u64))
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.with(|disk| {
+            let data = &disk.inodes[self.inode].data;
+            let from = offset as usize..offset as usize + out.len();
+            out.copy_from_slice(data.get(from).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        // What fails half way has written half of it.
+        let part = |whole: bool| if whole { bytes } else { &bytes[..bytes.len() / 2] };
+        self.change(|whole| Change::Write(offset as usize, part(whole).to_vec()))
+    }
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let now = self.disk.0.lock().unwrap().inodes[self.inode].data.len();
+        self.change(|whole| Change::Length(if whole { length as usize } else { now }))
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.disk.with(|disk| {
+            let inode = &mut disk.inodes[self.inode];
+            inode.since.clear();
+            inode.base = Some(inode.data.clone());
+            Ok(())
+        })
+    }
+}
+
+impl Drop for FakeRandom {
+    fn drop(&mut self) {
+        self.disk.0.lock().unwrap().locks.remove(&self.path);
+    }
+}
+
 impl Medium for FakeDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.with(|disk| {
@@ -228,6 +335,20 @@ impl Medium for FakeDisk {
             Some(inode) => Ok(Box::new(FakeFile { disk: self.clone(), inode })),
             None => self.create(path),
         }
+    }
+    fn open_random(&self, path: &Path, new: bool) -> io::Result<Box<dyn RandomFile>> {
+        if new {
+            self.create(path)?;
+        }
+        let inode = self.with(|disk| {
+            let inode = *disk.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+            disk.inodes[inode].base.get_or_insert_default();
+            match disk.locks.insert(path.to_owned()) {
+                true => Ok(inode),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        })?;
+        Ok(Box::new(FakeRandom { disk: self.clone(), inode, path: path.to_owned() }))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         self.with(|disk| Ok(Box::new(Cursor::new(disk.inode(path)?.data.clone())) as _))

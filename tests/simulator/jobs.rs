@@ -40,9 +40,12 @@ pub enum Kind {
     /// The first rows of each key.
     Ranked,
     Sorted,
+    /// Groups of which only some fit into memory.
+    #[cfg(feature = "disk-state")]
+    Stored,
 }
 
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: &[Kind] = &[
     Kind::Pass,
     Kind::Divide,
     Kind::Groups,
@@ -56,6 +59,8 @@ pub const KINDS: [Kind; 13] = [
     Kind::Over,
     Kind::Ranked,
     Kind::Sorted,
+    #[cfg(feature = "disk-state")]
+    Kind::Stored,
 ];
 
 impl Kind {
@@ -82,6 +87,10 @@ impl Kind {
                  (SELECT id, key, ROW_NUMBER() OVER (PARTITION BY key ORDER BY id DESC) AS n FROM src) WHERE n <= 3"
             }
             Kind::Sorted => "INSERT INTO out SELECT id FROM src ORDER BY id DESC",
+            #[cfg(feature = "disk-state")]
+            Kind::Stored => {
+                "INSERT INTO out SELECT id * 7919 % 97 AS key, count(*) AS c, sum(id) AS s FROM src GROUP BY id * 7919 % 97"
+            }
             Kind::Windows | Kind::Merged | Kind::Sessions => "",
         }
     }
@@ -168,6 +177,15 @@ impl Kind {
                 rows.extend(last.into_iter().map(|r| vec![r.id, r.key]));
             }
             Kind::Sorted => rows.extend(sound(0).map(|r| vec![r.id])),
+            #[cfg(feature = "disk-state")]
+            Kind::Stored => {
+                let mut groups: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+                for r in sound(0) {
+                    let group = groups.entry(r.id * 7919 % 97).or_default();
+                    *group = (group.0 + 1, group.1 + r.id);
+                }
+                rows.extend(groups.into_iter().map(|(k, (c, s))| vec![k, c, s]));
+            }
             Kind::Windows | Kind::Merged => {
                 let mut watermark = i64::MIN;
                 let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();

@@ -19,8 +19,14 @@ use crate::jobs::{KINDS, Kind, parts, rows, show, show_letter};
 pub static STARTS: AtomicU64 = AtomicU64::new(0);
 pub static DEATHS: AtomicU64 = AtomicU64::new(0);
 
+/// Jobs that put groups on disk.
+pub static STORES: AtomicU64 = AtomicU64::new(0);
+
 /// Starts after which nothing fails any more.
 const HURT: usize = 30;
+/// Memory of groups, of which half is for tables: some of them fit.
+#[cfg(feature = "disk-state")]
+const STORED_BYTES: usize = 24 << 10;
 /// Rounds of one start: far more than any takes.
 const ROUNDS: usize = 50_000;
 
@@ -96,6 +102,15 @@ fn simulation(seed: u64) -> Simulation {
         mode: if transactional { Mode::Transactional } else { Mode::Simple },
         ..JobConfig::default()
     };
+    #[cfg(feature = "disk-state")]
+    let config = match kind {
+        Kind::Stored => JobConfig {
+            state_backend: millstream::job::StateBackend::Disk,
+            state_max_bytes: STORED_BYTES,
+            ..config
+        },
+        _ => config,
+    };
     let part = |source: &SimSource| SourcePart {
         name: source.name.into(),
         source: Arc::new(source.clone()) as Arc<dyn DataSource>,
@@ -150,6 +165,10 @@ impl Simulation {
             self.check_visible()?;
         }
         self.check()?;
+        #[cfg(feature = "disk-state")]
+        if self.kind == Kind::Stored && self.disk.has("groups.redb") {
+            STORES.fetch_add(1, Ordering::Relaxed);
+        }
         // A job that has ended does nothing more.
         self.disk.restart(&mut Rng(0), false);
         self.world.state().calm = true;
