@@ -2,7 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use mimalloc::MiMalloc;
 
@@ -27,7 +27,18 @@ thread_local! {
 /// The allocator of this binary.
 pub struct Counting;
 
-fn count(allocations: u64, bytes: u64) {
+/// Whether bytes are counted: they cost every allocation as much again, and every free, so most commands do without.
+static BYTES: AtomicBool = AtomicBool::new(false);
+
+#[inline]
+fn count_bytes(bytes: u64) {
+    if BYTES.load(Ordering::Relaxed) {
+        add(|cell| &cell.bytes, bytes);
+    }
+}
+
+#[inline]
+fn add(which: impl Fn(&Padded) -> &AtomicU64, by: u64) {
     let mut mine = MINE.get();
     if mine == usize::MAX {
         mine = NEXT.fetch_add(1, Ordering::Relaxed) % CELLS;
@@ -35,10 +46,18 @@ fn count(allocations: u64, bytes: u64) {
     }
     // One writer per cell: no atomic read-modify-write is needed.
     if let Some(cell) = COUNTS.get(mine) {
-        let add = |n: &AtomicU64, by| n.store(n.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
-        add(&cell.allocations, allocations);
-        add(&cell.bytes, bytes);
+        let n = which(cell);
+        n.store(n.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
     }
+}
+
+fn count_allocation() {
+    add(|cell| &cell.allocations, 1);
+}
+
+/// From now on bytes are counted, too.
+pub fn count_held_bytes() {
+    BYTES.store(true, Ordering::Relaxed);
 }
 
 /// Allocations of all threads so far; growing an allocation counts as one.
@@ -46,7 +65,12 @@ pub fn allocations() -> u64 {
     COUNTS.iter().map(|c| c.allocations.load(Ordering::Relaxed)).sum()
 }
 
-/// Bytes allocated and not freed.
+/// Whether [`held_bytes`] means anything.
+pub fn counts_held_bytes() -> bool {
+    BYTES.load(Ordering::Relaxed)
+}
+
+/// Bytes allocated and not freed since [`count_held_bytes`] was called: only differences mean something.
 pub fn held_bytes() -> i64 {
     COUNTS.iter().fold(0u64, |sum, c| sum.wrapping_add(c.bytes.load(Ordering::Relaxed))) as i64
 }
@@ -54,19 +78,22 @@ pub fn held_bytes() -> i64 {
 // SAFETY: hands everything to mimalloc unchanged; counting touches only statics and a constant-initialized thread local.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as u64);
+        count_allocation();
+        count_bytes(layout.size() as u64);
         unsafe { MiMalloc.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as u64);
+        count_allocation();
+        count_bytes(layout.size() as u64);
         unsafe { MiMalloc.alloc_zeroed(layout) }
     }
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(0, (layout.size() as u64).wrapping_neg());
+        count_bytes((layout.size() as u64).wrapping_neg());
         unsafe { MiMalloc.dealloc(ptr, layout) }
     }
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(1, (size as u64).wrapping_sub(layout.size() as u64));
+        count_allocation();
+        count_bytes((size as u64).wrapping_sub(layout.size() as u64));
         unsafe { MiMalloc.realloc(ptr, layout, size) }
     }
 }

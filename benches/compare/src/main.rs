@@ -197,6 +197,7 @@ fn main() -> ExitCode {
             journey::run(&common, journey::Ways { report_method, transactional })
         }
         Command::Sweep { common, sizes, cost, latency_budget, memory_budget } => {
+            alloc::count_held_bytes();
             let costs = cost.map_or(vec![Cost::Cheap, Cost::Costly], |c| vec![c]);
             match Duration::try_from_secs_f64(latency_budget / 1e3) {
                 Ok(latency) => {
@@ -211,6 +212,7 @@ fn main() -> ExitCode {
         }
         Command::Latency { common, rate } => latency::run(&common, rate),
         Command::Sql { common, scenario, series, second_thread } => {
+            alloc::count_held_bytes();
             sql::run(&common, sql::Only { scenario, series, threads: second_thread })
         }
         Command::Checkpoint { common, groups, touched } => checkpoint::run(&common, groups, touched),

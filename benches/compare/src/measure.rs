@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use millstream::observe::JobStats;
 use serde_json::{Value, json};
 
+use crate::alloc;
 use crate::asynch::{self, Conditions, Shape};
 use crate::shipped;
 use crate::threads::{self, KernelTime, ThreadTime};
@@ -135,7 +136,7 @@ impl Outcome {
             "allocations_per_record": s.allocations_per_record(), "deep_copies": s.deep_copies,
             "locks_per_batch": s.locks_per_batch(), "awaits_per_batch": s.awaits.map(|_| s.awaits_per_batch()),
             "allocations_per_batch": s.allocations_per_batch(), "wall_seconds": s.wall_s,
-            "held_bytes": s.held_bytes, "cpu_ns_per_record": s.cpu_ns_per_record(),
+            "held_bytes": alloc::counts_held_bytes().then_some(s.held_bytes), "cpu_ns_per_record": s.cpu_ns_per_record(),
             "threads": s.threads.iter().map(ThreadTime::json).collect::<Vec<_>>(),
             "kernel": s.kernel.iter().map(|t| json!({
                 "name": t.name, "on_cpu_s": t.on_cpu_s, "queued_s": t.queued_s,
