@@ -182,6 +182,8 @@ pub fn paired_ratio(over: &[f64], under: &[f64]) -> (f64, f64) {
 /// Runs stages; keeps the runtime of the async ones.
 pub struct Bench {
     runtime: tokio::runtime::Runtime,
+    /// For stages that are one task: a second worker could only take it over at each yield, which costs it an eighth of its speed.
+    one_worker: tokio::runtime::Runtime,
     pub conditions: Conditions,
     pub threads: usize,
     repeat: usize,
@@ -196,11 +198,14 @@ impl Bench {
             Some(n) => n,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_time().build()?;
+        let runtime = |workers| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_time().build()
+        };
+        let (runtime, one_worker) = (runtime(threads)?, runtime(1)?);
         let quick = common.quick;
         Ok(Self {
             runtime,
+            one_worker,
             conditions: Conditions {
                 batch: common.batch,
                 trace,
@@ -233,7 +238,8 @@ impl Bench {
         let start = Instant::now();
         let mut sample = match stage.runner {
             Runner::Async(shape) => {
-                let c = asynch::run(&self.runtime, &workload, &probe, shape, self.conditions)?;
+                let runtime = if shape.staged { &self.runtime } else { &self.one_worker };
+                let c = asynch::run(runtime, &workload, &probe, shape, self.conditions)?;
                 Sample {
                     batches: c.batches,
                     locks: c.locks,
