@@ -3,7 +3,7 @@
 --   millstream generate measurements --rows 100000000 --out measurements.txt
 --   millstream run examples/measurements.sql
 --
--- Over 50 million rows it took about twice the CPU time of DuckDB, with the same result: benches/README.md.
+-- Over 10 million rows it took 1.15 times the CPU time of DuckDB on one thread: benches/README.md.
 
 CREATE STREAM measurements (station VARCHAR, temperature DECIMAL(3,1))
   WITH (connector = 'file', path = 'measurements.txt', format = 'csv', delimiter = ';', header = 'false');

@@ -100,14 +100,27 @@ impl Matcher {
         match Regex::new(regex) {
             Ok(regex) => Ok(Matcher::Regex(Box::new(regex))),
             Err(regex::Error::CompiledTooBig(_)) => Err(format!("the pattern '{written}' is too large")),
-            Err(e) => {
-                // The library's message shows the whole pattern over several lines; its last line says why.
-                let e = e.to_string();
-                let why = e.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                Err(format!("'{written}' is not a valid pattern: {why}"))
-            }
+            Err(e) => Err(format!("'{written}' is not a valid pattern: {}", why_invalid(&e))),
         }
     }
+}
+
+/// Why a pattern is none, and what in it. The library's message shows the pattern over several lines, under it marks, and says why in
+/// the last one.
+pub(super) fn why_invalid(error: &regex::Error) -> String {
+    let message = error.to_string();
+    let lines: Vec<&str> = message.lines().collect();
+    let why = lines.last().map_or("", |l| l.trim_start_matches("error: "));
+    if let [.., pattern, marks, _] = lines.as_slice()
+        && let Some(from) = marks.find('^')
+        && marks.trim().bytes().all(|b| b == b'^')
+    {
+        let marked: String = pattern.chars().skip(from).take(marks.trim().len()).collect();
+        if !marked.is_empty() {
+            return format!("{why}: {marked}");
+        }
+    }
+    why.to_owned()
 }
 
 fn tokens(pattern: &str, escape: char) -> Result<Vec<Token>, String> {

@@ -68,11 +68,9 @@ fn build(pattern: &str, flags: &str) -> EvalResult<Regex> {
         .multi_line(multi_line)
         .ignore_whitespace(extended)
         .build()
-        .map_err(|e| invalid(format!("invalid regular expression: {}", last_line(&e.to_string()))))
-}
-/// The crate's message ends with the reason; what precedes it draws the pattern.
-fn last_line(message: &str) -> &str {
-    message.lines().last().map_or(message, |l| l.trim_start_matches("error: "))
+        .map_err(|e| {
+            invalid(format!("invalid regular expression: {}", crate::expr::pattern::why_invalid(&e)))
+        })
 }
 
 /// PostgreSQL's word and text boundaries in the crate's spelling.
@@ -111,6 +109,14 @@ mod tests {
         }
         assert_eq!(CACHE.with_borrow(Vec::len), KEPT);
         assert!(!Rc::ptr_eq(&first, &compiled("a+", "").unwrap()));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong_in_the_pattern() {
+        let said = |pattern| compiled(pattern, "").map(drop).unwrap_err().to_string();
+        let property = said(r"a\p{Grekish}+");
+        assert!(property.contains(r"Unicode property not found: \p{Grekish}"), "{property}");
+        assert!(said("a(b").contains("unclosed group: ("), "{}", said("a(b"));
     }
 
     #[test]
