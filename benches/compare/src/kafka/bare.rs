@@ -51,8 +51,7 @@ pub fn run(servers: &str, input: &str, output: &str, records: u64) -> Result<(),
         .set("bootstrap.servers", servers)
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
-        .set("queue.buffering.max.messages", "50000")
-        .set("queue.buffering.max.kbytes", "32768");
+        .set("queue.buffering.max.kbytes", "65536");
     let producer = BaseProducer::from_config_and_context(&config, Acks(acked.clone()))?;
     let mut sent = 0;
     while sent < records {

@@ -93,8 +93,6 @@ pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaErr
         .set("compression.codec", &settings.compression)
         .set("linger.ms", settings.linger.as_millis().to_string())
         .set("message.timeout.ms", delivery.as_millis().max(1).to_string())
-        // What waits for acknowledgements. The library takes some 250 bytes for a message beside its own.
-        .set("queue.buffering.max.messages", "50000")
-        .set("queue.buffering.max.kbytes", "32768");
+        .set("queue.buffering.max.kbytes", "65536");
     with_native(config, &settings.connection)
 }
