@@ -244,9 +244,9 @@ fn kafka(out: &mut String, run: &Lines) {
     let _ = writeln!(
         out,
         "\n**kafka**: messages of about 256 bytes from topic to topic, a commit each second, broker and engine on the same two cores. Beside \
-         a bare poll-and-send loop of the same client, and beside Kafka Streams with the same query and guarantee; × CPU: CPU time of its \
+         a bare poll-and-send loop of the same client, and beside Kafka Streams with the same query and guarantee; CPU: the time of its \
          process over that of ours ({}):\n\n\
-         | query | M messages/s | M/s per core | × bare loop | × Streams | × CPU of Streams |\n|---|---|---|---|---|---|",
+         | query | M messages/s | M/s per core | × bare loop | × Streams | CPU of Streams / ours |\n|---|---|---|---|---|---|",
         of_machine(run.machine())
     );
     let ratio = |line: &Value, key: &str| line[key].as_f64().map_or("–".to_owned(), |r| format!("{r:.2}"));

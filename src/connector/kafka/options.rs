@@ -150,7 +150,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "prefetch_bytes",
         OptionKind::Bytes,
         "16 MiB",
-        "sources: bytes that are fetched ahead; larger evens out slow brokers and needs more memory (rdkafka: at most a message for each 512)",
+        "sources: bytes that are fetched ahead; larger evens out slow brokers and needs more memory",
     ),
     OptionSpec::new("timeout", OptionKind::Duration, "30s", "how long a broker may take to answer"),
 ];
