@@ -254,7 +254,7 @@ fn what_can_not_be_divided_is_refused() {
         (
             ", group_id = 'g'",
             "INSERT INTO b SELECT n, count(*) AS c FROM (SELECT n FROM a LIMIT 10) GROUP BY n",
-            "keeps state, which does not move with the partitions",
+            "keeps state, which moves with the partitions of the group: that needs its transactions",
         ),
         (", group_id = 'g'", "INSERT INTO b SELECT n FROM a LIMIT 3", "keeps state"),
         (

@@ -140,7 +140,7 @@ pub const SETTINGS: &[OptionSpec] = &[
         "instance",
         OptionKind::Text,
         "",
-        "name of this process where several run the job and share the group_id of its Kafka sources; needs state",
+        "name of this process where several run the job and share the group_id of its Kafka sources, whose partitions move with their state; needs state",
     ),
     OptionSpec::new(
         "instances",

@@ -437,6 +437,7 @@ mod tests {
             schema: Schema::of([("name", DataType::Varchar)]),
             system: SystemColumns::default(),
             clock: None,
+            kept: false,
         };
         let items = read_all(source.open(&scan).unwrap().as_mut(), Limits::default()).unwrap();
         let names: Vec<_> = items

@@ -125,7 +125,12 @@ mod tests {
                 let request =
                     SourceRequest { name: "in", columns: &columns, options: &options, clock: &Clock::System };
                 let source = read_from(pipe(text), &request).unwrap();
-                let scan = Scan { schema: source.schema(), system: SystemColumns::default(), clock: None };
+                let scan = Scan {
+                    schema: source.schema(),
+                    system: SystemColumns::default(),
+                    clock: None,
+                    kept: false,
+                };
                 source.open(&scan).unwrap()
             };
             check_stream(&mut open).unwrap_or_else(|e| panic!("{text:?}: {e}"));

@@ -394,7 +394,7 @@ mod tests {
             (TableSource::of_key(table.clone(), vec!["b".into()]), 1),
             (TableSource::of_key(table.clone(), vec!["z".into()]), 0),
         ] {
-            let scan = Scan { schema: schema(), system: Default::default(), clock: None };
+            let scan = Scan { schema: schema(), system: Default::default(), clock: None, kept: false };
             let mut reader = source.open(&scan).unwrap();
             let mut out = BatchBuilder::new(schema());
             while reader.read(&mut out).unwrap() == Read::More {}

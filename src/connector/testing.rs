@@ -15,7 +15,7 @@ pub(crate) fn line_schema() -> Arc<Schema> {
 }
 
 pub(crate) fn scan() -> Scan {
-    Scan { schema: line_schema(), system: SystemColumns::default(), clock: None }
+    Scan { schema: line_schema(), system: SystemColumns::default(), clock: None, kept: false }
 }
 
 pub(crate) fn line_decoder(max: usize) -> MakeDecoder {

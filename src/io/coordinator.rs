@@ -32,6 +32,17 @@ pub struct LedSource {
     pub start: Position,
 }
 
+/// The state of a part of a source, as of a barrier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number.
+    pub part: i32,
+    /// A checkpoint file.
+    pub file: Vec<u8>,
+    /// It needs none of those before it.
+    pub whole: bool,
+}
+
 /// Decides for a job.
 ///
 /// The order is: every output is durable and not visible yet → the snapshot is durable → [`commit`](Self::commit), *the commit point* →
@@ -57,4 +68,16 @@ pub trait Coordinator: Any + Send {
     /// # Errors
     /// It does not count, or whether it does is found out by the next `take_over`.
     fn commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), IoError>;
+
+    /// Takes the state of parts of the source for the [`commit`](Self::commit) that follows: who has a part next gets it back
+    /// ([`Shift::Gained`](super::Shift)).
+    ///
+    /// # Errors
+    /// It has no place for them.
+    fn keep(&mut self, kept: Vec<Kept>) -> Result<(), IoError> {
+        match kept.is_empty() {
+            true => Ok(()),
+            false => Err(IoError::unsupported("there is no place for state that moves between instances")),
+        }
+    }
 }

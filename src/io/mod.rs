@@ -13,7 +13,7 @@ pub mod faulty;
 mod reader;
 mod writer;
 
-pub use coordinator::{Coordinator, LedSource, Membership, Seat};
+pub use coordinator::{Coordinator, Kept, LedSource, Membership, Seat};
 pub use error::{IoError, IoErrorKind};
-pub use reader::{Boundedness, DataReader, DataSource, Instance, Read, Scan, Slice, SystemColumns};
+pub use reader::{Boundedness, DataReader, DataSource, Instance, Read, Scan, Shift, Slice, SystemColumns};
 pub use writer::{BatchEncoder, CommitNeeds, DataSink, DataWriter, Refused, SinkStart, Transactions};

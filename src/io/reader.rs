@@ -118,6 +118,35 @@ pub trait DataReader: Send {
     fn divided(&self) -> Option<usize> {
         None
     }
+
+    /// What the last call of [`read`](Self::read) or [`commit`](Self::commit) has found out of the source's parts, oldest first. A part is
+    /// gained before its first record is given, and leaves behind its last one.
+    fn take_shift(&mut self) -> Option<Shift> {
+        None
+    }
+}
+
+/// What becomes of a part of a source whose state moves with it, as a reader with [`Scan::kept`] tells it.
+#[derive(Debug)]
+pub enum Shift {
+    /// This instance reads it from now on.
+    Gained {
+        /// Its number: [`StreamRecord::partition`](crate::StreamRecord::partition) of its records.
+        part: i32,
+        /// What [`Coordinator::keep`](super::Coordinator::keep) was given for it, oldest first: the newest that is whole and all
+        /// behind it. None: nothing was kept of it yet.
+        state: Vec<Vec<u8>>,
+    },
+    /// Nothing more of it comes, and nothing more may come of its state: it is given up with the next commit.
+    Leaving {
+        /// Its number.
+        part: i32,
+    },
+    /// Others have it.
+    Gone {
+        /// Its number.
+        part: i32,
+    },
 }
 
 /// One of several processes that run a job together.
@@ -164,6 +193,9 @@ pub struct Scan {
     pub system: SystemColumns,
     /// The job's clock; `None`: the one that the source was made with.
     pub clock: Option<Clock>,
+    /// The job's state is cut by the parts of this source, and moves with them: the reader tells of them
+    /// ([`DataReader::take_shift`]).
+    pub kept: bool,
 }
 
 /// A source that can be opened, also again after a failure.

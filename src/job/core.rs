@@ -11,6 +11,7 @@
 pub(super) mod ahead;
 mod ending;
 pub(super) mod merge;
+pub(super) mod parts;
 pub(super) mod snapshot;
 pub(super) mod weave;
 
@@ -170,6 +171,10 @@ pub(super) struct Core {
     weaving: Option<Arc<weave::Meetings>>,
     /// Rows of a full batch.
     full: usize,
+    /// Where state is cut by the parts of the source.
+    parts: Option<Box<parts::Parts>>,
+    /// Bytes that each operator holds in other parts than the one at work.
+    elsewhere: Vec<usize>,
 }
 
 impl Core {
@@ -207,6 +212,8 @@ impl Core {
             gathers: false,
             weaving: None,
             full: config.batch_rows.max(1),
+            parts: None,
+            elsewhere: Vec::new(),
         }
     }
 
@@ -224,18 +231,26 @@ impl Core {
         self.origin = batch.origin().cloned();
         let Some(inlet) = self.inlets.get_mut(source) else { return Ok(()) };
         inlet.arrived += batch.came() as u64;
-        let merged = self.merges.iter().flat_map(|m| &m.lanes).any(|l| l.source == source);
-        let result = if inlet.diamond && !merged {
-            self.push_diamond(source, InputRef::Source(source), batch, None)
-        } else {
-            self.route(InputRef::Source(source), batch)
+        let result = match self.parts {
+            Some(_) => self.push_by_part(source, batch),
+            None => self.push_through(source, batch),
         };
-        let result = result.and_then(|()| self.pass_merged());
         let made = crate::record::deep_copies_on_this_thread() - copies;
         if made > 0 {
             self.deep_copies.add(made);
         }
         result
+    }
+
+    fn push_through(&mut self, source: usize, batch: Batch) -> Result<(), JobError> {
+        let merged = self.merges.iter().flat_map(|m| &m.lanes).any(|l| l.source == source);
+        let diamond = self.inlets.get(source).is_some_and(|i| i.diamond);
+        let result = if diamond && !merged {
+            self.push_diamond(source, InputRef::Source(source), batch, None)
+        } else {
+            self.route(InputRef::Source(source), batch)
+        };
+        result.and_then(|()| self.pass_merged())
     }
 
     /// A source has ended: its nodes emit what they hold back. Gives whether there is more: what is in the outbox is to be delivered
@@ -422,10 +437,11 @@ impl Core {
         if let Some(decision) = out.decision.take() {
             self.decisions.push((slot.name.clone(), decision));
         }
-        let mut held = slot.operator.state_bytes();
+        let elsewhere = self.elsewhere.get(node).copied().unwrap_or(0);
+        let mut held = slot.operator.state_bytes() + elsewhere;
         if held > self.state_max_bytes {
             slot.operator.recount();
-            held = slot.operator.state_bytes();
+            held = slot.operator.state_bytes() + elsewhere;
         }
         let fatal = fatal.or_else(|| {
             (held > self.state_max_bytes).then(|| {
@@ -557,12 +573,22 @@ impl Core {
 
     /// When the first operator wants to be called, µs on the job's clock.
     pub(super) fn next_timer(&self) -> Option<i64> {
+        if self.parts.is_some() {
+            return self.next_timer_of_parts();
+        }
         self.nodes.iter().filter(|n| n.is_open()).filter_map(|n| n.timer).min()
     }
 
     /// Calls the operators whose time has come, in the order of the plan.
     pub(super) fn fire_timers(&mut self, now: i64) -> Result<(), JobError> {
         self.now = now;
+        match self.parts {
+            Some(_) => self.fire_timers_of_parts(now),
+            None => self.fire_own_timers(now),
+        }
+    }
+
+    fn fire_own_timers(&mut self, now: i64) -> Result<(), JobError> {
         for node in 0..self.nodes.len() {
             let due = |s: &NodeSlot| s.is_open() && s.timer.is_some_and(|t| t <= now);
             if self.nodes.get(node).is_some_and(due) {
@@ -599,9 +625,11 @@ impl Core {
 
     /// The operators' statistics.
     pub(super) fn node_stats(&self) -> Vec<NodeStats> {
+        let elsewhere = self.elsewhere.iter().copied().chain(std::iter::repeat(0));
         self.nodes
             .iter()
-            .map(|n| NodeStats {
+            .zip(elsewhere)
+            .map(|(n, elsewhere)| NodeStats {
                 name: n.name.clone(),
                 input: n.counters.input,
                 output: n.emitted,
@@ -611,7 +639,7 @@ impl Core {
                 produced: n.counters.produced,
                 rejected: n.counters.rejected,
                 expired: n.counters.expired,
-                state_bytes: n.operator.state_bytes() as u64,
+                state_bytes: (n.operator.state_bytes() + elsewhere) as u64,
             })
             .collect()
     }

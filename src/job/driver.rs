@@ -20,10 +20,10 @@ use super::policy::ErrorBudget;
 use super::shared::{Shared, Stop};
 use super::sink_stage::SinkStage;
 use super::snapshots::{SharedManifest, Snapshots};
-use super::source_stage::{Polled, SourceStage, counting_copies};
+use super::source_stage::{Polled, Shifts, SourceStage, counting_copies};
 use super::stage_thread::{Control, SinkEvent, SinkThread, SourceThread, spawn_sink, spawn_source};
 use super::{AtEnd, DeadLetter, JobConfig, JobError, dead_letter_schema};
-use crate::io::Coordinator;
+use crate::io::{Coordinator, Kept, Shift};
 use crate::observe::{
     Ledger, PlacementDecision, SinkCounters, SinkEntry, SourceCounters, SourceEntry, expect_equal,
 };
@@ -115,6 +115,8 @@ pub(super) struct Keeping {
     pub(super) quiet_epoch: Option<Duration>,
     /// Something had come in when the epoch under way began.
     pub(super) asks_again: bool,
+    /// State is cut by the parts of the source and kept elsewhere: that of the epoch under way, for whoever commits it.
+    pub(super) parts: Option<Vec<Kept>>,
 }
 
 /// An epoch that waits for its snapshot.

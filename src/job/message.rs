@@ -1,8 +1,9 @@
-//! What travels in band between stages: `(Batch | Letters | Barrier)* (End | Detach)`.
+//! What travels in band between stages: `(Batch | Letters | Shift | Barrier)* (End | Detach)`.
 
 use std::sync::Arc;
 
 use super::DeadLetter;
+use crate::io::Shift;
 use crate::record::{Batch, Position};
 
 /// A batch that has one reader, or several.
@@ -28,6 +29,8 @@ pub(super) enum Message {
     Parcel(Parcel),
     /// Records that the source stage could not decode, for the dead letter queue.
     Letters(Vec<DeadLetter>),
+    /// A part of the source comes or goes.
+    Shift(Shift),
     /// Everything before it belongs to `epoch`; from a source, with the position behind it.
     /// `count`: records sent on this edge so far.
     Barrier { epoch: u64, position: Position, count: u64 },

@@ -6,9 +6,10 @@ use parking_lot::Mutex;
 
 use super::commit::Commits;
 use super::core::ahead::{lane_fingerprint, lane_id};
+use super::core::parts::Parts;
 use super::core::snapshot::fingerprint;
 use super::core::{Core, Inlet, NodeSlot};
-use super::driver::{Driver, Keeping, OpenSource, Parts, Progress};
+use super::driver::{self, Driver, Keeping, OpenSource, Progress};
 use super::leading;
 use super::not_null;
 use super::policy::ErrorBudget;
@@ -68,7 +69,7 @@ pub(super) fn open(
                 config.name, c.job
             )));
         }
-        check_plan(spec, c)?;
+        check_plan(spec, c, "its state")?;
         if let Some(manifest) = &mut manifest {
             leading::adopt(leader.as_deref(), c, manifest)?;
             complete_last_commit(spec, manifest)?;
@@ -133,11 +134,12 @@ pub(super) fn open(
         letters_asked: false,
         seen: Progress::default(),
         asks_again: false,
+        parts: spec.keeps_parts().then(Vec::new),
         quiet_after: spec.quiet_after(),
         // What the state says to be growing may be due.
         quiet_epoch: checkpoint.as_ref().and(spec.quiet_after()).map(|t| config.clock.monotonic() + t),
     });
-    let parts = Parts { sources, sinks, letter_box, core, pools, keeping, budget };
+    let parts = driver::Parts { sources, sinks, letter_box, core, pools, keeping, budget };
     if state.is_none() {
         tell_what_is_not_kept(spec, &parts.core);
     }
@@ -182,6 +184,13 @@ fn last_commit(
         *readers = open_readers(spec)?;
         let known = leading::committed(&mut *coordinator, spec, readers)?;
         *leader = Some(coordinator);
+        if spec.keeps_parts() && newest <= 1 && noted.is_none_or(|(epoch, _)| epoch == 0) {
+            // Nothing was committed from here: all that counts is in the topics, where another directory may have stood before.
+            return match noted {
+                None => Ok((None, Some(manifest))),
+                Some(_) => Ok((Some(load_epoch(dir, 0)?), Some(manifest))),
+            };
+        }
         let Some(epoch) = leading::settle(dir, known, noted.map(|(epoch, _)| epoch), newest)? else {
             return Ok((None, Some(manifest)));
         };
@@ -216,7 +225,7 @@ fn load_epoch(dir: &StateDir, epoch: u64) -> Result<Checkpoint, JobError> {
 /// Opens every source at its beginning.
 fn open_readers(spec: &JobSpec) -> Result<Vec<Box<dyn DataReader>>, JobError> {
     let open = |(part, planned): (&SourcePart, &SourceSpec)| {
-        let opened = part.source.open(&scan_of(planned, &spec.config.clock));
+        let opened = part.source.open(&scan_of(planned, &spec.config.clock, spec.keeps_parts()));
         opened.map_err(|e| JobError::io(format!("source {}", part.name), e))
     };
     spec.sources.iter().zip(&spec.plan.sources).map(open).collect()
@@ -253,7 +262,7 @@ fn complete_last_commit(spec: &JobSpec, manifest: &mut Manifest) -> Result<(), J
 }
 
 /// A changed plan is refused, with what would become of the state, unless the settings allow it.
-fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
+fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint, what: &str) -> Result<(), JobError> {
     if checkpoint.plan == spec.fingerprint() {
         return Ok(());
     }
@@ -277,13 +286,13 @@ fn check_plan(spec: &JobSpec, checkpoint: &Checkpoint) -> Result<(), JobError> {
     let name = &spec.config.name;
     if spec.config.plan_change == PlanChange::Allow {
         log::warn!(
-            "job {name}: going on from the state that another query wrote (epoch {}): {fates}",
+            "job {name}: going on from {what} that another query wrote (epoch {}): {fates}",
             checkpoint.epoch
         );
         return Ok(());
     }
     Err(JobError::Config(format!(
-        "job {name}: its state (epoch {}) was written by another query: {fates}; SET plan_change = 'allow' goes on with what \
+        "job {name}: {what} (epoch {}) was written by another query: {fates}; SET plan_change = 'allow' goes on with what \
          survives; or use another --state directory or job_name, or delete the state to start over",
         checkpoint.epoch
     )))
@@ -402,12 +411,43 @@ fn build_core(
             arrived: 0,
         })
         .collect();
-    let mut nodes = Vec::new();
+    let spaces = |operator: &mut dyn operator::Operator, id: &str| {
+        if let Some(store) = store {
+            operator.use_store(store.space(id), memory / 2 / spill.max(1));
+        }
+    };
+    let nodes = make_nodes(spec, checkpoint, spaces)?;
+    let mut core = Core::new(
+        &spec.config,
+        inlets,
+        nodes,
+        plan.sinks.len(),
+        pools.clone(),
+        budget.clone(),
+        workers.clone(),
+    );
+    if spec.keeps_parts() {
+        let of_part = spec.clone();
+        let make = move |state: Option<&Checkpoint>| {
+            state.map_or(Ok(()), |c| check_plan(&of_part, c, "the state of a partition"))?;
+            make_nodes(&of_part, state, |_, _| {})
+        };
+        core.keep_parts(Parts::new(&spec.config.name, spec.fingerprint(), Box::new(make)));
+    }
+    Ok(core)
+}
+
+/// The operators of the plan, from their state if there is one.
+fn make_nodes(
+    spec: &JobSpec,
+    checkpoint: Option<&Checkpoint>,
+    spaces: impl Fn(&mut dyn operator::Operator, &str),
+) -> Result<Vec<NodeSlot>, JobError> {
+    let plan = &spec.plan;
+    let mut nodes = Vec::with_capacity(plan.nodes.len());
     for (n, node) in plan.nodes.iter().enumerate() {
         let mut operator = operator::build(node, spec.config.shards()).map_err(JobError::Config)?;
-        if let Some(store) = store {
-            operator.use_store(store.space(&node.id), memory / 2 / spill.max(1));
-        }
+        spaces(&mut *operator, &node.id);
         let home = (plan.sources.len() + n) as u16;
         let (spec, targets) = (fingerprint(node), targets_of(plan, InputRef::Node(n)));
         let mut slot = NodeSlot::new(node.id.clone(), spec, operator, targets, node.inputs.len(), home);
@@ -416,15 +456,7 @@ fn build_core(
         }
         nodes.push(slot);
     }
-    Ok(Core::new(
-        &spec.config,
-        inlets,
-        nodes,
-        plan.sinks.len(),
-        pools.clone(),
-        budget.clone(),
-        workers.clone(),
-    ))
+    Ok(nodes)
 }
 
 fn open_sinks(

@@ -9,7 +9,7 @@ use super::batching::Batching;
 use super::dead_letter::Spot;
 use super::policy::{Decision, ErrorBudget, Failure, decide};
 use super::{BatchStrategy, DeadLetter, JobConfig, JobError, OnError};
-use crate::io::{Boundedness, DataReader, Read};
+use crate::io::{Boundedness, DataReader, Read, Shift};
 use crate::observe::SourceCounters;
 use crate::record::{
     Batch, BatchBuilder, Clock, Crew, Pools, Position, Prepare, Reject, Workers, deep_copies_on_this_thread,
@@ -79,6 +79,15 @@ pub(super) struct SourceStage {
     pub(super) leaves_one_out: bool,
     /// Nanoseconds that helpers worked for it.
     pub(super) helped: Arc<AtomicU64>,
+    /// What has become of its parts and was not told yet.
+    shifts: Vec<Shift>,
+}
+
+/// What a source tells of its parts: before the records of a poll, and behind them.
+#[derive(Debug, Default)]
+pub(super) struct Shifts {
+    pub(super) before: Vec<Shift>,
+    pub(super) behind: Vec<Shift>,
 }
 
 impl SourceStage {
@@ -124,6 +133,21 @@ impl SourceStage {
             #[cfg(seeded_bugs)]
             leaves_one_out: false,
             helped: Arc::default(),
+            shifts: Vec::new(),
+        }
+    }
+
+    /// What has become of the source's parts by the last poll. Records of parts that come are behind that, those of parts that go
+    /// before it.
+    pub(super) fn take_shifts(&mut self) -> Shifts {
+        let all = std::mem::take(&mut self.shifts).into_iter();
+        let (behind, before) = all.partition(|s| matches!(s, Shift::Leaving { .. }));
+        Shifts { before, behind }
+    }
+
+    fn collect_shifts(&mut self) {
+        while let Some(shift) = self.reader.take_shift() {
+            self.shifts.push(shift);
         }
     }
 
@@ -159,6 +183,7 @@ impl SourceStage {
         }
         let done = self.reader.commit(position);
         self.hurry.store(self.reader.wants_commit(), Ordering::Relaxed);
+        self.collect_shifts();
         if let Err(e) = done {
             self.commit_errors += 1;
             log::warn!(
@@ -215,7 +240,7 @@ impl SourceStage {
             if self.builder.is_full() {
                 return Ok(self.hand_on());
             }
-            if windowed {
+            if windowed && self.shifts.is_empty() {
                 let now = self.clock.monotonic();
                 if let Some(before) = before {
                     self.held = Some(Held { until: now + self.batching.linger(), before });
@@ -250,6 +275,7 @@ impl SourceStage {
         if self.reader.wants_commit() {
             self.hurry.store(true, Ordering::Relaxed);
         }
+        self.collect_shifts();
         match read {
             Ok(found) => {
                 self.retry = None;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CommitInterval, JobConfig, JobError, Mode, OnError, StateBackend, dead_letter_schema};
+use super::{AtEnd, CommitInterval, JobConfig, JobError, Mode, OnError, StateBackend, dead_letter_schema};
 use crate::io::{DataSink, DataSource, Scan, SystemColumns, Transactions};
 use crate::plan::{
     InputRef, JobPlan, LatePolicy, OperatorSpec, SourceSpec, SystemColumn, WindowKind, undivided,
@@ -82,7 +82,7 @@ impl JobSpec {
             )));
         }
         for (part, planned) in self.sources.iter().zip(&self.plan.sources) {
-            let scan = scan_of(planned, &self.config.clock);
+            let scan = scan_of(planned, &self.config.clock, self.keeps_parts());
             part.source.check(&scan).map_err(|e| JobError::io(format!("source {}", part.name), e))?;
         }
         if self.config.state.is_some()
@@ -166,6 +166,14 @@ impl JobSpec {
         if let Some(of) = self.config.instances {
             return self.check_slices(instance, of);
         }
+        match self.keeper() {
+            Some(operator) => self.check_parts(instance, operator),
+            None => Ok(()),
+        }
+    }
+
+    /// The first operator that keeps state.
+    fn keeper(&self) -> Option<&str> {
         let keeps = |o: &OperatorSpec| match o {
             OperatorSpec::FilterProject(_)
             | OperatorSpec::Unnest(_)
@@ -174,13 +182,54 @@ impl JobSpec {
             OperatorSpec::WindowTable(spec) => matches!(spec.window.kind, WindowKind::Session { .. }),
             _ => true,
         };
-        match self.plan.nodes.iter().find(|n| keeps(&n.operator)) {
-            Some(node) => Err(JobError::Config(format!(
-                "instance '{instance}' of job {name}: operator {} keeps state, which does not move with the partitions of a shared \
-                 group: run it as one process, without --instance, or as a fixed number of them, --instance 0 --instances 3, each with \
-                 partitions of its own, over a topic that is partitioned by what it groups by (docs/scale-out.md)",
-                node.id
-            ))),
+        self.plan.nodes.iter().find(|n| keeps(&n.operator)).map(|n| n.id.as_str())
+    }
+
+    /// Whether its state is cut by the partitions of its source, and moves with them.
+    pub(super) fn keeps_parts(&self) -> bool {
+        self.config.instance.is_some() && self.config.instances.is_none() && self.keeper().is_some()
+    }
+
+    /// Refuses what can't be cut by partitions, or can't move with them.
+    fn check_parts(&self, instance: &str, operator: &str) -> Result<(), JobError> {
+        let name = &self.config.name;
+        let refuse = |why: String| {
+            Err(JobError::Config(format!(
+                "instance '{instance}' of job {name}: operator {operator} keeps state, which moves with the partitions of the \
+                 group: {why} (docs/scale-out.md)"
+            )))
+        };
+        if self.config.mode != Mode::Transactional {
+            return refuse(
+                "that needs its transactions: SET mode = 'transactional'; or run it as a fixed number of instances, --instance 0 \
+                 --instances 3"
+                    .into(),
+            );
+        }
+        let led = |part: &SinkPart| matches!(part.sink.transactions(), Transactions::Led { .. });
+        if let Some(other) = self.sinks.iter().chain(&self.dead_letters).find(|p| !led(p)) {
+            return refuse(format!(
+                "every output has to stand in one Kafka transaction with it, and sink {} does not: write to a topic",
+                other.name
+            ));
+        }
+        if self.sources.len() != 1 {
+            return refuse(format!(
+                "it may have one source, and this job has {}: bring them into one topic with a job before it",
+                self.sources.len()
+            ));
+        }
+        if self.config.state_backend == StateBackend::Disk {
+            return refuse("it lies in memory: leave out state_backend = 'disk'".into());
+        }
+        if self.config.at_end == AtEnd::Drain {
+            return refuse("an instance that stops leaves it to others: leave out at_end = 'drain'".into());
+        }
+        let by: Vec<Vec<String>> = self.sources.iter().map(|s| s.source.partitioned_by()).collect();
+        match undivided(&self.plan, &by) {
+            Some((node, why)) => refuse(format!(
+                "operator {node} can't be cut: {why}; a job before it can write a topic that is partitioned by what it groups by"
+            )),
             None => Ok(()),
         }
     }
@@ -290,7 +339,7 @@ impl JobSpec {
 }
 
 /// What a source must deliver for this plan.
-pub(super) fn scan_of(spec: &SourceSpec, clock: &Clock) -> Scan {
+pub(super) fn scan_of(spec: &SourceSpec, clock: &Clock, kept: bool) -> Scan {
     let wants = |c| spec.system.contains(&c);
     Scan {
         schema: spec.schema.clone(),
@@ -301,6 +350,7 @@ pub(super) fn scan_of(spec: &SourceSpec, clock: &Clock) -> Scan {
             headers: wants(SystemColumn::Headers),
         },
         clock: Some(clock.clone()),
+        kept,
     }
 }
 

@@ -18,7 +18,7 @@ use super::laps::Laps;
 use super::message::{Message, Parcel};
 use super::shared::Shared;
 use super::sink_stage::SinkStage;
-use super::source_stage::{Polled, SourceStage, counting_copies};
+use super::source_stage::{Polled, Shifts, SourceStage, counting_copies};
 use super::{DeadLetter, JobConfig, JobError};
 use crate::observe::ThreadTimes;
 use crate::record::{Pools, Position};
@@ -166,13 +166,18 @@ fn read_loop(
                 }
             }
         }
-        let before = laps.now();
+        let since = laps.now();
         let polled = counting_copies(&counters.deep_copies, || stage.poll(TICK / 5, || tx.is_idle()))?;
         if !stage.letters.is_empty() {
             let letters = stage.letters.drain(..).collect();
             if tx.send(Message::Letters(letters), go_on).is_err() {
                 return Ok(stage);
             }
+        }
+        let Shifts { before, behind } = stage.take_shifts();
+        let tell = |shift| tx.send(Message::Shift(shift), go_on).is_err();
+        if before.into_iter().any(tell) {
+            return Ok(stage);
         }
         match polled {
             Polled::Batch(mut batch) => {
@@ -189,7 +194,7 @@ fn read_loop(
             Polled::Idle(until) => {
                 // A reader that honours `max_wait` has waited already; one that does not is asked ever more rarely.
                 times.waiting.add_time(laps.waited());
-                let quick = laps.now() - before < Duration::from_micros(100);
+                let quick = laps.now() - since < Duration::from_micros(100);
                 let wait = match until {
                     Some(_) => Duration::from_millis(1),
                     None if quick => nap,
@@ -211,6 +216,9 @@ fn read_loop(
                 let _ = tx.send(Message::End { position: stage.position() }, go_on);
                 return Ok(stage);
             }
+        }
+        if behind.into_iter().any(tell) {
+            return Ok(stage);
         }
     }
     Ok(stage)
@@ -327,7 +335,7 @@ fn write_loop(
                 return Ok(stage);
             }
             Ok(Some(Message::Detach)) => return Ok(stage),
-            Ok(Some(Message::Letters(_))) => {}
+            Ok(Some(Message::Letters(_) | Message::Shift(_))) => {}
         }
     }
     Ok(stage)

@@ -70,6 +70,23 @@ pub struct OperatorCounters {
     pub expired: u64,
 }
 
+impl OperatorCounters {
+    /// Adds what another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self { input, forwarded, fanned_out, filtered, absorbed, produced, late, rejected, expired } =
+            other;
+        self.input += input;
+        self.forwarded += forwarded;
+        self.fanned_out += fanned_out;
+        self.filtered += filtered;
+        self.absorbed += absorbed;
+        self.produced += produced;
+        self.late += late;
+        self.rejected += rejected;
+        self.expired += expired;
+    }
+}
+
 /// A record that an operator could not process, with the reason.
 #[derive(Debug)]
 pub struct Rejected {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::dir::{MAX_FILE, file_name};
-use super::{Checkpoint, Medium, StateError, StateReader, StateWriter, TableState};
+use super::{Checkpoint, FileId, Medium, StateError, StateReader, StateWriter, TableState};
 
 /// What a file says of its place among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +78,10 @@ impl Incomplete {
 pub(super) fn complete(
     medium: &dyn Medium,
     dir: &Path,
-    mut newest: Checkpoint,
+    newest: Checkpoint,
 ) -> Result<Checkpoint, Incomplete> {
-    let mut open = Open::new(&mut newest)?;
-    let mut before = newest.before;
-    let (mut epoch, wanted) = (newest.epoch, newest.epoch);
-    while let Some(file) = before.filter(|_| !open.tables.is_empty()) {
+    let wanted = newest.epoch;
+    complete_from(newest, |file| {
         let path = dir.join(file_name(file.epoch));
         let why = |e: &str| {
             StateError(format!(
@@ -92,16 +90,50 @@ pub(super) fn complete(
                 path.display()
             ))
         };
-        if file.epoch >= epoch {
-            return Err(why("it is no earlier one").into());
-        }
         let bytes = medium.read(&path, MAX_FILE).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Incomplete::Broken(why(&e.to_string())),
             _ => Incomplete::Unread(why(&e.to_string())),
         })?;
         let older = Checkpoint::decode(&bytes).map_err(|e| why(&e.0))?;
-        if (older.epoch, older.id) != (file.epoch, file.id) || older.job != newest.job {
-            return Err(why("it is another one than the one that it was built on").into());
+        Ok((older, why("it is another one than the one that it was built on")))
+    })
+}
+
+/// Completes a checkpoint from those before it, newest first, wherever they are.
+///
+/// # Errors
+/// If one of them can't be used.
+pub fn complete_chain(
+    newest: Checkpoint,
+    mut older: impl FnMut(FileId) -> Result<Checkpoint, StateError>,
+) -> Result<Checkpoint, StateError> {
+    let wanted = newest.epoch;
+    let done = complete_from(newest, |file| {
+        let why = |e: &str| {
+            let before = file.epoch;
+            StateError(format!(
+                "number {wanted} has only what changed since number {before}, which can't be used: {e}"
+            ))
+        };
+        let older = older(file).map_err(|e| why(&e.0))?;
+        Ok((older, why("it is another one than the one that it was built on")))
+    });
+    done.map_err(Incomplete::into_error)
+}
+
+/// `read` gives a checkpoint, and the error if it is not the right one.
+fn complete_from(
+    mut newest: Checkpoint,
+    mut read: impl FnMut(FileId) -> Result<(Checkpoint, StateError), Incomplete>,
+) -> Result<Checkpoint, Incomplete> {
+    let mut open = Open::new(&mut newest)?;
+    let mut before = newest.before;
+    let (mut epoch, wanted) = (newest.epoch, newest.epoch);
+    while let Some(file) = before.filter(|_| !open.tables.is_empty()) {
+        let (older, wrong) = read(file)?;
+        if file.epoch >= epoch || (older.epoch, older.id) != (file.epoch, file.id) || older.job != newest.job
+        {
+            return Err(wrong.into());
         }
         epoch = file.epoch;
         before = older.before;

@@ -18,7 +18,7 @@ mod store;
 pub(crate) mod test_files;
 mod values;
 
-pub use chain::Chain;
+pub use chain::{Chain, complete_chain};
 pub use checkpoint::{
     Checkpoint, CheckpointWriter, FileId, InputState, OperatorState, SourceState, TableState,
 };

@@ -72,7 +72,7 @@ for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
 
 # What clients and brokers say to each other differs little between the versions: the older one gets the most important faults.
 faults="python3 tests/kafka/faults.py $target/debug/millstream"
-$faults "${versions[0]}" --only kills engine-stopped zombie group >"$dir/faults" 2>&1 &
+$faults "${versions[0]}" --only kills engine-stopped zombie group group-counts >"$dir/faults" 2>&1 &
 older=$!
 code=0
 $faults "${versions[1]}" || code=1

@@ -106,7 +106,7 @@ pub(crate) struct JobArgs {
     /// Directory in which the job keeps its state; a second run goes on from there
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// Name of this process where several run the job and share its Kafka groups
+    /// Name of this process where several run the job and share its Kafka groups; state moves with the partitions
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
     /// How many processes run it, each with partitions of its own; --instance is then a number from 0

@@ -74,7 +74,7 @@ impl Case {
         let options = Options::new([("max_record_bytes", "100000")]);
         let declared: Vec<CompactString> = schema().names().map(CompactString::new).collect();
         let decoder = Format::new(self.format, &options).unwrap().decoder(&schema(), &declared).unwrap();
-        let scan = Scan { schema: schema(), system: SystemColumns::default(), clock: None };
+        let scan = Scan { schema: schema(), system: SystemColumns::default(), clock: None, kept: false };
         let mut reader = FileReader::open(config, vec![self.path.clone()], &scan, decoder).unwrap();
         (reader.large, reader.ahead_from) = (large, large);
         reader
@@ -168,7 +168,7 @@ fn a_panic_of_a_helper_reaches_the_readers_thread() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
     std::fs::write(&path, vec![b'x'; 1_000_000]).unwrap();
-    let scan = Scan { schema: schema(), system: SystemColumns::default(), clock: None };
+    let scan = Scan { schema: schema(), system: SystemColumns::default(), clock: None, kept: false };
     let config = FileSourceConfig::new(path.to_string_lossy());
     let mut reader = FileReader::open(config, vec![path], &scan, Box::new(Panics)).unwrap();
     (reader.large, reader.ahead_from) = (0, 0);

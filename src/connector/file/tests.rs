@@ -302,7 +302,14 @@ fn declared(path: &Path, options: &[(&str, &str)], schema: &Arc<crate::Schema>) 
     let connectors = crate::connector::Connectors::builtin();
     connectors.check(&all, &[]).unwrap();
     let source = connectors.source(&request).unwrap();
-    source.open(&crate::io::Scan { schema: schema.clone(), system: Default::default(), clock: None }).unwrap()
+    source
+        .open(&crate::io::Scan {
+            schema: schema.clone(),
+            system: Default::default(),
+            clock: None,
+            kept: false,
+        })
+        .unwrap()
 }
 
 #[test]
@@ -339,7 +346,8 @@ fn inferred(path: &Path, options: &[(&str, &str)]) -> Result<(String, Vec<Item>)
     let request = crate::connector::SourceRequest { name: "t", columns: &[], options: &all, clock: &clock };
     let source = crate::connector::Connectors::builtin().source(&request).map_err(|e| e.to_string())?;
     let schema = source.schema();
-    let wanted = crate::io::Scan { schema: schema.clone(), system: Default::default(), clock: None };
+    let wanted =
+        crate::io::Scan { schema: schema.clone(), system: Default::default(), clock: None, kept: false };
     let mut reader = source.open(&wanted).map_err(|e| e.to_string())?;
     Ok((format!("{schema:?}"), read_all(reader.as_mut(), Limits::default())?))
 }

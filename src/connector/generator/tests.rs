@@ -13,7 +13,7 @@ fn generator(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> Result<G
         .map_err(|e| e.to_string())
 }
 fn open(g: &Generator) -> Box<dyn DataReader> {
-    g.open(&Scan { schema: g.schema(), system: SystemColumns::default(), clock: None }).unwrap()
+    g.open(&Scan { schema: g.schema(), system: SystemColumns::default(), clock: None, kept: false }).unwrap()
 }
 fn rows(g: &Generator) -> Vec<Vec<FieldValue>> {
     let items = read_all(open(g).as_mut(), Limits::default()).unwrap();
@@ -44,7 +44,8 @@ fn a_column_is_the_same_whatever_other_columns_are_read() {
     let g = generator(&[], &[("preset", "orders"), ("rows", "50")]).unwrap();
     let whole = rows(&g);
     let narrow = Schema::of([("venue", DataType::Varchar), ("amount", DataType::Double)]);
-    let mut reader = g.open(&Scan { schema: narrow, system: SystemColumns::default(), clock: None }).unwrap();
+    let mut reader =
+        g.open(&Scan { schema: narrow, system: SystemColumns::default(), clock: None, kept: false }).unwrap();
     for (item, row) in read_all(reader.as_mut(), Limits::default()).unwrap().iter().zip(&whole) {
         let Item::Record(r) = item else { panic!() };
         assert_eq!(r.values(), &[row[5].clone(), row[2].clone()]);

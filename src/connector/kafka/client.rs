@@ -193,6 +193,15 @@ pub trait KafkaSource: Send {
     /// No group, or its coordinator does not answer.
     fn committed(&mut self, parts: &[Part]) -> Result<Vec<Option<i64>>, KafkaError>;
 
+    /// The same with what whoever committed them had to say, as far as the client knows it.
+    ///
+    /// # Errors
+    /// As [`committed`](Self::committed).
+    fn marks(&mut self, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
+        let of = |offset: i64| GroupOffset { offset, metadata: String::new() };
+        Ok(self.committed(parts)?.into_iter().map(|o| o.map(of)).collect())
+    }
+
     /// The first offset at or after a time, ms since the Unix epoch; `None`: nothing is so late.
     ///
     /// # Errors

@@ -8,13 +8,14 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changelog::Place;
 use super::client::{GroupOffset, KafkaError, KafkaErrorKind, Part};
 use super::group_reader::GroupSeat;
 use super::position;
 use super::positions_topic::PositionsTopic;
 use super::transactor::{Transactor, again, txn};
-use crate::io::{Coordinator, IoError, IoErrorKind, LedSource, Seat};
-use crate::record::Position;
+use crate::io::{Coordinator, IoError, IoErrorKind, Kept, LedSource, Seat};
+use crate::record::{Clock, Position};
 
 /// A group whose offsets are those of a source.
 struct Member {
@@ -35,6 +36,8 @@ pub(super) struct KafkaCoordinator {
     members: Vec<Member>,
     /// For jobs without such a source.
     topic: Option<PositionsTopic>,
+    /// State of partitions that moves with them, for the commit that follows.
+    kept: Vec<Kept>,
 }
 
 impl KafkaCoordinator {
@@ -46,6 +49,7 @@ impl KafkaCoordinator {
             sources: Vec::new(),
             members: Vec::new(),
             topic: None,
+            kept: Vec::new(),
         }
     }
 
@@ -103,8 +107,14 @@ impl KafkaCoordinator {
     }
 
     /// Puts positions and epoch into the transaction and commits it.
-    fn try_commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), KafkaError> {
-        let (patience, metadata) = (self.patience(), self.metadata(epoch));
+    fn try_commit(
+        &mut self,
+        epoch: u64,
+        positions: &[Position],
+        written: &mut Vec<(Part, Place)>,
+    ) -> Result<(), KafkaError> {
+        let (patience, mut metadata) = (self.patience(), self.metadata(epoch));
+        let kept = std::mem::take(&mut self.kept);
         let transactor = self.transactor.clone();
         let mut under_way = transactor.lock();
         under_way.begin()?;
@@ -119,19 +129,31 @@ impl KafkaCoordinator {
         }
         for member in &self.members {
             let position = self.sources.iter().zip(positions).find(|(s, _)| s.name == member.source);
-            let parts = position.and_then(|(_, p)| position::decode(p)).ok_or_else(|| {
+            let mut parts = position.and_then(|(_, p)| position::decode(p)).ok_or_else(|| {
                 KafkaError::fatal(format!("the position of source {} is none of Kafka's", member.source))
             })?;
             // Before the offsets: the token is of a time at which they were the member's.
-            let token = match &member.seat {
+            let lost = || {
+                let message = format!("group {}: this instance has lost its partitions", member.group);
+                KafkaError::new(KafkaErrorKind::Moved, message)
+            };
+            let token = match member.seat.as_ref().map(|s| s.downcast_ref::<GroupSeat>()) {
                 None => None,
                 Some(_) if parts.is_empty() => continue,
                 Some(seat) => {
-                    Some(seat.downcast_ref::<GroupSeat>().and_then(GroupSeat::token).ok_or_else(|| {
-                        let message =
-                            format!("group {}: this instance has lost its partitions", member.group);
-                        KafkaError::new(KafkaErrorKind::Moved, message)
-                    })?)
+                    let token = seat.and_then(GroupSeat::token).ok_or_else(lost)?;
+                    if let Some(places) = seat.and_then(|s| s.kept.lock().as_ref().cloned()) {
+                        // What stands with the state tells it from that of any other commit.
+                        let id = self.transactor.settings.transactional_id.as_deref().unwrap_or_default();
+                        metadata = format!("{metadata} {id} {:x}", Clock::System.now_micros());
+                        *written =
+                            places.write(&mut under_way, &parts, &kept, &metadata)?.ok_or_else(lost)?;
+                        parts.retain(|(p, _)| written.iter().any(|(w, _)| w == p));
+                        if parts.is_empty() {
+                            continue;
+                        }
+                    }
+                    Some(token)
                 }
             };
             let sink = under_way.sink()?;
@@ -199,7 +221,28 @@ impl Coordinator for KafkaCoordinator {
     }
 
     fn commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), IoError> {
-        let Err(error) = self.try_commit(epoch, positions) else { return Ok(()) };
+        let mut written = Vec::new();
+        let done = self.try_commit(epoch, positions, &mut written);
+        let settled = match done {
+            Ok(()) => Ok(()),
+            Err(error) => self.settle(epoch, error),
+        };
+        if settled.is_ok() {
+            let seats = self.members.iter().filter_map(|m| m.seat.as_ref()?.downcast_ref::<GroupSeat>());
+            seats.filter_map(|s| s.kept.lock().as_mut().map(|k| k.committed(&written))).for_each(drop);
+        }
+        settled
+    }
+
+    fn keep(&mut self, kept: Vec<Kept>) -> Result<(), IoError> {
+        self.kept = kept;
+        Ok(())
+    }
+}
+
+impl KafkaCoordinator {
+    /// What becomes of an epoch whose commit gave an error.
+    fn settle(&mut self, epoch: u64, error: KafkaError) -> Result<(), IoError> {
         match error.kind {
             // Nobody knows whether it counts: a new producer sees to it that it is decided, and then it can be read.
             #[cfg(seeded_bugs)]

@@ -43,7 +43,8 @@ impl MessageFormat {
             schema,
             tombstones,
         };
-        let everything = Scan { schema: this.schema.clone(), system: SystemColumns::default(), clock: None };
+        let everything =
+            Scan { schema: this.schema.clone(), system: SystemColumns::default(), clock: None, kept: false };
         // Types that a format can't hold are told now.
         this.decoder(&everything)?;
         Ok(this)

@@ -14,13 +14,14 @@ use parking_lot::Mutex;
 
 use super::client::{Bounds, KafkaError, KafkaErrorKind, KafkaSource, Message, Part};
 use super::decode::MessageDecoder;
+use super::kept::{Begin, Keeper, KeptPlaces};
 use super::member::{Change, GroupToken, KafkaMember};
 use super::options::Start;
 use super::position;
 use super::reader::add;
 use super::source::begin;
 use super::transactor::again;
-use crate::io::{Boundedness, DataReader, IoError, IoErrorKind, Read};
+use crate::io::{Boundedness, DataReader, IoError, IoErrorKind, Read, Shift};
 use crate::record::{BatchBuilder, Position, Schema};
 
 /// How long the end may take.
@@ -34,6 +35,8 @@ pub(super) struct GroupSeat {
     stays: AtomicBool,
     /// The member, while the job begins again: it stays in the group, with what it has.
     parked: Mutex<Option<Parked>>,
+    /// Where the state of its partitions stands, if that moves with them.
+    pub(super) kept: Mutex<Option<KeptPlaces>>,
 }
 
 struct Parked {
@@ -57,20 +60,62 @@ impl GroupSeat {
 
 impl Parked {
     /// Sets all partitions back to what was committed.
-    fn go_back(&mut self, asks: &mut dyn KafkaSource, policy: &GroupPolicy) -> Result<(), KafkaError> {
+    fn go_back(
+        &mut self,
+        asks: &mut dyn KafkaSource,
+        policy: &GroupPolicy,
+        gain: impl FnMut(i32, Begin),
+    ) -> Result<(), KafkaError> {
         let parts: Vec<Part> = self.lanes.iter().flatten().map(|l| l.part.clone()).collect();
         if parts.is_empty() {
             return Ok(());
         }
         let bounds = asks.bounds(&parts)?;
-        let committed = again(policy.patience, || asks.committed(&parts))?;
-        let fresh = begin(&policy.start, asks, &parts, &bounds)?;
-        for (i, lane) in self.lanes.iter_mut().flatten().enumerate() {
-            let known = committed.get(i).copied().flatten().or_else(|| fresh.get(i).copied());
-            lane.next = known.unwrap_or(lane.next);
+        let begins = begin_at(asks, policy, &parts, &bounds)?;
+        for (lane, begin) in self.lanes.iter_mut().flatten().zip(&begins) {
+            lane.next = begin.next;
             self.member.seek(&lane.part, lane.next)?;
         }
+        gain_all(&parts, begins, gain);
         Ok(())
+    }
+}
+
+/// Where partitions begin: where the group stands; where it has committed nothing, where the source's options say.
+fn begin_at(
+    asks: &mut dyn KafkaSource,
+    policy: &GroupPolicy,
+    parts: &[Part],
+    bounds: &[Bounds],
+) -> Result<Vec<Begin>, KafkaError> {
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Some(keeper) = &policy.keeper {
+        return keeper.recover(asks, policy, parts, bounds);
+    }
+    let committed = again(policy.patience, || asks.committed(parts))?;
+    let fresh = match committed.iter().all(Option::is_some) {
+        true => Vec::new(),
+        false => begin(&policy.start, asks, parts, bounds)?,
+    };
+    let at = |(i, bounds): (usize, &Bounds)| {
+        let known = committed.get(i).copied().flatten();
+        let next = known.or_else(|| fresh.get(i).copied()).unwrap_or(bounds.first);
+        Begin { next, ..Begin::default() }
+    };
+    Ok(bounds.iter().enumerate().map(at).collect())
+}
+
+fn gain_all(parts: &[Part], begins: Vec<Begin>, mut gain: impl FnMut(i32, Begin)) {
+    parts.iter().zip(begins).for_each(|(part, begin)| gain(part.partition, begin));
+}
+
+/// A partition is this instance's, with its state.
+fn note_gain(seat: &GroupSeat, shifts: &mut VecDeque<Shift>, part: i32, begin: Begin) {
+    if let Some(kept) = &mut *seat.kept.lock() {
+        kept.set(part, begin.place);
+        shifts.push_back(Shift::Gained { part, state: begin.state });
     }
 }
 
@@ -92,6 +137,8 @@ pub(super) struct GroupPolicy {
     pub(super) patience: Duration,
     /// The offsets stand in transactions; else the member commits them.
     pub(super) transactional: bool,
+    /// Where state moves with the partitions: who reads it.
+    pub(super) keeper: Option<Keeper>,
 }
 
 pub(super) struct GroupReader {
@@ -109,6 +156,8 @@ pub(super) struct GroupReader {
     due: VecDeque<Change>,
     /// An error that came behind messages that were given: told by the next call.
     pending: Option<KafkaError>,
+    /// What has become of the partitions, where state moves with them.
+    shifts: VecDeque<Shift>,
 }
 
 impl GroupReader {
@@ -122,9 +171,12 @@ impl GroupReader {
         policy: GroupPolicy,
     ) -> Result<Self, KafkaError> {
         seat.show(None);
+        *seat.kept.lock() = policy.keeper.as_ref().map(|k| KeptPlaces::new(k.changelog.clone()));
+        let mut shifts = VecDeque::new();
         let parked = seat.parked.lock().take();
         let parked = parked.and_then(|mut parked| {
-            let back = parked.go_back(&mut *asks, &policy);
+            let gain = |part, begin| note_gain(&seat, &mut shifts, part, begin);
+            let back = parked.go_back(&mut *asks, &policy, gain);
             back.inspect_err(|e| log::debug!("group {group}: {e}; joining it anew")).ok().map(|()| parked)
         });
         let Parked { member, lanes, due } = match parked {
@@ -143,6 +195,7 @@ impl GroupReader {
             policy,
             due,
             pending: None,
+            shifts,
         })
     }
 
@@ -181,19 +234,11 @@ impl GroupReader {
     /// Begins where the group stands; where it has committed nothing, where the source's options say.
     fn take_over(&mut self, parts: &[Part]) -> Result<(), KafkaError> {
         let bounds = self.asks.bounds(parts)?;
-        let committed = match parts {
-            [] => Vec::new(),
-            parts => again(self.policy.patience, || self.asks.committed(parts))?,
-        };
-        let fresh = match committed.iter().all(Option::is_some) {
-            true => Vec::new(),
-            false => begin(&self.policy.start, &mut *self.asks, parts, &bounds)?,
-        };
+        let begins = begin_at(&mut *self.asks, &self.policy, parts, &bounds)?;
         let mut accepted = Vec::with_capacity(parts.len());
         let mut taken = Vec::with_capacity(parts.len());
-        for (i, (part, bounds)) in parts.iter().zip(&bounds).enumerate() {
-            let known = committed.get(i).copied().flatten();
-            let next = known.or_else(|| fresh.get(i).copied()).unwrap_or(bounds.first);
+        for ((part, bounds), Begin { next, .. }) in parts.iter().zip(&bounds).zip(&begins) {
+            let next = *next;
             let mut lane = Lane { part: part.clone(), name: part.to_string().into(), next, leaving: false };
             lane.enter(*bounds, self.policy.earliest_if_gone)?;
             let free = (0..).find(|s| self.lanes.get(*s).is_none_or(Option::is_none) && !taken.contains(s));
@@ -215,15 +260,30 @@ impl GroupReader {
             let names: Vec<String> = told.iter().map(|(_, p, o)| format!("{p}@{o}")).collect();
             log::info!("group {}: reads {}", self.group, names.join(", "));
         }
+        if self.policy.keeper.is_some() {
+            let Self { seat, shifts, .. } = self;
+            gain_all(parts, begins, |part, begin| note_gain(seat, shifts, part, begin));
+        }
         let token = self.member()?.token();
         self.seat.show(token);
         Ok(())
+    }
+
+    /// Partitions are somebody else's.
+    fn note_gone(&mut self, parts: &[Part]) {
+        if let Some(kept) = &mut *self.seat.kept.lock() {
+            parts.iter().for_each(|p| kept.forget(p.partition));
+            self.shifts.extend(parts.iter().map(|p| Shift::Gone { part: p.partition }));
+        }
     }
 
     fn prepare_to_leave(&mut self, parts: &[Part]) -> Result<(), KafkaError> {
         let mut any = false;
         for lane in self.lanes.iter_mut().flatten().filter(|l| parts.contains(&l.part)) {
             (lane.leaving, any) = (true, true);
+            if self.policy.keeper.is_some() {
+                self.shifts.push_back(Shift::Leaving { part: lane.part.partition });
+            }
         }
         let token = self.member()?.token();
         self.seat.show(token);
@@ -239,6 +299,7 @@ impl GroupReader {
                 (*place, lost) = (None, lost + 1);
             }
         }
+        self.note_gone(parts);
         self.member()?.release(parts)?;
         if lost == 0 {
             return Ok(());
@@ -269,6 +330,7 @@ impl GroupReader {
         }
         let names: Vec<String> = gone.iter().map(ToString::to_string).collect();
         log::info!("group {}: gives up {}", self.group, names.join(", "));
+        self.note_gone(&gone);
         self.member()?.release(&gone)
     }
 
@@ -368,6 +430,10 @@ impl DataReader for GroupReader {
 
     fn wants_commit(&self) -> bool {
         self.lanes().any(|l| l.leaving)
+    }
+
+    fn take_shift(&mut self) -> Option<Shift> {
+        self.shifts.pop_front()
     }
 }
 

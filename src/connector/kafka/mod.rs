@@ -9,6 +9,7 @@
 //! Partitions are assigned by hand, all of a topic to one reader: nobody is asked for permission, so backpressure may stop
 //! polling for as long as it likes, and no rebalance comes. Instances of a stateless job share a group (`group_reader.rs`).
 
+mod changelog;
 mod choose;
 pub mod client;
 #[doc(hidden)]
@@ -17,6 +18,7 @@ mod coordinator;
 mod decode;
 mod encode;
 mod group_reader;
+mod kept;
 pub mod member;
 #[cfg(feature = "rdkafka")]
 pub mod native;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::changelog::Changelog;
 use super::choose::{Need, cluster, connection, require};
 use super::client::{Bounds, KafkaClient, KafkaError, KafkaSource, Part, SourceSettings};
 use super::decode::MessageFormat;
 use super::group_reader::{GroupPolicy, GroupReader, GroupSeat};
+use super::kept::Keeper;
 use super::member::MemberSettings;
 use super::options::{SourceOptions, Start, Topics};
 use super::reader::{KafkaReader, Lane, ReaderPolicy};
@@ -30,6 +32,7 @@ pub(super) struct KafkaTopics {
 struct Share {
     /// `<instance>.<source>`.
     id: String,
+    job: String,
     transactional: bool,
     seat: Arc<GroupSeat>,
 }
@@ -82,8 +85,13 @@ impl KafkaTopics {
         self.provide(client.as_mut())?;
         let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
         // They must be there.
-        check_start(&self.options.start, &parts(topics, &common.servers, client.as_mut())?)?;
+        let all = parts(topics, &common.servers, client.as_mut())?;
+        check_start(&self.options.start, &all)?;
         let group = own.group.clone().unwrap_or_default();
+        let keeper = match scan.kept {
+            true => Some(self.keeper(share, &group, all.len())?),
+            false => None,
+        };
         let settings = MemberSettings {
             connection: own.connection,
             group: group.clone(),
@@ -103,11 +111,27 @@ impl KafkaTopics {
             earliest_if_gone: self.options.earliest_if_gone,
             patience: settings.connection.timeout,
             transactional: share.transactional,
+            keeper,
         };
         let decoder = self.format.decoder(scan)?;
         let join = || self.client.member(&settings);
         let (schema, seat) = (scan.schema.clone(), share.seat.clone());
         Ok(Box::new(GroupReader::new(schema, group, client, join, seat, decoder, policy)?))
+    }
+
+    /// Who reads the state of partitions that are taken over.
+    fn keeper(&self, share: &Share, group: &str, partitions: usize) -> Result<Keeper, IoError> {
+        let of = match &self.options.topics {
+            Topics::Named(names) if names.len() == 1 => names.first().map_or("", String::as_str),
+            _ => {
+                return Err(IoError::config(
+                    "the state of a job moves with the partitions of one topic: bring them into one with a job before it",
+                ));
+            }
+        };
+        let changelog = Changelog::new(&share.job, group, of, connection(&self.options.common));
+        changelog.ensure(&*self.client, partitions)?;
+        Ok(Keeper { client: self.client.clone(), changelog, partitions })
     }
 }
 
@@ -281,6 +305,7 @@ impl DataSource for KafkaTopics {
         }
         let share = Share {
             id: format!("{}.{name}", instance.name),
+            job: instance.job.clone(),
             transactional: instance.transactional,
             seat: Arc::default(),
         };

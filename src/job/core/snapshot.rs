@@ -41,7 +41,7 @@ impl Core {
 }
 
 impl NodeSlot {
-    fn snapshot(&mut self, frozen: &Frozen, number: u32) -> Result<OperatorState, JobError> {
+    pub(super) fn snapshot(&mut self, frozen: &Frozen, number: u32) -> Result<OperatorState, JobError> {
         let mut state = StateWriter::freezing(frozen, number);
         self.operator
             .snapshot(&mut state)

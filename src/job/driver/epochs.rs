@@ -152,7 +152,8 @@ impl Driver {
     /// Whether what operators hold back stays in the state when a source is stopped before its end.
     pub(super) fn keeps_at_end(&self) -> bool {
         let drains = self.config.at_end == AtEnd::Drain || self.shared.stop_requested() == Some(Stop::Drain);
-        self.keeping.is_some() && !drains
+        // What is cut by parts is left to others.
+        self.keeping.as_ref().is_some_and(|k| k.parts.is_some() || !drains)
     }
 
     /// The dead letter queue comes last, when all letters of the epoch have been posted.
@@ -424,7 +425,8 @@ impl Keeping {
     fn lead(&mut self, epoch: &Epoch) -> Result<(), JobError> {
         match &mut self.leader {
             Some(leader) if epoch.number > 0 => {
-                let done = leader.commit(epoch.number, &epoch.sources);
+                let kept = self.parts.as_mut().map(std::mem::take).unwrap_or_default();
+                let done = leader.keep(kept).and_then(|()| leader.commit(epoch.number, &epoch.sources));
                 done.map_err(|e| JobError::io(format!("commit of epoch {}", epoch.number), e))
             }
             _ => Ok(()),

@@ -22,7 +22,13 @@ impl Driver {
         let frozen = keeping.snapshots.freeze();
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
-        let operators = core.snapshot(&frozen)?;
+        let operators = match &mut keeping.parts {
+            Some(kept) => {
+                *kept = core.cut()?;
+                Vec::new()
+            }
+            None => core.snapshot(&frozen)?,
+        };
         drop(core);
         (keeping.ended, keeping.letters_asked) = (ended, false);
         let checkpoint = Checkpoint {

@@ -10,19 +10,25 @@ impl Driver {
             SourcePlace::Here(stage) => {
                 let polled = counting_copies(&counters.deep_copies, || stage.poll(wait, || true))?;
                 let letters: Vec<_> = stage.letters.drain(..).collect();
+                let Shifts { before, behind } = stage.take_shifts();
+                let moved = !(before.is_empty() && behind.is_empty());
                 match polled {
                     Polled::Batch(mut batch) => {
                         self.laps.read(counters);
                         batch.set_born(batch.born().or(Some(self.laps.now())));
                         counters.forwarded.add(batch.came() as u64);
                         self.post(letters)?;
+                        self.shift(before)?;
                         self.process(i, batch)?;
+                        self.shift(behind)?;
                         Ok(Taken::Something)
                     }
                     Polled::Idle(until) => {
                         counters.times.waiting.add_time(self.laps.waited());
-                        let worked = !letters.is_empty();
+                        let worked = !letters.is_empty() || moved;
                         self.post(letters)?;
+                        self.shift(before)?;
+                        self.shift(behind)?;
                         Ok(if worked { Taken::Something } else { Taken::Nothing(until) })
                     }
                     Polled::End => {
@@ -61,6 +67,7 @@ impl Driver {
             }
             Message::Parcel(Parcel::Shared(_)) => {}
             Message::Letters(letters) => self.post(letters)?,
+            Message::Shift(shift) => self.shift(vec![shift])?,
             Message::Barrier { epoch, position, count } => {
                 self.check_arrived(i, count)?;
                 if let Some(keeping) = &mut self.keeping {
@@ -156,6 +163,18 @@ impl Driver {
                 return Err(JobError::Aborted);
             }
         }
+    }
+
+    /// Parts of a source come or go.
+    fn shift(&mut self, shifts: Vec<Shift>) -> Result<(), JobError> {
+        if shifts.is_empty() {
+            return Ok(());
+        }
+        let mut core = self.core.lock();
+        core.lock_acquisitions += 1;
+        shifts.into_iter().try_for_each(|shift| core.shift(shift))?;
+        self.timer = core.next_timer();
+        Ok(())
     }
 
     /// Runs one batch, which has just been read or received, through the operators – the one place where the engine lock is taken per batch – and delivers the results.

@@ -61,7 +61,7 @@ fn open_sink(cluster: &dyn Cluster, topic: &str, more: &[(&str, &str)]) -> Resul
 }
 
 fn scan() -> Scan {
-    Scan { schema: schema(), system: SystemColumns::default(), clock: None }
+    Scan { schema: schema(), system: SystemColumns::default(), clock: None, kept: false }
 }
 
 fn reader(cluster: &dyn Cluster, topic: &str, more: &[(&str, &str)]) -> Result<Box<dyn DataReader>, String> {

@@ -12,9 +12,11 @@ use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::Offset;
 
+use super::txn::marks;
 use super::{Consumer, Listener, config, drop_within, kind_of, metadata, partitions_of, sorted};
 use crate::connector::kafka::client::{
-    Bounds, Event, HeaderList, KafkaError, KafkaErrorKind, KafkaSource, Message, Part, SourceSettings,
+    Bounds, Event, GroupOffset, HeaderList, KafkaError, KafkaErrorKind, KafkaSource, Message, Part,
+    SourceSettings,
 };
 use crate::record::Clock;
 
@@ -261,6 +263,10 @@ impl KafkaSource for NativeSource {
     }
 
     fn committed(&mut self, parts: &[Part]) -> Result<Vec<Option<i64>>, KafkaError> {
+        Ok(self.marks(parts)?.into_iter().map(|m| m.map(|m| m.offset)).collect())
+    }
+
+    fn marks(&mut self, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
         if self.settings.group.is_none() {
             return Err(KafkaError::fatal("no group"));
         }
@@ -278,7 +284,7 @@ impl KafkaSource for NativeSource {
                 Err(e) if e.kind == KafkaErrorKind::Retriable && clock.monotonic() < until => {
                     std::thread::park_timeout(Duration::from_millis(20));
                 }
-                done => return Ok(offsets(&done?, parts)),
+                done => return Ok(marks(&done?, parts)),
             }
         }
     }

@@ -109,6 +109,22 @@ impl NativeSink {
     }
 }
 
+/// What the library has found of a group's offsets.
+pub(super) fn marks(found: &TopicPartitionList, parts: &[Part]) -> Vec<Option<GroupOffset>> {
+    let of = |part: &Part| {
+        let slot = found.find_partition(&part.topic, part.partition)?;
+        match slot.offset() {
+            Offset::Offset(offset) if offset >= 0 => {
+                // The library panics on metadata that is no text; whoever wrote that was not this engine.
+                let metadata = std::panic::catch_unwind(|| slot.metadata().to_owned()).unwrap_or_default();
+                Some(GroupOffset { offset, metadata })
+            }
+            _ => None,
+        }
+    };
+    parts.iter().map(of).collect()
+}
+
 impl KafkaTxn for NativeSink {
     fn init(&mut self) -> Result<(), KafkaError> {
         // Not in slices: each call would begin anew.
@@ -162,19 +178,7 @@ impl KafkaTxn for NativeSink {
             .group(group)?
             .committed_offsets(list, timeout)
             .map_err(|e| sorted(&format!("offsets of group {group}"), &e))?;
-        let of = |part: &Part| {
-            let slot = found.find_partition(&part.topic, part.partition)?;
-            match slot.offset() {
-                Offset::Offset(offset) if offset >= 0 => {
-                    // The library panics on metadata that is no text; whoever wrote that was not this engine.
-                    let metadata =
-                        std::panic::catch_unwind(|| slot.metadata().to_owned()).unwrap_or_default();
-                    Some(GroupOffset { offset, metadata })
-                }
-                _ => None,
-            }
-        };
-        Ok(parts.iter().map(of).collect())
+        Ok(marks(&found, parts))
     }
 
     fn commit(&mut self) -> Result<(), KafkaError> {

@@ -255,14 +255,16 @@ impl Broker {
     }
     /// Ends the transactions that last too long, and fences their producers.
     pub(super) fn expire(&mut self) {
-        let mut ended = Vec::new();
-        for holder in self.holders.values_mut() {
-            if let Some(txn) = holder.open.take() {
-                holder.generation += 1;
-                ended.push(txn);
-            }
+        let ids: Vec<String> = self.holders.keys().cloned().collect();
+        ids.iter().for_each(|id| self.expire_one(id));
+    }
+    pub(super) fn expire_one(&mut self, id: &str) {
+        if let Some(holder) = self.holders.get_mut(id)
+            && let Some(txn) = holder.open.take()
+        {
+            holder.generation += 1;
+            self.end(txn, false);
         }
-        ended.into_iter().for_each(|txn| self.end(txn, false));
     }
 }
 

@@ -127,6 +127,10 @@ impl SimKafka {
     pub fn expire_transactions(&self) {
         self.broker.lock().expire();
     }
+    /// The same for one transactional id, whose holder has died.
+    pub fn expire_transaction_of(&self, id: &str) {
+        self.broker.lock().expire_one(id);
+    }
     /// The next `times` calls of that kind fail.
     pub fn fail(&self, op: Op, times: usize, kind: KafkaErrorKind, message: &str) {
         self.broker

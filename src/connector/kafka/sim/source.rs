@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use super::broker::{Broker, Found, Op, SimMessage, unknown};
 use crate::connector::kafka::client::{
-    Bounds, Caps, Event, HeaderList, KafkaError, KafkaErrorKind, KafkaSource, Message, Part, SourceSettings,
+    Bounds, Caps, Event, GroupOffset, HeaderList, KafkaError, KafkaErrorKind, KafkaSource, Message, Part,
+    SourceSettings,
 };
 
 struct Assigned {
@@ -58,6 +59,9 @@ impl KafkaSource for SimSource {
         parts.iter().map(|p| of(p).ok_or_else(|| unknown(&p.topic, p.partition))).collect()
     }
     fn committed(&mut self, parts: &[Part]) -> Result<Vec<Option<i64>>, KafkaError> {
+        Ok(self.marks(parts)?.into_iter().map(|m| m.map(|m| m.offset)).collect())
+    }
+    fn marks(&mut self, parts: &[Part]) -> Result<Vec<Option<GroupOffset>>, KafkaError> {
         let group = self.group()?;
         let broker = self.broker.lock();
         if self.settings.read_committed && broker.is_pending(group, parts) {
@@ -65,7 +69,7 @@ impl KafkaSource for SimSource {
                 "offsets of group {group} are in an open transaction"
             )));
         }
-        Ok(parts.iter().map(|p| broker.committed(group, &p.topic, p.partition).map(|c| c.offset)).collect())
+        Ok(parts.iter().map(|p| broker.committed(group, &p.topic, p.partition).cloned()).collect())
     }
     fn offsets_at(&mut self, parts: &[Part], millis: i64) -> Result<Vec<Option<i64>>, KafkaError> {
         if !self.caps.timestamps {
