@@ -27,7 +27,7 @@ use crate::expr::{
 };
 use crate::io::{DataReader, DataSink, DataSource, DataWriter};
 use crate::plan::{ExplainFormat, ExplainStage};
-use crate::record::{Batch, Schema};
+use crate::record::{Batch, Schema, sorted};
 use crate::sql::{Binder, Span};
 use relations::{Entry, Relations};
 
@@ -333,7 +333,7 @@ impl Engine {
 fn located(failure: script::Failure, name: &str, text: &str) -> Error {
     match failure {
         script::Failure::Sql(mut diagnostics) => {
-            diagnostics.sort_by_key(|d| d.span);
+            sorted::sort_by_key(&mut diagnostics, |d| d.span);
             Error::Sql(SqlErrors { name: name.to_owned(), text: text.to_owned(), diagnostics })
         }
         script::Failure::Other(e) => e,

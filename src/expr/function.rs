@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{AggregateFunction, Datum, EvalResult};
-use crate::record::{DataType, FieldValue, StreamRecord};
+use crate::record::{DataType, FieldValue, StreamRecord, sorted};
 
 /// What an expression may look at besides its operands.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +138,7 @@ impl FunctionRegistry {
     /// All aggregate functions, by name.
     pub fn all_aggregates(&self) -> Vec<Arc<AggregateFunction>> {
         let mut all: Vec<_> = self.aggregates.values().flatten().cloned().collect();
-        all.sort_by_key(|f| (f.name, f.signature));
+        sorted::sort_by_key(&mut all, |f| (f.name, f.signature));
         all
     }
     /// All names of aggregate functions.
@@ -148,7 +148,7 @@ impl FunctionRegistry {
     /// All functions, by family, then name.
     pub fn all(&self) -> Vec<Arc<FunctionSpec>> {
         let mut all: Vec<_> = self.by_name.values().flatten().cloned().collect();
-        all.sort_by_key(|f| (f.family, f.name, f.signature));
+        sorted::sort_by_key(&mut all, |f| (f.family, f.name, f.signature));
         all
     }
     /// All names of scalar functions.

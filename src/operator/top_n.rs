@@ -11,7 +11,7 @@ use super::kept::{
 use super::{InputId, Operator, Output, StateContract, StateError, StateReader, StateWriter};
 use crate::expr::{EvalContext, Program};
 use crate::plan::{Emit, TopNSpec, Ttl};
-use crate::record::{Batch, FieldValue, RowKind, Schema, StreamRecord};
+use crate::record::{Batch, FieldValue, RowKind, Schema, StreamRecord, sorted};
 
 /// One partition.
 #[derive(Debug)]
@@ -248,7 +248,7 @@ impl TopNOp {
             return;
         }
         let mut ended = self.partitions.take_if(|_, top| top.end <= watermark);
-        ended.sort_by_key(|top| (top.end, top.first));
+        sorted::sort_by_key(&mut ended, |top| (top.end, top.first));
         self.next_end = self.partitions.iter().map(|top| top.end).min().unwrap_or(i64::MAX);
         self.emit_final(ended, out);
         if watermark != i64::MAX {

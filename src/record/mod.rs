@@ -16,6 +16,7 @@ mod schema;
 #[doc(hidden)]
 pub mod seeded;
 mod serde;
+pub mod sorted;
 mod stream_record;
 mod suggest;
 pub mod text;

@@ -1,5 +1,7 @@
 //! "Did you mean": the nearest known names.
 
+use super::sorted;
+
 /// The known names nearest to `name` (Damerau–Levenshtein within a third of its length, at least 2), best first, at most
 /// three.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
@@ -14,7 +16,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
                 .then_some((d, k))
         })
         .collect();
-    hits.sort();
+    sorted::sort_by(&mut hits, Ord::cmp);
     hits.dedup();
     hits.into_iter().take(3).map(|(_, k)| k).collect()
 }

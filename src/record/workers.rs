@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Batch, Clock, Pools, Prepare, Preparer};
+use super::{Batch, Clock, Pools, Prepare, Preparer, sorted};
 
 /// The pool of a job: made when it is first worth it.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl PoolTimes {
     /// Name, time from its start to its end or to `now`, and time of work of each thread that was started, in their order.
     pub fn threads(&self, now: Instant) -> Vec<(String, Duration, Duration)> {
         let mut all = self.threads.lock().clone();
-        all.sort_by_key(|t| t.index);
+        sorted::sort_by_key(&mut all, |t| t.index);
         let times = |t: &PoolThread| {
             let busy = self.busy.get(t.index).map_or(0, |b| b.load(Ordering::Relaxed));
             let wall = t.ended.unwrap_or(now).min(now).saturating_duration_since(t.began);

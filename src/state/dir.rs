@@ -4,6 +4,7 @@
 //! complete. A chain of files that has become long is cut by writing an epoch's file anew with everything, under its old name: it
 //! says the same as before, so that a crash on the way does no harm.
 
+use crate::record::sorted;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
@@ -328,7 +329,7 @@ pub fn checkpoint_files(medium: &dyn Medium, dir: &Path) -> Result<Vec<(u64, Pat
         path.file_name()?.to_str()?.strip_prefix("epoch-")?.strip_suffix(".ckpt")?.parse::<u64>().ok()
     };
     let mut files: Vec<_> = names.into_iter().filter_map(|path| Some((epoch(&path)?, path))).collect();
-    files.sort();
+    sorted::sort_by(&mut files, Ord::cmp);
     Ok(files)
 }
 

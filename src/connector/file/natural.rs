@@ -1,5 +1,6 @@
 //! Which files a path means: one file, a directory, or a pattern; in natural name order.
 
+use crate::record::sorted;
 use std::cmp::Ordering;
 use std::fs;
 use std::io;
@@ -96,7 +97,7 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn sort(files: &mut [PathBuf]) {
-    files.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+    sorted::sort_by(files, |a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
 }
 
 /// Compares names as people do: `part-9` before `part-10`.

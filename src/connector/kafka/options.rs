@@ -1,5 +1,6 @@
 //! The options of a Kafka source or sink, checked.
 
+use crate::record::sorted;
 use std::time::Duration;
 
 use crate::catalog::{OptionKind, OptionSpec, Options, nearest};
@@ -384,7 +385,7 @@ fn topics(options: &Options) -> Result<Topics, IoError> {
         (Some(topic), [], None) => topic_name(&topic).map(|t| Topics::Named(vec![t])),
         (None, [_, ..], None) => {
             let mut names = many.iter().map(|t| topic_name(t)).collect::<Result<Vec<_>, _>>()?;
-            names.sort();
+            sorted::sort_by(&mut names, Ord::cmp);
             names.dedup();
             Ok(Topics::Named(names))
         }

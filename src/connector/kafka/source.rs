@@ -14,7 +14,7 @@ use super::reader::{KafkaReader, Lane, ReaderPolicy};
 use super::topic;
 use crate::catalog::nearest;
 use crate::io::{Boundedness, DataReader, DataSource, Instance, IoError, Membership, Scan, Slice};
-use crate::record::Schema;
+use crate::record::{Schema, sorted};
 
 /// Topics that can be read.
 pub(super) struct KafkaTopics {
@@ -227,7 +227,7 @@ fn matching(pattern: &str, client: &mut dyn KafkaSource) -> Result<Vec<String>, 
         .map_err(|e| IoError::config(format!("'topic_pattern' is no regular expression: {e}")))?;
     let mut topics = client.topics()?;
     topics.retain(|t| !t.starts_with("__") && regex.is_match(t));
-    topics.sort();
+    sorted::sort_by(&mut topics, Ord::cmp);
     match topics.is_empty() {
         true => Err(IoError::config(format!("no topic matches topic_pattern = '{pattern}'"))),
         false => Ok(topics),

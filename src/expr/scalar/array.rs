@@ -8,7 +8,7 @@ use super::row::{ANY, BOOL, INT, INT4, derived, lenient, optional, row, variadic
 use super::values::same;
 use crate::expr::typing::common_type;
 use crate::expr::{Datum, EvalResult, FunctionSpec, ReturnType, compare_nulls_last};
-use crate::record::{DataType, FieldValue};
+use crate::record::{DataType, FieldValue, sorted};
 
 /// A parameter that takes an array of anything.
 pub(super) fn any_array() -> DataType {
@@ -281,7 +281,7 @@ fn changing() -> Vec<FunctionSpec> {
                     other => return Err(invalid(format!("the order is 'ASC' or 'DESC', not '{other}'"))),
                 };
                 let mut items = array(a, 0)?.to_vec();
-                items.sort_by(|x, y| {
+                sorted::sort_by(&mut items, |x, y| {
                     if descending && !x.is_null() && !y.is_null() {
                         compare_nulls_last(y, x)
                     } else {
@@ -355,9 +355,9 @@ fn items_or_none(args: &[Datum<'_>], at: usize) -> EvalResult<Vec<FieldValue>> {
 pub(super) fn distinct<'v>(values: impl Iterator<Item = &'v FieldValue>) -> Vec<FieldValue> {
     let values: Vec<&FieldValue> = values.collect();
     let mut order: Vec<(usize, &FieldValue)> = values.iter().copied().enumerate().collect();
-    order.sort_by(|x, y| compare_nulls_last(x.1, y.1));
+    sorted::sort_by(&mut order, |x, y| compare_nulls_last(x.1, y.1));
     order.dedup_by(|later, earlier| compare_nulls_last(later.1, earlier.1) == Ordering::Equal);
-    order.sort_by_key(|(at, _)| *at);
+    sorted::sort_by_key(&mut order, |(at, _)| *at);
     order.into_iter().map(|(_, v)| v.clone()).collect()
 }
 
@@ -429,7 +429,7 @@ fn cutting() -> Vec<FunctionSpec> {
 
 fn sorted(items: &[FieldValue]) -> Vec<&FieldValue> {
     let mut items: Vec<&FieldValue> = items.iter().collect();
-    items.sort_by(|x, y| compare_nulls_last(x, y));
+    sorted::sort_by(&mut items, |x, y| compare_nulls_last(x, y));
     items
 }
 fn has(sorted: &[&FieldValue], v: &FieldValue) -> bool {

@@ -8,7 +8,7 @@ use super::row::{ANY, BOOL, INT4, TEXT, derived, optional, row, variadic};
 use super::values::same;
 use crate::expr::typing::common_type;
 use crate::expr::{EvalResult, FunctionSpec, compare_nulls_last};
-use crate::record::{CompactString, DataType, Field, FieldValue, StructValue};
+use crate::record::{CompactString, DataType, Field, FieldValue, StructValue, sorted};
 
 type Entries = Vec<(FieldValue, FieldValue)>;
 
@@ -81,7 +81,7 @@ fn done(entries: Entries) -> EvalResult<FieldValue> {
     }
     let mut order: Vec<usize> = (0..entries.len()).collect();
     let key = |at: &usize| entries.get(*at).map_or(&FieldValue::Null, |(k, _)| k);
-    order.sort_by(|x, y| compare_nulls_last(key(x), key(y)));
+    sorted::sort_by(&mut order, |x, y| compare_nulls_last(key(x), key(y)));
     let mut kept: Vec<(usize, usize)> = Vec::with_capacity(entries.len());
     for run in order.chunk_by(|x, y| compare_nulls_last(key(x), key(y)).is_eq()) {
         // The sort is stable, so a run is in order of insertion.

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::decimal_to_f64;
-use crate::record::{Decimal, FieldValue, Interval};
+use crate::record::{Decimal, FieldValue, Interval, sorted};
 
 /// SQL comparison: `None` if either side is NULL, or the types are not comparable (which typing rules out).
 ///
@@ -98,7 +98,7 @@ fn compare_lists<'a>(
 fn compare_maps(x: &[(FieldValue, FieldValue)], y: &[(FieldValue, FieldValue)]) -> Ordering {
     fn sorted(m: &[(FieldValue, FieldValue)]) -> Vec<&(FieldValue, FieldValue)> {
         let mut entries: Vec<_> = m.iter().collect();
-        entries.sort_by(|a, b| compare_nulls_last(&a.0, &b.0));
+        sorted::sort_by(&mut entries, |a, b| compare_nulls_last(&a.0, &b.0));
         entries
     }
     let (x, y) = (sorted(x), sorted(y));

@@ -11,7 +11,7 @@ use crate::expr::{Accumulator, EvalContext};
 use crate::operator::filter_project::panic_error;
 use crate::operator::{Output, Rejected};
 use crate::plan::Emit;
-use crate::record::{RecordError, StreamRecord};
+use crate::record::{RecordError, StreamRecord, sorted};
 use crate::state::{NO_SLOT, shard_of};
 
 /// Records whose groups are fetched together.
@@ -117,7 +117,7 @@ impl Block {
     pub(super) fn settle(blocks: &mut [Self], records: &[Arc<StreamRecord>], out: &mut Output<'_>) {
         let mut failed: Vec<(usize, RecordError)> = Vec::new();
         blocks.iter_mut().for_each(|b| failed.append(&mut b.failed));
-        failed.sort_by_key(|(at, _)| *at);
+        sorted::sort_by_key(&mut failed, |(at, _)| *at);
         out.counters.absorbed += (records.len() - failed.len()) as u64;
         out.counters.rejected += failed.len() as u64;
         for (at, error) in failed {

@@ -18,7 +18,7 @@ use super::{InputId, Operator, Output, Rejected, StateContract, StateError, Stat
 use rewrite::{Fate, Rewrite, Scratch};
 
 use crate::plan::FilterProjectSpec;
-use crate::record::{Batch, Books, ErrorCode, Prepare, RecordError, StreamRecord};
+use crate::record::{Batch, Books, ErrorCode, Prepare, RecordError, StreamRecord, sorted};
 
 /// Running form of [`FilterProjectSpec`].
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl FilterProjectOp {
             |at, error| panics.push((at, error)),
         );
         rejects.append(&mut panics);
-        rejects.sort_by_key(|(at, _)| *at);
+        sorted::sort_by_key(&mut rejects, |(at, _)| *at);
         Swept { kept, rejects }
     }
 

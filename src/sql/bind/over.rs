@@ -14,7 +14,7 @@ use super::select::Item;
 use super::{Bind, Bound, Reported, Session, all};
 use crate::expr::{Expr, SortKey, typing};
 use crate::plan::{Frame, LogicalPlan, OutputTarget, OverFunction, OverSpec, Stateful, Waits, ranked};
-use crate::record::{CompactString, DataType, Field, FieldValue, Schema};
+use crate::record::{CompactString, DataType, Field, FieldValue, Schema, sorted};
 use crate::sql::{Diagnostic, Span};
 
 /// Functions that exist with OVER only, or mean something else with it.
@@ -524,6 +524,6 @@ fn stages(calls: Vec<(OverCall, Span)>) -> Vec<Stage> {
         }
     }
     // A condition on row numbers can only be taken up by an operator that is the last one.
-    stages.sort_by_key(Stage::only_numbers);
+    sorted::sort_by_key(&mut stages, Stage::only_numbers);
     stages
 }
