@@ -271,7 +271,7 @@ fn disturb(query: &'static str, seed: u64, filled: i64) -> Vec<String> {
 
 /// So many seeds, more if the environment says so.
 fn seeds() -> std::ops::Range<u64> {
-    let count = std::env::var("MILLSTREAM_MOVES").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    let count = std::env::var("MILLSTREAM_MOVES").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     0..count
 }
 
@@ -361,8 +361,9 @@ fn a_large_state_goes_in_pieces_and_afterwards_only_what_changes() {
             all_committed(&sim);
         }
         let grown = bytes() - before;
-        // Each of them writes 5 of 400 groups of a partition, in perhaps two commits.
-        assert!(grown < 20 * 2 * 10 * 4000, "{grown} bytes of changes, {before} of everything");
+        // Each of them writes 5 of 400 groups of a partition, in perhaps two commits, and a chain is written anew now and then. Everything
+        // each time would be 20 times as much as before.
+        assert!(grown < 5 * before, "{grown} bytes of changes, {before} of everything");
         job.stop(Stop::Checkpoint);
         job.wait().unwrap();
         let largest =
