@@ -69,6 +69,15 @@ impl FileWriter {
         result
     }
 
+    /// Before a batch is taken, so that a failure concerns earlier ones only and this one can come again.
+    fn make_room(&mut self) -> Result<(), IoError> {
+        self.check_usable()?;
+        match self.buffer.len() >= BUFFER_BYTES {
+            true => self.write_out(),
+            false => Ok(()),
+        }
+    }
+
     fn failed(&self, what: &str, error: io::Error) -> IoError {
         IoError::os(format!("can't {what} {}", self.name), error)
     }
@@ -103,11 +112,7 @@ impl FileWriter {
 
 impl DataWriter for FileWriter {
     fn write(&mut self, batch: &[Arc<StreamRecord>]) -> Result<(), IoError> {
-        self.check_usable()?;
-        // Before this batch is encoded, so that a failure concerns earlier ones only and this one can come again.
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.write_out()?;
-        }
+        self.make_room()?;
         let result = self.encoder.encode(batch, &mut self.buffer);
         let taken = result.as_ref().map_or_else(|(at, _)| *at, |()| batch.len());
         self.any_record |= taken > 0;
@@ -119,10 +124,7 @@ impl DataWriter for FileWriter {
     }
 
     fn write_encoded(&mut self, batch: &[Arc<StreamRecord>], encoded: &[u8]) -> Result<(), IoError> {
-        self.check_usable()?;
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.write_out()?;
-        }
+        self.make_room()?;
         self.buffer.extend_from_slice(encoded);
         self.any_record |= !batch.is_empty();
         Ok(())

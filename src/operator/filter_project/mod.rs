@@ -29,6 +29,8 @@ pub struct FilterProjectOp {
     /// An update that changes no value is not told.
     quiet: bool,
     scratch: Scratch,
+    /// What became of the records of the batch in hand.
+    books: Books,
     batches: u64,
     /// What a record costs here, measured now and then on this thread alone.
     ns_per_record: f64,
@@ -55,13 +57,13 @@ impl FilterProjectOp {
     pub fn new(spec: &FilterProjectSpec) -> Self {
         let rewrite = Arc::new(Rewrite::new(spec));
         let (changes, quiet) = (spec.changes, spec.system.is_empty());
-        Self { scratch: rewrite.scratch(), rewrite, changes, quiet, batches: 0, ns_per_record: 0.0 }
+        let (scratch, books) = (rewrite.scratch(), Books::default());
+        Self { rewrite, changes, quiet, scratch, books, batches: 0, ns_per_record: 0.0 }
     }
 
-    /// Takes over what was done where the records were decoded.
+    /// Takes over what became of the records that are not kept.
     fn take_over(books: &mut Books, out: &mut Output<'_>) {
-        out.counters.input += books.came as u64;
-        out.counters.filtered += books.filtered;
+        out.counters.filtered += std::mem::take(&mut books.filtered);
         out.counters.rejected += books.rejects.len() as u64;
         let rejects = books.rejects.drain(..);
         out.rejects.extend(rejects.map(|(record, error)| Rejected { record, error }));
@@ -159,45 +161,12 @@ impl FilterProjectOp {
         }
         kept
     }
-
-    /// The batch on this thread.
-    fn process_alone(&self, scratch: &mut Scratch, batch: &mut Batch, out: &mut Output<'_>) -> usize {
-        let now = out.now;
-        let (mut at, mut kept) = (0, 0);
-        while at < batch.len() {
-            // A panic leaves `at` at the record that caused it; the loop goes on behind it.
-            let sweep = catch_unwind(AssertUnwindSafe(|| {
-                while at < batch.len() {
-                    let Some(slot) = batch.records_mut().get_mut(at) else { break };
-                    match self.rewrite.step(scratch, slot, now) {
-                        Ok(Fate::Keep) => {
-                            batch.keep(at, kept);
-                            kept += 1;
-                        }
-                        Ok(Fate::Drop) => out.counters.filtered += 1,
-                        Err(error) => {
-                            out.counters.rejected += 1;
-                            out.rejects.push(Rejected { record: slot.clone(), error: *error });
-                        }
-                    }
-                    at += 1;
-                }
-            }));
-            if let Err(panic) = sweep {
-                if let Some(record) = batch.records().get(at) {
-                    out.counters.rejected += 1;
-                    out.rejects.push(Rejected { record: record.clone(), error: panic_error(&*panic) });
-                }
-                at += 1;
-            }
-        }
-        kept
-    }
 }
 
 impl Operator for FilterProjectOp {
     fn process(&mut self, _: InputId, mut batch: Batch, out: &mut Output<'_>) {
         if let Some(books) = batch.settle() {
+            out.counters.input += books.came as u64;
             Self::take_over(books, out);
             out.counters.forwarded += batch.len() as u64;
             return out.emit(batch);
@@ -216,9 +185,8 @@ impl Operator for FilterProjectOp {
             }
             None => {
                 let start = measured.then(Instant::now);
-                let mut scratch = std::mem::take(&mut self.scratch);
-                let kept = self.process_alone(&mut scratch, &mut batch, out);
-                self.scratch = scratch;
+                let kept = self.rewrite.work(&mut self.scratch, &mut batch, out.now, &mut self.books);
+                Self::take_over(&mut self.books, out);
                 if let Some(start) = start {
                     self.ns_per_record = start.elapsed().as_nanos() as f64 / batch.len() as f64;
                 }

@@ -299,15 +299,27 @@ impl Prepare for Arc<Rewrite> {
 
 impl Preparer for Ahead {
     fn prepare(&mut self, batch: &mut Batch, books: &mut Books) {
-        let Self { rewrite, scratch } = self;
-        // Not asked for: no expression that looks at the time is worked on ahead.
-        let now = 0;
+        // No expression that looks at the time is worked on ahead.
+        let kept = self.rewrite.work(&mut self.scratch, batch, 0, books);
+        batch.truncate(kept);
+    }
+}
+
+impl Rewrite {
+    /// A batch that is ours, in place: what is kept moves to its front, the rest is noted in `books`. Gives how many are kept.
+    pub(super) fn work(
+        &self,
+        scratch: &mut Scratch,
+        batch: &mut Batch,
+        now: i64,
+        books: &mut Books,
+    ) -> usize {
         let (mut at, mut kept) = (0, 0);
         while at < batch.len() {
             // A panic leaves `at` at the record that caused it; the loop goes on behind it.
             let sweep = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(slot) = batch.records_mut().get_mut(at) {
-                    match rewrite.step(scratch, slot, now) {
+                    match self.step(scratch, slot, now) {
                         Ok(Fate::Keep) => {
                             batch.keep(at, kept);
                             kept += 1;
@@ -325,6 +337,6 @@ impl Preparer for Ahead {
                 at += 1;
             }
         }
-        batch.truncate(kept);
+        kept
     }
 }
