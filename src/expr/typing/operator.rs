@@ -164,6 +164,12 @@ fn concat(left: Expr, right: Expr) -> Operands {
 fn arithmetic(op: BinaryOp, left: Expr, right: Expr) -> Operands {
     use DataType as T;
     let (l, r) = (left.data_type(), right.data_type());
+    // Beside a string constant, which has no type of its own either, a NULL is a number, as beside another NULL.
+    match (string_literal(&left).is_some(), string_literal(&right).is_some()) {
+        (true, _) if r == T::Null => return arithmetic(op, left, null_of(T::BigInt)),
+        (_, true) if l == T::Null => return arithmetic(op, null_of(T::BigInt), right),
+        _ => {}
+    }
     // A string constant or a NULL beside something typed becomes what the operator wants there.
     if let Some(text) = string_literal(&left)
         && r != T::Varchar

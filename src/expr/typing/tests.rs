@@ -106,6 +106,44 @@ fn string_constants_take_the_type_of_their_partner() {
 }
 
 #[test]
+fn constants_without_a_type_beside_each_other_end() {
+    use BinaryOp::*;
+    use DataType as T;
+    let null = || literal(FieldValue::Null);
+    for op in [Add, Subtract, Multiply, Divide, Modulo] {
+        assert_eq!(result(op, null(), null()), Ok(T::BigInt));
+        assert_eq!(result(op, null(), string("5")), Ok(T::BigInt));
+        assert_eq!(result(op, string("5"), null()), Ok(T::BigInt));
+        for bad in [binary(op, null(), string("x")), binary(op, string("x"), null())] {
+            assert_eq!(bad.unwrap_err().message, "'x' is not a valid BIGINT");
+        }
+    }
+    // Whatever meets, there is an answer.
+    let types = [
+        T::Boolean,
+        T::BigInt,
+        T::Double,
+        decimal(5, 2),
+        T::Varchar,
+        T::Bytes,
+        T::Date,
+        T::Time,
+        T::Timestamp,
+        T::Interval,
+    ];
+    let operands = || types.iter().cloned().map(col).chain([null(), string("x"), string("5"), string("")]);
+    for op in
+        [Add, Subtract, Multiply, Divide, Modulo, Eq, NotEq, Less, IsDistinctFrom, Concat, BitAnd, ShiftLeft]
+    {
+        for left in operands() {
+            for right in operands() {
+                let _ = binary(op, left.clone(), right);
+            }
+        }
+    }
+}
+
+#[test]
 fn coerce_widens_and_refuses_to_lose() {
     use DataType as T;
     for (from, to) in [
