@@ -40,8 +40,10 @@ const BUSY: f64 = 0.8;
 const TRIAL: u32 = 3;
 /// So many windows in a row must be slower than inline before a split is taken back; fewer if it is much slower.
 const PATIENCE: u32 = 3;
-/// First time to wait after a split that was taken back; doubles up to 64 times as much.
-const SULK: Duration = Duration::from_millis(500);
+/// First time to wait after a split that was taken back; doubles …
+const SULK: Duration = Duration::from_millis(100);
+/// … so many times at most. A try costs some ten milliseconds at less than full speed.
+const DOUBLINGS: u32 = 8;
 /// Windows after which a split has proved itself: the next failure is the first again.
 const PROVED: u32 = 100;
 
@@ -424,7 +426,7 @@ impl Autopilot {
     }
 
     fn take_back(&mut self, now: Duration, reason: String) -> Option<(Placement, String)> {
-        self.not_before = now + SULK * (1 << self.sulk.min(6));
+        self.not_before = now + SULK * (1 << self.sulk.min(DOUBLINGS));
         self.sulk += 1;
         self.current = Placement::all(self.current.sources.len(), self.current.sinks.len(), false);
         Some((self.current.clone(), reason))
