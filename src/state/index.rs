@@ -1,6 +1,8 @@
 //! From hashes to slots: open addressing in one array. Finding a group costs one cache miss, and those of many can be waited for
 //! at once, which a table behind an interface does not allow.
 
+use super::fetch;
+
 /// A slot under the low half of its group's hash.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -56,10 +58,12 @@ impl SlotIndex {
         self.place(hash, is).and_then(|at| self.entries.get(at)).map(|e| e.slot as usize)
     }
 
-    /// Reads where the search for a hash begins, and no more; what it gives means nothing.
+    /// Fetches the place where the search for a hash begins.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> u32 {
-        self.entries.get(tag(hash) as usize & self.mask()).map_or(0, |e| e.tag)
+    pub(super) fn announce(&self, hash: u64) {
+        if let Some(entry) = self.entries.get(tag(hash) as usize & self.mask()) {
+            fetch(entry);
+        }
     }
 
     /// Puts a slot in.

@@ -14,8 +14,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::hint::black_box;
-
+use super::fetch;
 use super::index::SlotIndex;
 use super::segments::Segments;
 use crate::record::{FieldValue, group_hash};
@@ -120,16 +119,6 @@ pub struct GroupTable<C> {
 /// Slots from which on a table no longer lies in the nearest caches, so that it pays to ask for many groups at once.
 const LARGE: usize = 4096;
 
-/// Reads both ends of a value, which may lie in two cache lines; what it gives means nothing.
-#[inline]
-fn peek(value: &FieldValue) -> u32 {
-    match value {
-        FieldValue::Integer(x) | FieldValue::Timestamp(x) => *x as u32,
-        FieldValue::String(s) => s.as_bytes().first().map_or(0, |b| u32::from(*b)),
-        other => u32::from(other.is_null()),
-    }
-}
-
 impl<C> GroupTable<C> {
     /// An empty table.
     pub fn new(widths: Widths) -> Self {
@@ -170,40 +159,35 @@ impl<C> GroupTable<C> {
         self.slots >= LARGE
     }
 
-    /// Says for each hash where its group may be, and reads there what finding and feeding it will need, so that the waits for memory
-    /// overlap: a few dozen at a time, or hundreds. `look` reads something of a cell.
+    /// To be called some time before [`locate`](Self::locate): fetches what that will need.
     #[inline]
-    pub fn locate(&self, hashes: &[u64], slots: &mut [u32], look: impl Fn(&C) -> bool) {
+    pub fn announce(&self, hash: u64) {
+        self.index.announce(hash);
+    }
+
+    /// Says for each hash where its group may be, and fetches what finding and feeding it will need, so that nobody waits for memory
+    /// who asks some dozens of groups ahead.
+    #[inline]
+    pub fn locate(&self, hashes: &[u64], slots: &mut [u32]) {
         if !self.is_large() {
             slots.fill(NO_SLOT);
             return;
         }
-        // The first loop ends before the next begins: what it has fetched tells that one where to look. Neither waits for what it
-        // reads itself.
-        let mut seen = 0;
-        for hash in hashes {
-            seen ^= self.index.touch(*hash);
-        }
-        black_box(seen);
-        for (hash, slot) in hashes.iter().zip(&mut *slots) {
+        let further = self.widths.more + self.widths.cells + self.widths.shown > 0;
+        for (hash, slot) in hashes.iter().zip(slots) {
             let Some(at) = self.index.find(*hash, |_| true) else {
                 *slot = NO_SLOT;
                 continue;
             };
             *slot = at as u32;
-            seen ^= self.lines.first(at).map_or(0, |l| l.head.mark);
-            seen ^= self.keys.first(at).map_or(0, peek);
+            self.lines.first(at).into_iter().for_each(fetch);
+            self.keys.announce(at);
+            if further {
+                self.more.row(at).iter().step_by(8).for_each(fetch);
+                self.cells(at).iter().for_each(fetch);
+                self.shown(at).iter().step_by(2).for_each(fetch);
+            }
         }
-        black_box(seen);
-        if self.widths.more + self.widths.cells + self.widths.shown == 0 {
-            return;
-        }
-        for slot in slots.iter().map(|s| *s as usize) {
-            self.more.row(slot).iter().step_by(8).for_each(|w| seen ^= *w as u32);
-            self.cells(slot).iter().for_each(|c| seen ^= u32::from(look(c)));
-            self.shown(slot).iter().step_by(2).for_each(|v| seen ^= u32::from(v.is_null()));
-        }
-        black_box(seen);
     }
 
     /// Adds a group that [`find`](Self::find) does not find; its values and cells come from the iterators, as many as the

@@ -56,6 +56,12 @@ pub enum StateContract {
     },
 }
 
+/// Asks for the cache line in which a value begins, and does not wait for it.
+#[inline]
+fn fetch<T>(value: &T) {
+    mem_prefetch::prefetch_read_data::<T, 3>(value);
+}
+
 impl StateContract {
     /// Whether a restart needs this state to give the right result.
     pub fn is_stateful(&self) -> bool {

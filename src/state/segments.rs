@@ -1,6 +1,8 @@
 //! An array of rows in segments: growing moves nothing but the first segment, so no row is copied twice, no memory stands empty beyond
 //! one segment, and the system hands out each page once.
 
+use super::fetch;
+
 /// Rows of a segment, as a power of two.
 const SHIFT: u32 = 12;
 const ROWS: usize = 1 << SHIFT;
@@ -65,6 +67,15 @@ impl<T> Segments<T> {
     #[inline]
     pub(super) fn first_mut(&mut self, at: usize) -> Option<&mut T> {
         self.segments.get_mut(at >> SHIFT)?.get_mut((at & (ROWS - 1)) * self.width)
+    }
+
+    /// Fetches a row that is as long as a cache line at most: where it begins, and what follows it.
+    #[inline]
+    pub(super) fn announce(&self, at: usize) {
+        let Some(segment) = self.segments.get(at >> SHIFT) else { return };
+        let from = (at & (ROWS - 1)) * self.width;
+        segment.get(from).into_iter().for_each(fetch);
+        segment.get(from + self.width).into_iter().for_each(fetch);
     }
 
     /// All values of all rows, in order.

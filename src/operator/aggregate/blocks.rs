@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::GroupShard;
 use super::shape::{Row, Scratch, Shape, adds};
-use crate::expr::{Accumulator, EvalContext};
+use crate::expr::EvalContext;
 use crate::operator::filter_project::panic_error;
 use crate::operator::{Output, Rejected};
 use crate::plan::Emit;
@@ -18,6 +18,8 @@ use crate::state::{NO_SLOT, shard_of};
 pub(super) const BLOCK: usize = 64;
 /// The same where nothing is kept of each record: the longer, the fewer ends of waiting for memory.
 const PLAIN_BLOCK: usize = 256;
+/// Groups that are fetched while as many are fed.
+const AHEAD: usize = 32;
 
 /// Records evaluated before any state changes.
 #[derive(Debug, Default)]
@@ -195,17 +197,29 @@ impl GroupShard {
             if let (Some(h), Some(p)) = (hashes.get_mut(found), places.get_mut(found)) {
                 (*h, *p) = (hash, place);
                 found += 1;
+                self.groups.announce(hash);
             }
         }
         let (hashes, places) =
             (hashes.get(..found).unwrap_or_default(), places.get(..found).unwrap_or_default());
         let hints = hints.get_mut(..found).unwrap_or_default();
-        self.groups.locate(hashes, hints, Accumulator::is_boxed);
-        for ((&hash, &place), &hint) in hashes.iter().zip(places).zip(&*hints) {
-            let Some(record) = records.get(place) else { continue };
-            let seq = before + 1 + place as u64;
-            let (time, watermark, adds) = (0, i64::MIN, adds(record));
-            self.put(shape, &Row { record, scratch, set: 0, hint, hash, seq, time, watermark, adds });
+        // While some groups are fed, the next ones are on their way.
+        let mut parts = hashes.chunks(AHEAD).zip(places.chunks(AHEAD)).zip(hints.chunks_mut(AHEAD));
+        let mut next = parts.next();
+        if let Some(((hashes, _), hints)) = &mut next {
+            self.groups.locate(hashes, hints);
+        }
+        while let Some(((hashes, places), hints)) = next {
+            next = parts.next();
+            if let Some(((hashes, _), hints)) = &mut next {
+                self.groups.locate(hashes, hints);
+            }
+            for ((&hash, &place), &hint) in hashes.iter().zip(places).zip(&*hints) {
+                let Some(record) = records.get(place) else { continue };
+                let seq = before + 1 + place as u64;
+                let (time, watermark, adds) = (0, i64::MIN, adds(record));
+                self.put(shape, &Row { record, scratch, set: 0, hint, hash, seq, time, watermark, adds });
+            }
         }
         true
     }
@@ -230,7 +244,8 @@ impl GroupShard {
             let (hashes, places) = (hashes.get(..found).unwrap_or_default(), places.get(..found));
             let hints = hints.get_mut(..found).unwrap_or_default();
             found = 0;
-            self.groups.locate(hashes, hints, Accumulator::is_boxed);
+            hashes.iter().for_each(|hash| self.groups.announce(*hash));
+            self.groups.locate(hashes, hints);
             let found_at = hashes.iter().zip(places.unwrap_or_default()).zip(&*hints);
             let rows = found_at.filter_map(|((&hash, &place), &hint)| {
                 let (at, set) = (place / sets, place % sets);
