@@ -165,29 +165,22 @@ impl<C> GroupTable<C> {
         self.index.announce(hash);
     }
 
-    /// Says for each hash where its group may be, and fetches what finding and feeding it will need, so that nobody waits for memory
-    /// who asks some dozens of groups ahead.
+    /// Says where the group of a hash may be, and fetches what finding and feeding it will need, so that nobody waits for memory who
+    /// asks some dozens of groups ahead.
     #[inline]
-    pub fn locate(&self, hashes: &[u64], slots: &mut [u32]) {
+    pub fn locate(&self, hash: u64) -> u32 {
         if !self.is_large() {
-            slots.fill(NO_SLOT);
-            return;
+            return NO_SLOT;
         }
-        let further = self.widths.more + self.widths.cells + self.widths.shown > 0;
-        for (hash, slot) in hashes.iter().zip(slots) {
-            let Some(at) = self.index.find(*hash, |_| true) else {
-                *slot = NO_SLOT;
-                continue;
-            };
-            *slot = at as u32;
-            self.lines.first(at).into_iter().for_each(fetch);
-            self.keys.announce(at);
-            if further {
-                self.more.row(at).iter().step_by(8).for_each(fetch);
-                self.cells(at).iter().for_each(fetch);
-                self.shown(at).iter().step_by(2).for_each(fetch);
-            }
+        let Some(at) = self.index.find(hash, |_| true) else { return NO_SLOT };
+        self.lines.first(at).into_iter().for_each(fetch);
+        self.keys.announce(at);
+        if self.widths.more + self.widths.cells + self.widths.shown > 0 {
+            self.more.row(at).iter().step_by(8).for_each(fetch);
+            self.cells(at).iter().for_each(fetch);
+            self.shown(at).iter().step_by(2).for_each(fetch);
         }
+        at as u32
     }
 
     /// Adds a group that [`find`](Self::find) does not find; its values and cells come from the iterators, as many as the

@@ -48,9 +48,14 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// Which of its shards has the groups of a hash.
+    #[inline]
+    fn shard(self, hash: u64) -> Option<usize> {
+        shard_of(hash, self.of).checked_sub(self.first).filter(|shard| *shard < self.count)
+    }
     #[inline]
     fn mine(self, hash: u64) -> bool {
-        (self.first..self.first + self.count).contains(&shard_of(hash, self.of))
+        self.shard(hash).is_some()
     }
 }
 
@@ -140,11 +145,7 @@ pub(super) fn take_lane(
 ) {
     let mut base = 0;
     for records in records.chunks(PLAIN_BLOCK) {
-        if shape.plain
-            && let [shard] = &mut *shards
-            && let part = (Part { at: lane.first, of: lane.of })
-            && shard.take_plain(shape, part, records, block, (before + base as u64, now))
-        {
+        if shape.plain && take_plain(shape, lane, shards, block, records, (before + base as u64, now)) {
             base += records.len();
             continue;
         }
@@ -159,6 +160,75 @@ pub(super) fn take_lane(
     }
 }
 
+/// Takes records of which nothing but columns is wanted: nothing is kept of each while the others are looked at. `false`: it has not
+/// taken any, as one of them fails, or as groups may lie elsewhere.
+fn take_plain(
+    shape: &Shape,
+    lane: Lane,
+    shards: &mut [GroupShard],
+    block: &mut Block,
+    records: &[Arc<StreamRecord>],
+    (before, now): (u64, i64),
+) -> bool {
+    if shards.iter().any(|s| s.cold.is_some()) {
+        return false;
+    }
+    if block.scratches.is_empty() {
+        block.scratches.push(shape.scratch());
+    }
+    let Some(scratch) = block.scratches.first_mut() else { return false };
+    let mut rows = [Found::default(); PLAIN_BLOCK];
+    let mut found = 0;
+    for (place, record) in records.iter().enumerate() {
+        let hash = shape.hash(record, scratch, 0);
+        let Some(shard) = lane.shard(hash) else { continue };
+        if shape.evaluate_rest(&EvalContext { record, now }, scratch).is_err() {
+            return false;
+        }
+        if let (Some(row), Some(owner)) = (rows.get_mut(found), shards.get(shard)) {
+            *row = Found { hash, hint: NO_SLOT, place: place as u16, shard: shard as u16 };
+            found += 1;
+            owner.groups.announce(hash);
+        }
+    }
+    // While some groups are fed, the next ones are on their way.
+    let mut parts = rows.get_mut(..found).unwrap_or_default().chunks_mut(AHEAD);
+    let mut next = parts.next();
+    next.iter_mut().for_each(|part| locate(shards, part));
+    while let Some(part) = next {
+        next = parts.next();
+        next.iter_mut().for_each(|part| locate(shards, part));
+        for &mut Found { hash, hint, place, shard } in part {
+            let record = records.get(usize::from(place));
+            let (Some(record), Some(shard)) = (record, shards.get_mut(usize::from(shard))) else { continue };
+            let seq = before + 1 + u64::from(place);
+            let (time, watermark, adds) = (0, i64::MIN, adds(record));
+            shard.put(shape, &Row { record, scratch, set: 0, hint, hash, seq, time, watermark, adds });
+        }
+    }
+    true
+}
+
+/// A record of a block whose groups are known to be here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    hash: u64,
+    /// Where its group may be.
+    hint: u32,
+    /// Which record it is, and which shard of the lane has it.
+    place: u16,
+    shard: u16,
+}
+
+#[inline]
+fn locate(shards: &[GroupShard], rows: &mut [Found]) {
+    for row in rows {
+        if let Some(shard) = shards.get(usize::from(row.shard)) {
+            row.hint = shard.groups.locate(row.hash);
+        }
+    }
+}
+
 /// Which shard of how many.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -167,63 +237,6 @@ struct Part {
 }
 
 impl GroupShard {
-    /// Takes records of which nothing but columns is wanted: nothing is kept of each while the others are looked at. `false`: it has not
-    /// taken any, as one of them fails, or as groups may lie elsewhere.
-    fn take_plain(
-        &mut self,
-        shape: &Shape,
-        part: Part,
-        records: &[Arc<StreamRecord>],
-        block: &mut Block,
-        (before, now): (u64, i64),
-    ) -> bool {
-        if self.cold.is_some() {
-            return false;
-        }
-        if block.scratches.is_empty() {
-            block.scratches.push(shape.scratch());
-        }
-        let Some(scratch) = block.scratches.first_mut() else { return false };
-        let (mut hashes, mut places) = ([0; PLAIN_BLOCK], [0; PLAIN_BLOCK]);
-        let (mut hints, mut found) = ([NO_SLOT; PLAIN_BLOCK], 0);
-        for (place, record) in records.iter().enumerate() {
-            let hash = shape.hash(record, scratch, 0);
-            if part.of > 1 && shard_of(hash, part.of) != part.at {
-                continue;
-            }
-            if shape.evaluate_rest(&EvalContext { record, now }, scratch).is_err() {
-                return false;
-            }
-            if let (Some(h), Some(p)) = (hashes.get_mut(found), places.get_mut(found)) {
-                (*h, *p) = (hash, place);
-                found += 1;
-                self.groups.announce(hash);
-            }
-        }
-        let (hashes, places) =
-            (hashes.get(..found).unwrap_or_default(), places.get(..found).unwrap_or_default());
-        let hints = hints.get_mut(..found).unwrap_or_default();
-        // While some groups are fed, the next ones are on their way.
-        let mut parts = hashes.chunks(AHEAD).zip(places.chunks(AHEAD)).zip(hints.chunks_mut(AHEAD));
-        let mut next = parts.next();
-        if let Some(((hashes, _), hints)) = &mut next {
-            self.groups.locate(hashes, hints);
-        }
-        while let Some(((hashes, places), hints)) = next {
-            next = parts.next();
-            if let Some(((hashes, _), hints)) = &mut next {
-                self.groups.locate(hashes, hints);
-            }
-            for ((&hash, &place), &hint) in hashes.iter().zip(places).zip(&*hints) {
-                let Some(record) = records.get(place) else { continue };
-                let seq = before + 1 + place as u64;
-                let (time, watermark, adds) = (0, i64::MIN, adds(record));
-                self.put(shape, &Row { record, scratch, set: 0, hint, hash, seq, time, watermark, adds });
-            }
-        }
-        true
-    }
-
     /// Feeds those records of an evaluated block whose groups are of this shard. `before`: records taken in before the block.
     fn feed(&mut self, shape: &Shape, part: Part, records: &[Arc<StreamRecord>], block: &Block, before: u64) {
         let sets = shape.sets();
@@ -245,7 +258,7 @@ impl GroupShard {
             let hints = hints.get_mut(..found).unwrap_or_default();
             found = 0;
             hashes.iter().for_each(|hash| self.groups.announce(*hash));
-            self.groups.locate(hashes, hints);
+            hashes.iter().zip(&mut *hints).for_each(|(hash, hint)| *hint = self.groups.locate(*hash));
             let found_at = hashes.iter().zip(places.unwrap_or_default()).zip(&*hints);
             let rows = found_at.filter_map(|((&hash, &place), &hint)| {
                 let (at, set) = (place / sets, place % sets);

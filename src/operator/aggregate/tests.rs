@@ -584,7 +584,8 @@ fn groups_that_nothing_touches_for_their_time_to_live_are_deleted_and_start_anew
 #[test]
 fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
     let spec = spec(None, 0, LatePolicy::Drop, Emit::Final);
-    let groups = 2 * super::firing::PART as i64 + 5;
+    // So many that each of three shards takes records in blocks.
+    let groups = 4 * super::firing::PART as i64 + 5;
     // Twice each, in two orders.
     let key = |n: i64| n * 7919 % groups;
     let order = (0..groups).chain((0..groups).rev());
@@ -594,7 +595,10 @@ fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
     for shards in [1, 3] {
         let mut op = AggregateOp::new(&spec, Shards { count: shards, forced: false }).unwrap();
         let mut bench = Bench::new();
-        bench.process(&mut op, Batch::new(events.iter().map(record).collect()));
+        for chunk in events.chunks(1000) {
+            bench.process(&mut op, Batch::new(chunk.iter().map(record).collect()));
+        }
+        assert!(op.takes_blocks(), "{shards} shards");
         let mut parts = Vec::new();
         bench.run(|out| op.on_end(InputId(0), out));
         let mut more = true;
@@ -602,7 +606,8 @@ fn many_groups_leave_in_parts_in_the_order_of_their_arrival() {
             parts.push(bench.records().count() - parts.iter().sum::<usize>());
             bench.run(|out| more = op.emit_more(out));
         }
-        assert_eq!(parts, [super::firing::PART, super::firing::PART, 5], "{shards} shards");
+        let whole = super::firing::PART;
+        assert_eq!(parts, [whole, whole, whole, whole, 5], "{shards} shards");
         let expected: Vec<String> =
             (0..groups).map(|n| format!("+I {}", row(Some(key(n)), None, &[Some(n), Some(n)]))).collect();
         assert!(rows(&bench) == expected, "{shards} shards");
