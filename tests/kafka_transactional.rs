@@ -6,7 +6,9 @@ mod support;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millstream::connector::kafka::client::{Connection, KafkaClient, KafkaErrorKind, SinkSettings};
+use millstream::connector::kafka::client::{
+    Connection, KafkaClient, KafkaErrorKind, KafkaSink, SinkSettings,
+};
 use millstream::connector::kafka::sim::{Op, SPEC, SimKafka, SimMessage};
 use millstream::{Engine, Error};
 use support::{MODES, until, within};
@@ -110,6 +112,55 @@ fn every_row_is_there_once_whatever_its_commits_meet() {
 }
 
 #[test]
+fn what_a_topic_does_not_take_is_a_dead_letter_and_the_epoch_counts() {
+    for mode in MODES {
+        within(60, "too large", move || {
+            let dir = tempfile::tempdir().unwrap();
+            let (sim, address) = cluster();
+            let long = |n: i32| format!("{{\"n\":{n},\"s\":\"{}\"}}", "x".repeat(300));
+            (1000..1020).for_each(|n| sim.append("in", n % 2, SimMessage::of(&long(n))));
+            fill(&sim, 1020..1400);
+            // Two sinks in one transaction; only one of their topics is small.
+            sim.create("wide", 2);
+            sim.limit_topic("out", Some(200));
+            sim.limit_topic("wide", Some(100_000));
+            let letters = dir.path().join("letters.jsonl").display().to_string();
+            let engine = engine(mode, &dir.path().join("state"));
+            engine.set("on_error", "dlq").unwrap();
+            engine.set("dlq", &letters).unwrap();
+            let text =
+                topic("a", "(n BIGINT, s VARCHAR)", &address, "in", ", stop = 'latest', group_id = 'g'")
+                    + &topic("b", "", &address, "out", "")
+                    + &topic("c", "", &address, "wide", "")
+                    + "INSERT INTO b SELECT n, s FROM a; INSERT INTO c SELECT n, s FROM a";
+            assert_eq!(run(&engine, &text).unwrap(), 0, "{mode}");
+            let small: Vec<i64> = (0..1000).chain(1020..1400).collect();
+            assert_eq!(numbers(&sim, "out"), small, "{mode}");
+            assert_eq!(numbers(&sim, "wide"), (0..1400).collect::<Vec<_>>(), "{mode}");
+            let letters = std::fs::read_to_string(&letters).unwrap();
+            let refused =
+                letters.lines().filter(|l| l.contains("max.message.bytes of its topic is 200")).count();
+            assert_eq!(refused, 20, "{mode}");
+        });
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_tell_what_a_topic_takes_is_no_obstacle() {
+    within(60, "no answer", || {
+        let (sim, address) = cluster();
+        sim.limit_topic("out", Some(200));
+        sim.fail(Op::Describe, 2, KafkaErrorKind::Fatal, "not allowed to ask");
+        let dir = tempfile::tempdir().unwrap();
+        run(&engine("inline", dir.path()), &through(&address)).unwrap();
+        assert_eq!(numbers(&sim, "out"), (0..1000).collect::<Vec<_>>());
+        sim.fail(Op::Describe, 1, KafkaErrorKind::Retriable, "nobody answers");
+        let e = run(&engine("inline", dir.path()), &through(&address)).unwrap_err().to_string();
+        assert!(e.contains("nobody answers"), "{e}");
+    });
+}
+
+#[test]
 fn a_job_goes_on_where_it_was_and_refuses_what_does_not_fit() {
     within(60, "restarts", || {
         let (sim, address) = cluster();
@@ -143,6 +194,52 @@ fn a_job_goes_on_where_it_was_and_refuses_what_does_not_fit() {
     });
 }
 
+/// Another process takes over as instance 0 of the job.
+fn heir(sim: &SimKafka, address: &str) -> Box<dyn KafkaSink> {
+    let settings = SinkSettings {
+        connection: Connection { servers: address.into(), timeout: SECOND, native: Vec::new() },
+        compression: "none".into(),
+        acks_all: true,
+        linger: SECOND,
+        delivery_timeout: SECOND,
+        batch_bytes: None,
+        transactional_id: Some("job.0".into()),
+        transaction_timeout: SECOND,
+    };
+    let mut heir = sim.sink(&settings).unwrap();
+    heir.txn().unwrap().init().unwrap();
+    heir
+}
+
+/// To a client that was away for long its messages have timed out, which looks like an outage: it must not begin again and shut out
+/// whoever has taken over.
+#[test]
+fn a_replaced_job_whose_messages_time_out_ends_with_exit_code_3_too() {
+    for mode in MODES {
+        within(60, "a zombie", move || {
+            let (sim, address) = cluster();
+            let dir = tempfile::tempdir().unwrap();
+            let engine = engine(mode, dir.path());
+            engine.set("commit_interval", "25s").unwrap();
+            engine.set("max_restarts", "3").unwrap();
+            let text = topic("a", "(n BIGINT)", &address, "in", "")
+                + &topic("b", "", &address, "out", "")
+                + "INSERT INTO b SELECT n FROM a";
+            let job = engine.sql(&text).unwrap().start().unwrap();
+            // In a transaction that stays open.
+            until("the first rows", || job.stats().sinks[0].records >= 1000);
+            let mut heir = heir(&sim, &address);
+            heir.txn().unwrap().begin().unwrap();
+            sim.fail(Op::Send, 1, KafkaErrorKind::AbortTxn, "messages have timed out");
+            fill(&sim, 1000..1100);
+            let e = job.wait().unwrap_err();
+            assert_eq!(e.exit_code(), 3, "{mode} {e}");
+            assert!(e.to_string().contains("another producer has taken over"), "{e}");
+            heir.txn().unwrap().commit().unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_job_that_was_replaced_ends_with_exit_code_3() {
     for mode in MODES {
@@ -156,17 +253,7 @@ fn a_job_that_was_replaced_ends_with_exit_code_3() {
                 + "INSERT INTO b SELECT n FROM a";
             let job = engine.sql(&text).unwrap().start().unwrap();
             until("the first rows", || !numbers(&sim, "out").is_empty());
-            let settings = SinkSettings {
-                connection: Connection { servers: address, timeout: SECOND, native: Vec::new() },
-                compression: "none".into(),
-                acks_all: true,
-                linger: SECOND,
-                delivery_timeout: SECOND,
-                transactional_id: Some("job.0".into()),
-                transaction_timeout: SECOND,
-            };
-            let mut heir = sim.sink(&settings).unwrap();
-            heir.txn().unwrap().init().unwrap();
+            let _heir = heir(&sim, &address);
             fill(&sim, 1000..2000);
             let e = job.wait().unwrap_err();
             assert_eq!(e.exit_code(), 3, "{e}");

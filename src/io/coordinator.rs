@@ -69,6 +69,14 @@ pub trait Coordinator: Any + Send {
     /// It does not count, or whether it does is found out by the next `take_over`.
     fn commit(&mut self, epoch: u64, positions: &[Position]) -> Result<(), IoError>;
 
+    /// The job has failed and its threads have ended: what is not committed is thrown away.
+    ///
+    /// # Errors
+    /// [`Fenced`](super::IoErrorKind::Fenced): somebody else has taken over meanwhile, and it would be wrong to begin again.
+    fn give_up(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+
     /// Takes the state of parts of the source for the [`commit`](Self::commit) that follows: who has a part next gets it back
     /// ([`Shift::Gained`](super::Shift)).
     ///

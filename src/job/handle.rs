@@ -11,6 +11,7 @@ use super::open::{Opened, lock_state, open};
 use super::shared::{Shared, Stop};
 use super::stage_thread::panic_text;
 use super::{Execution, JobError, JobSpec};
+use crate::io::Coordinator;
 use crate::observe::JobStats;
 use crate::record::Clock;
 use crate::state::StateDir;
@@ -249,6 +250,7 @@ fn supervise(
     let mut restarts = 0;
     loop {
         let outcome = run(spec, &mut driver);
+        let leader = driver.take_leader();
         let abandoned = driver.abandon();
         let error = match outcome {
             Ok(()) => {
@@ -260,6 +262,7 @@ fn supervise(
             }
             Err(e) => e,
         };
+        let error = given_up(error, leader);
         if error.is_move() && matches!(shared.stop_requested(), Some(Stop::Checkpoint | Stop::Drain)) {
             // Others read what was not committed.
             log::info!("job {}: {error}", shared.name);
@@ -292,6 +295,18 @@ fn supervise(
                 return Err(e);
             }
         };
+    }
+}
+
+/// What a failed job has under way is thrown away. That somebody else has taken over may only be known then: with that it ends, as
+/// by beginning again it would shut that one out.
+fn given_up(error: JobError, leader: Option<Box<dyn Coordinator>>) -> JobError {
+    match leader.map(|mut leader| leader.give_up()) {
+        Some(Err(fenced)) => {
+            log::warn!("{error}");
+            JobError::io("transactions of the job", fenced)
+        }
+        _ => error,
     }
 }
 

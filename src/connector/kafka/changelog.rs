@@ -153,6 +153,7 @@ impl Changelog {
             acks_all: true,
             linger: Duration::ZERO,
             delivery_timeout: self.connection.timeout,
+            batch_bytes: None,
             transactional_id: None,
             transaction_timeout: self.connection.timeout,
         })?;

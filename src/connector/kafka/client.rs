@@ -436,6 +436,8 @@ pub struct SinkSettings {
     pub linger: Duration,
     /// How long a message is tried.
     pub delivery_timeout: Duration,
+    /// Bytes of the largest batch, before compression; `None`: the client's default, which is what it takes at most.
+    pub batch_bytes: Option<usize>,
     /// Transactions under that id.
     pub transactional_id: Option<String>,
     /// How long a transaction may last before the brokers abort it and fence its producer.
@@ -456,6 +458,14 @@ pub trait KafkaClient: Send + Sync {
     /// # Errors
     /// As [`source`](Self::source).
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError>;
+    /// The size of the largest batch that a topic takes, its `max.message.bytes`; `None`: this client can't ask, or there is no
+    /// such topic.
+    ///
+    /// # Errors
+    /// `Retriable` if no broker answers; else the brokers do not tell.
+    fn largest(&self, _connection: &Connection, _topic: &str) -> Result<Option<usize>, KafkaError> {
+        Ok(None)
+    }
     /// Joins a group.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ use super::transactor::{Transactor, again, txn};
 use crate::io::{Coordinator, IoError, IoErrorKind, Kept, LedSource, Seat};
 use crate::record::{Clock, Position};
 
+/// How long a thread that was left behind may hold the producer.
+const GIVE_UP: Duration = Duration::from_secs(5);
+
 /// A group whose offsets are those of a source.
 struct Member {
     source: String,
@@ -234,6 +237,13 @@ impl Coordinator for KafkaCoordinator {
         settled
     }
 
+    fn give_up(&mut self) -> Result<(), IoError> {
+        match self.transactor.abort_within(GIVE_UP) {
+            Err(e) if e.kind == KafkaErrorKind::Fenced => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn keep(&mut self, kept: Vec<Kept>) -> Result<(), IoError> {
         self.kept = kept;
         Ok(())
@@ -263,11 +273,11 @@ impl KafkaCoordinator {
             KafkaErrorKind::Moved => {
                 let seats = self.members.iter().filter_map(|m| m.seat.as_ref()?.downcast_ref::<GroupSeat>());
                 seats.for_each(GroupSeat::stay);
-                self.transactor.lock().abort();
+                self.transactor.lock().abort()?;
                 Err(IoError::new(IoErrorKind::Moved, format!("epoch {epoch} was aborted: {error}")))
             }
             _ => {
-                self.transactor.lock().abort();
+                self.transactor.lock().abort()?;
                 Err(failed(format!("epoch {epoch} was aborted: {error}")))
             }
         }

@@ -114,6 +114,8 @@ pub(super) struct RecordEncoder {
     held: Option<Arc<StreamRecord>>,
     metadata: Metadata,
     scratch: Vec<u8>,
+    /// Larger batches are refused by the brokers, also those of one message.
+    largest: Option<usize>,
 }
 
 impl RecordEncoder {
@@ -149,7 +151,13 @@ impl RecordEncoder {
             held: None,
             metadata,
             scratch: Vec::new(),
+            largest: None,
         })
+    }
+
+    /// Refuses records whose messages brokers would refuse that take batches of so many bytes.
+    pub(super) fn limited(self, largest: Option<usize>) -> Self {
+        Self { largest, ..self }
     }
 
     /// Adds the record's message to the outbox. The old version of a row that changes has none of its own.
@@ -249,6 +257,17 @@ impl RecordEncoder {
         if self.metadata.headers {
             for (name, value) in record.headers().iter() {
                 out.header(name, Some(value));
+            }
+        }
+        if let Some(largest) = self.largest {
+            let size = out.alone(key, value, headers_from);
+            if size > largest {
+                return Err(RecordError::new(
+                    ErrorCode::SinkRejected,
+                    format!(
+                        "the message takes {size} bytes before compression, and max.message.bytes of its topic is {largest}"
+                    ),
+                ));
             }
         }
         out.finish(partition, key, value, millis, headers_from);

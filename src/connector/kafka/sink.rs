@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::choose::{Need, cluster, connection, require};
-use super::client::{KafkaClient, KafkaSink, SinkSettings};
+use super::client::{KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, SinkSettings};
 use super::coordinator::{KafkaCoordinator, ours};
 use super::decode::{columns, key_of};
 use super::encode::{Metadata, RecordEncoder};
@@ -37,8 +37,16 @@ struct Transacted {
     job: String,
     /// `<job>.<instance>`; a process that runs it alone is instance 0.
     id: String,
-    /// The producer that its sinks share, once one of them leads.
-    transactor: Mutex<Option<Arc<Transactor>>>,
+    shared: Mutex<Shared>,
+}
+
+/// What is known of a sink's transactions once it follows.
+#[derive(Default)]
+struct Shared {
+    /// The producer that the sinks of the job share.
+    transactor: Option<Arc<Transactor>>,
+    /// The largest batch that the topic takes.
+    largest: Option<usize>,
 }
 
 impl KafkaTopic {
@@ -95,6 +103,20 @@ impl KafkaTopic {
         )
     }
 
+    /// The largest batch that the topic takes, if the brokers tell.
+    fn largest(&self) -> Result<Option<usize>, KafkaError> {
+        match self.client.largest(&connection(&self.options.common), &self.options.topic) {
+            // Whoever may write need not be allowed to ask.
+            Err(e) if e.kind != KafkaErrorKind::Retriable => {
+                log::warn!(
+                    "{e}; a message that is larger than the topic takes will fail its whole transaction"
+                );
+                Ok(None)
+            }
+            done => done,
+        }
+    }
+
     fn settings(&self) -> SinkSettings {
         SinkSettings {
             connection: connection(&self.options.common),
@@ -102,6 +124,7 @@ impl KafkaTopic {
             acks_all: self.options.acks_all,
             linger: self.options.linger,
             delivery_timeout: self.options.delivery_timeout,
+            batch_bytes: None,
             transactional_id: self.transacted.as_ref().map(|t| t.id.clone()),
             transaction_timeout: self.options.transaction_timeout,
         }
@@ -110,13 +133,18 @@ impl KafkaTopic {
 
 impl DataSink for KafkaTopic {
     fn open(&self, schema: Arc<Schema>, _start: &SinkStart) -> Result<Box<dyn DataWriter>, IoError> {
-        let encoder = self.encoder(&schema)?;
+        let mut encoder = self.encoder(&schema)?;
         let mut client: Box<dyn KafkaSink> = match &self.transacted {
             None => self.client.sink(&self.settings())?,
-            Some(transacted) => match &*transacted.transactor.lock() {
-                Some(transactor) => Box::new(Share::new(transactor.clone())),
-                None => return Err(IoError::config("a sink of a transactional job without a coordinator")),
-            },
+            Some(transacted) => {
+                let shared = transacted.shared.lock();
+                let Some(transactor) = &shared.transactor else {
+                    return Err(IoError::config("a sink of a transactional job without a coordinator"));
+                };
+                // Refused before it is sent: a message can't be left out of a transaction any more.
+                encoder = encoder.limited(shared.largest);
+                Box::new(Share::new(transactor.clone()))
+            }
         };
         let topic: Arc<str> = self.options.topic.as_str().into();
         if let Some(wanted) = self.options.common.partitions {
@@ -146,7 +174,7 @@ impl DataSink for KafkaTopic {
             transacted: Some(Transacted {
                 job: job.to_owned(),
                 id: format!("{job}.{}", instance.unwrap_or("0")),
-                transactor: Mutex::new(None),
+                shared: Mutex::default(),
             }),
         }))
     }
@@ -167,7 +195,8 @@ impl DataSink for KafkaTopic {
         let Some(transacted) = &self.transacted else {
             return Err(IoError::unsupported("the job is not transactional"));
         };
-        let transactor = Arc::new(Transactor::new(self.client.clone(), self.settings()));
+        let settings = SinkSettings { batch_bytes: self.largest()?, ..self.settings() };
+        let transactor = Arc::new(Transactor::new(self.client.clone(), settings));
         drop(transactor.renew()?);
         let cluster = cluster(&self.client.caps(), &self.options.common);
         Ok(Box::new(KafkaCoordinator::new(transactor, &transacted.job, cluster)))
@@ -189,7 +218,11 @@ impl DataSink for KafkaTopic {
                  'kafka.…' options must be the same in all of them",
             ));
         }
-        *transacted.transactor.lock() = Some(leader.transactor.clone());
+        let largest = self.largest()?;
+        if let Some(largest) = largest {
+            leader.transactor.fits(largest)?;
+        }
+        *transacted.shared.lock() = Shared { transactor: Some(leader.transactor.clone()), largest };
         Ok(())
     }
 }

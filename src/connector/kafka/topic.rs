@@ -106,6 +106,7 @@ fn admin(connection: &Connection) -> SinkSettings {
         acks_all: true,
         linger: Duration::ZERO,
         delivery_timeout: connection.timeout,
+        batch_bytes: None,
         transactional_id: None,
         transaction_timeout: connection.timeout,
     }

@@ -18,6 +18,8 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub(super) struct Transactor {
     pub(super) client: Arc<dyn KafkaClient>,
     pub(super) settings: SinkSettings,
+    /// The largest batch that every topic takes.
+    batch_bytes: Mutex<Option<usize>>,
     under_way: Mutex<UnderWay>,
 }
 
@@ -33,11 +35,33 @@ pub(super) struct UnderWay {
 
 impl Transactor {
     pub(super) fn new(client: Arc<dyn KafkaClient>, settings: SinkSettings) -> Self {
-        Self { client, settings, under_way: Mutex::default() }
+        Self { client, batch_bytes: Mutex::new(settings.batch_bytes), settings, under_way: Mutex::default() }
+    }
+
+    /// Another topic is written, which takes batches of so many bytes: a producer that makes larger ones is replaced.
+    pub(super) fn fits(&self, largest: usize) -> Result<(), KafkaError> {
+        let mut batch_bytes = self.batch_bytes.lock();
+        if batch_bytes.is_some_and(|b| b <= largest) {
+            return Ok(());
+        }
+        *batch_bytes = Some(largest);
+        drop(batch_bytes);
+        self.renew().map(drop)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, UnderWay> {
         self.under_way.lock()
+    }
+
+    /// Aborts what is under way, unless somebody holds the producer for so long.
+    ///
+    /// # Errors
+    /// As [`UnderWay::abort`].
+    pub(super) fn abort_within(&self, patience: Duration) -> Result<(), KafkaError> {
+        match self.under_way.try_lock_for(patience) {
+            Some(mut under_way) => under_way.abort(),
+            None => Ok(()),
+        }
     }
 
     /// A new producer in place of the one there was. It fences its predecessor, whose open transaction is aborted, or committed
@@ -48,7 +72,8 @@ impl Transactor {
             // Nobody waits for what it holds.
             old.close(Duration::ZERO);
         }
-        let mut sink = self.client.sink(&self.settings)?;
+        let settings = SinkSettings { batch_bytes: *self.batch_bytes.lock(), ..self.settings.clone() };
+        let mut sink = self.client.sink(&settings)?;
         again(self.settings.connection.timeout, || txn(sink.as_mut())?.init())?;
         *under_way = UnderWay { sink: Some(sink), open: false, broken: None };
         Ok(under_way)
@@ -111,8 +136,8 @@ impl UnderWay {
         {
             let hint = match error.kind {
                 KafkaErrorKind::Record => {
-                    "; a message can't be left out of a transaction once it was sent: 'kafka.message.max.bytes' = what the topic \
-                     takes has it refused before"
+                    "; a message can't be left out of a transaction once it was sent: has max.message.bytes of the topic changed \
+                     since the job began?"
                 }
                 _ => "",
             };
@@ -158,14 +183,29 @@ impl UnderWay {
     }
 
     /// Throws away what was sent, if that is possible still.
-    pub(super) fn abort(&mut self) {
-        let aborted = self.sink().and_then(|sink| txn(sink)?.abort());
-        if let Err(e) = aborted {
-            log::debug!("Kafka: {e}; the brokers will abort the transaction");
+    ///
+    /// # Errors
+    /// `Fenced`: another producer has taken over. Nothing else tells it from an outage to a producer that was away for long: its
+    /// messages have timed out.
+    pub(super) fn abort(&mut self) -> Result<(), KafkaError> {
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
         }
+        let aborted = self.sink().and_then(|sink| txn(sink)?.abort());
         self.broken.get_or_insert_with(|| {
             KafkaError::new(KafkaErrorKind::AbortTxn, "the job's transaction was aborted")
         });
+        match aborted {
+            Err(e) if e.kind == KafkaErrorKind::Fenced => {
+                self.broken = Some(e.clone());
+                Err(e)
+            }
+            Err(e) => {
+                log::debug!("Kafka: {e}; the brokers will abort the transaction");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 

@@ -139,6 +139,11 @@ impl Driver {
         Ok(())
     }
 
+    /// Whoever decides whether its epochs count, for the end.
+    pub(in crate::job) fn take_leader(&mut self) -> Option<Box<dyn Coordinator>> {
+        self.keeping.as_mut()?.leader.take()
+    }
+
     /// After a failure or cancel: ends all threads. Names of those that did not end in time.
     pub(in crate::job) fn abandon(mut self) -> Vec<String> {
         self.shared.cancel();

@@ -27,6 +27,7 @@ pub fn create(servers: &str, topic: &str) -> Result<(), Failure> {
         acks_all: true,
         linger: Duration::from_millis(5),
         delivery_timeout: Duration::from_secs(60),
+        batch_bytes: None,
         transactional_id: None,
         transaction_timeout: Duration::from_secs(60),
     };

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Case, Cluster, Sample, Verdict, case, ensure, equal, produce, read_topic, values};
+use super::{Case, Cluster, Sample, Verdict, case, case_if, ensure, equal, produce, read_topic, values};
 use crate::catalog::{ColumnDef, Options};
+use crate::connector::kafka::outbox::alone;
 use crate::connector::kafka::{sink_by, source_by};
 use crate::connector::registry::{SinkRequest, SourceRequest};
 use crate::io::contract::{Item, Limits, SinkUnderTest, check_reader, check_writer, read_all, read_batch};
-use crate::io::{DataReader, DataSink, DataSource, Read, Scan, SinkStart, SystemColumns};
+use crate::io::{
+    DataReader, DataSink, DataSource, DataWriter, IoErrorKind, Read, Scan, SinkStart, SystemColumns,
+};
 use crate::record::{BatchBuilder, Clock, DataType, FieldValue, Schema, StreamRecord};
 
 pub(super) const CASES: &[Case] = &[
@@ -24,6 +27,11 @@ pub(super) const CASES: &[Case] = &[
     case("keys choose partitions as in the Java client", partitions),
     case("key columns are read back from keys", key_columns),
     case("a topic that is missing is named with its neighbour", missing),
+    case_if(
+        "in a transaction, a record too large for its topic is refused by itself; many small ones are none",
+        |c| c.transactions,
+        too_large,
+    ),
 ];
 
 fn schema() -> Arc<Schema> {
@@ -338,4 +346,60 @@ fn missing(cluster: &dyn Cluster) -> Verdict {
         )?;
     }
     Ok(())
+}
+
+/// Writes a batch as a job does: behind a record that is refused it goes on. Gives the places of those.
+fn write(writer: &mut dyn DataWriter, batch: &[Arc<StreamRecord>]) -> Result<Vec<usize>, crate::io::IoError> {
+    let (mut from, mut refused) = (0, Vec::new());
+    while let Some(rest) = batch.get(from..).filter(|rest| !rest.is_empty()) {
+        match writer.write(rest) {
+            Ok(()) => break,
+            Err(e) => match e.kind() {
+                IoErrorKind::Rejected { at, .. } => {
+                    refused.push(from + at);
+                    from += at + 1;
+                }
+                _ if e.is_transient() => {}
+                _ => return Err(e),
+            },
+        }
+    }
+    Ok(refused)
+}
+
+fn too_large(cluster: &dyn Cluster) -> Verdict {
+    const LARGEST: usize = 20_000;
+    let topic = cluster.topic(1, &[("max.message.bytes", &LARGEST.to_string())])?;
+    let sink = open_sink(cluster, &topic, &[])?;
+    let sink =
+        sink.staged(&format!("job-{topic}"), None).ok_or("a client with transactions stages nothing")?;
+    // To the byte: what the brokers take is not refused.
+    let longest = (0..LARGEST).rev().find(|n| alone(None, Some(*n), std::iter::empty()) <= LARGEST);
+    let around = "{\"n\":100000,\"s\":\"\"}".len();
+    let text = |more: usize| "x".repeat(longest.unwrap_or_default() - around + more);
+    let mut batch: Vec<_> =
+        (100_000..101_000).map(|n| record(n, "a small record like many others")).collect();
+    batch.extend([record(200_000, &text(0)), record(200_001, &text(1)), record(200_002, "behind it")]);
+    let said = |e: crate::io::IoError| e.to_string();
+    let mut leader = sink.lead().map_err(said)?;
+    sink.follow(&*leader).map_err(said)?;
+    leader.take_over(&[]).map_err(said)?;
+    let mut writer = sink.open(schema(), &SinkStart::Fresh).map_err(said)?;
+    writer.begin(1).map_err(said)?;
+    let refused = write(writer.as_mut(), &batch).map_err(said)?;
+    equal("refused records", &refused, &vec![1001])?;
+    writer.prepare(1).map_err(said)?;
+    // Behind a barrier they wait for the commit, and are refused at once nevertheless.
+    equal("refused behind it", &write(writer.as_mut(), &batch[1000..]).map_err(said)?, &vec![1])?;
+    leader.commit(1, &[]).map_err(said)?;
+    writer.commit(1).map_err(said)?;
+    writer.prepare(2).map_err(said)?;
+    leader.commit(2, &[]).map_err(said)?;
+    drop(writer);
+    drop(leader);
+    let seen = values(&read_topic(cluster, &topic, 1)?, 0);
+    let lengths: Vec<usize> = seen.iter().skip(1000).map(String::len).collect();
+    let small = "{\"n\":200002,\"s\":\"behind it\"}".len();
+    equal("messages", &seen.len(), &1004)?;
+    equal("lengths of the last ones", &lengths, &[longest.unwrap_or_default(), small].repeat(2))
 }

@@ -24,6 +24,8 @@ pub(super) const CASES: &[Case] = &[
     case_if("the next producer of an id fences the one before and aborts what it left open", can, fenced),
     case_if("what an id had committed stays when the next producer comes", can, kept),
     case_if("producers of two ids leave each other alone", can, apart),
+    // The simulated one dies with its process: that is what the simulation needs of it.
+    case_if("a producer that closes aborts what it leaves open", |c| can(c) && c.client != "sim", closes),
     case_if("a message that was refused makes its transaction one to abort", can, refused),
     case_if("a transaction that lasts too long is aborted and its producer is out", can, too_long),
     case_if("two transactions at a time, or an end without one, are errors", can, out_of_turn),
@@ -282,6 +284,23 @@ fn apart(cluster: &dyn Cluster) -> Verdict {
     equal("values", &seen(cluster, &topic)?, &vec!["0".into(), "2".into()])
 }
 
+/// Readers need not wait until the brokers take it for dead.
+fn closes(cluster: &dyn Cluster) -> Verdict {
+    let topic = cluster.topic(1, &[])?;
+    let mut sink = producer(cluster, &format!("id-{topic}"))?;
+    begin(sink.as_mut())?;
+    send(sink.as_mut(), &topic, &numbers(0..100, 0))?;
+    send_all(sink.as_mut(), &topic, &outbox(&numbers(100..5000, 0)))?;
+    sink.close(super::PATIENCE);
+    drop(sink);
+    produce(cluster, &topic, &numbers(5000..5001, 0))?;
+    let mut reader = source(cluster)?;
+    reader.start(&[(parts(&topic, 1)[0].clone(), 0)]).map_err(told)?;
+    let (mut seen, mut ends) = (Vec::<Seen>::new(), vec![-1]);
+    poll_until(reader.as_mut(), &mut seen, &mut ends, |seen, _| !seen.is_empty())?;
+    equal("values", &values(&seen, 0), &texts(5000..5001))
+}
+
 fn refused(cluster: &dyn Cluster) -> Verdict {
     let topic = cluster.topic(1, &[("max.message.bytes", "20000")])?;
     let mut sink = producer(cluster, &format!("id-{topic}"))?;
@@ -310,7 +329,8 @@ fn too_long(cluster: &dyn Cluster) -> Verdict {
     let part = parts(&topic, 1);
     let mut settings = sink_settings(cluster);
     settings.transactional_id = Some(format!("id-{topic}"));
-    settings.transaction_timeout = Duration::from_secs(1);
+    // Long enough for a busy machine to get the message there.
+    settings.transaction_timeout = Duration::from_secs(4);
     let mut sink = registered(cluster, settings)?;
     begin(sink.as_mut())?;
     send(sink.as_mut(), &topic, &numbers(0..1, 0))?;
@@ -351,20 +371,18 @@ fn quick(cluster: &dyn Cluster) -> Verdict {
     let (group, part) = (format!("group-{topic}"), parts(&topic, 1));
     let mut sink = producer(cluster, &format!("id-{topic}"))?;
     let sink = sink.as_mut();
-    let mut spans = Vec::new();
-    for i in 0..12 {
+    let mut n = 0;
+    // The library's own wait for acknowledgements never takes less than 100 ms.
+    super::quick_once("a commit", Duration::from_millis(80), |i| {
+        n = i + 1;
         begin(sink)?;
         send_all(sink, &topic, &outbox(&numbers(i..i + 1, 0)))?;
         txn(sink)?.send_offsets(&group, &[(part[0].clone(), i64::from(i))], "", None).map_err(told)?;
         let (done, took) = timed(|| commit(sink));
-        done?;
-        spans.push(took);
-    }
+        done.map(|()| took)
+    })?;
     sink.close(super::PATIENCE);
-    // The library's own wait for acknowledgements never takes less than 100 ms.
-    let quickest = spans.iter().min().copied().unwrap_or_default();
-    ensure(quickest < Duration::from_millis(80), || format!("the quickest commit took {quickest:?}"))?;
-    equal("values", &seen(cluster, &topic)?, &texts(0..12))
+    equal("values", &seen(cluster, &topic)?, &texts(0..n))
 }
 
 fn many(cluster: &dyn Cluster) -> Verdict {

@@ -1,4 +1,4 @@
-//! Making topics. The library's interface for it is asynchronous; the caller's thread sleeps until it is done.
+//! Making topics, and asking for their settings. The library's interface for it is asynchronous; the caller's thread sleeps until it is done.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,12 +7,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{config, kind_of, sorted};
+use super::{config, kind_of, metadata, partitions_of, sorted};
 use crate::connector::kafka::client::{Connection, KafkaError};
 use crate::record::Clock;
 
@@ -68,5 +68,32 @@ pub(super) fn create_topic(
             Err(KafkaError::new(kind_of(code), format!("{what}: {code}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// `None`: there is no such topic.
+pub(super) fn largest_batch(connection: &Connection, topic: &str) -> Result<Option<usize>, KafkaError> {
+    const SETTING: &str = "max.message.bytes";
+    let what = format!("brokers {}: {SETTING} of topic {topic}", connection.servers);
+    let admin: AdminClient<DefaultClientContext> =
+        FromClientConfig::from_config(&config::admin(connection)?).map_err(|e| sorted(&what, &e))?;
+    let options = AdminOptions::new().request_timeout(Some(connection.timeout));
+    let asked = [ResourceSpecifier::Topic(topic)];
+    let Some(done) = wait(admin.describe_configs(&asked, &options), connection.timeout) else {
+        return Err(KafkaError::retriable(format!("{what}: no answer within {:?}", connection.timeout)));
+    };
+    match done.map_err(|e| sorted(&what, &e))?.into_iter().next() {
+        Some(Ok(found)) => match found.get(SETTING).and_then(|entry| entry.value.as_ref()?.parse().ok()) {
+            Some(largest) => Ok(Some(largest)),
+            // The crate gives no settings, and not the error, of a topic that is not there or may not be described.
+            None => match partitions_of(&metadata(admin.inner(), connection)?, topic)? {
+                None => Ok(None),
+                Some(_) => Err(KafkaError::fatal(format!(
+                    "{what}: the brokers do not say (DescribeConfigs is a right of its own)"
+                ))),
+            },
+        },
+        Some(Err(code)) => Err(KafkaError::new(kind_of(code), format!("{what}: {code}"))),
+        None => Err(KafkaError::fatal(format!("{what}: no answer"))),
     }
 }

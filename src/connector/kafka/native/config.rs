@@ -7,6 +7,8 @@ use crate::connector::kafka::member::MemberSettings;
 
 /// Largest answer to a fetch that is asked for.
 const FETCH_BYTES: usize = 8 << 20;
+/// Largest batch that the library makes by itself.
+const BATCH_BYTES: usize = 1_000_000;
 /// Bytes of prefetch for each message that is fetched ahead: the library takes some 350 for one, whatever its size.
 const MESSAGE_BYTES: usize = 512;
 
@@ -94,5 +96,10 @@ pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaErr
         .set("linger.ms", settings.linger.as_millis().to_string())
         .set("message.timeout.ms", delivery.as_millis().max(1).to_string())
         .set("queue.buffering.max.kbytes", "65536");
-    with_native(config, &settings.connection)
+    let mut config = with_native(config, &settings.connection)?;
+    if let Some(most) = settings.batch_bytes {
+        let own = config.get("batch.size").and_then(|b| b.parse().ok()).unwrap_or(BATCH_BYTES);
+        config.set("batch.size", own.min(most).max(1).to_string());
+    }
+    Ok(config)
 }

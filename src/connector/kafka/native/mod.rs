@@ -46,6 +46,9 @@ impl KafkaClient for Native {
     fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
         Ok(Box::new(sink::NativeSink::connect(settings)?))
     }
+    fn largest(&self, connection: &Connection, topic: &str) -> Result<Option<usize>, KafkaError> {
+        admin::largest_batch(connection, topic)
+    }
     fn member(&self, settings: &MemberSettings) -> Result<Box<dyn KafkaMember>, KafkaError> {
         Ok(Box::new(member::NativeMember::join(settings)?))
     }

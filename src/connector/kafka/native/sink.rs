@@ -67,7 +67,7 @@ pub(super) struct NativeSink {
 /// How long `send` waits for room.
 const ROOM: Duration = Duration::from_secs(1);
 /// How long closing waits for an abort.
-const ABORT: Duration = Duration::from_secs(1);
+const ABORT: Duration = Duration::from_secs(3);
 /// `poll` never returns early.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
@@ -321,11 +321,14 @@ impl KafkaSink for NativeSink {
     }
 
     fn close(&mut self, deadline: Duration) {
-        let Some(producer) = self.producer.take() else { return };
-        if self.settings.transactional_id.is_some() {
+        if self.producer.is_some()
+            && self.settings.transactional_id.is_some()
+            && let Err(e) = self.abort_within(deadline.min(ABORT))
+        {
             // What was not committed is thrown away; that the transaction is aborted now spares readers the wait for its end.
-            let _ = producer.abort_transaction(deadline.min(ABORT));
+            log::debug!("{e}");
         }
+        let Some(producer) = self.producer.take() else { return };
         let groups: Vec<Consumer> = self.groups.drain(..).map(|(_, consumer)| consumer).collect();
         let clock = Clock::System;
         let until = clock.monotonic() + deadline;

@@ -74,6 +74,15 @@ impl NativeSink {
         }
     }
 
+    /// Aborts the transaction, if one is open.
+    pub(super) fn abort_within(&mut self, within: Duration) -> Result<(), KafkaError> {
+        // The library purges its queue itself: doing it for it would leave gaps in the numbers of messages.
+        self.insist("abort_transaction", within, |sink, slice| match sink.producer() {
+            Ok(producer) => producer.abort_transaction(slice),
+            Err(_) => Err(RdError::Canceled),
+        })
+    }
+
     /// The consumer that stands for a group.
     fn group(&mut self, group: &str) -> Result<&Consumer, KafkaError> {
         let at = match self.groups.iter().position(|(name, _)| name == group) {
@@ -93,10 +102,11 @@ impl NativeSink {
     fn insist(
         &mut self,
         what: &str,
+        within: Duration,
         call: impl Fn(&Self, Duration) -> Result<(), RdError>,
     ) -> Result<(), KafkaError> {
         let clock = Clock::System;
-        let until = clock.monotonic() + self.timeout();
+        let until = clock.monotonic() + within;
         loop {
             let left = until.saturating_sub(clock.monotonic());
             let Err(error) = call(self, left.min(SLICE).max(TICK)) else { return Ok(()) };
@@ -188,18 +198,14 @@ impl KafkaTxn for NativeSink {
         if counts.accepted != counts.acked + counts.failed {
             return Err(KafkaError::retriable(format!("transactional id {}: {counts:?}", self.id())));
         }
-        self.insist("commit_transaction", |sink, slice| match sink.producer() {
+        self.insist("commit_transaction", self.timeout(), |sink, slice| match sink.producer() {
             Ok(producer) => producer.commit_transaction(slice),
             Err(_) => Err(RdError::Canceled),
         })
     }
 
     fn abort(&mut self) -> Result<(), KafkaError> {
-        // The library purges its queue itself: doing it for it would leave gaps in the numbers of messages.
-        self.insist("abort_transaction", |sink, slice| match sink.producer() {
-            Ok(producer) => producer.abort_transaction(slice),
-            Err(_) => Err(RdError::Canceled),
-        })?;
+        self.abort_within(self.timeout())?;
         while self.producer()?.in_flight_count() > 0 {
             self.producer()?.poll(TICK);
         }

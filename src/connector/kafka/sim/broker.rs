@@ -9,6 +9,8 @@ use crate::connector::kafka::client::{Bounds, GroupOffset, KafkaError, KafkaErro
 pub enum Op {
     /// Making a consumer or producer.
     Connect,
+    /// The question for the largest batch that a topic takes.
+    Describe,
     /// `poll`, before it gives anything.
     Poll,
     /// `poll`, behind the first message that it gives.

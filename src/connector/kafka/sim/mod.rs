@@ -17,7 +17,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::client::{
-    Caps, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part, SinkSettings, SourceSettings,
+    Caps, Connection, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part, SinkSettings,
+    SourceSettings,
 };
 use super::member::{KafkaMember, MemberSettings};
 use crate::catalog::Options;
@@ -152,7 +153,7 @@ impl SimKafka {
     pub fn members(&self, group: &str) -> (usize, bool) {
         self.broker.lock().members(group)
     }
-    /// Larger messages are refused by the broker, after the client has accepted them.
+    /// Batches of one message that are larger are refused by the broker, after the client has accepted them.
     pub fn limit_topic(&self, topic: &str, bytes: Option<usize>) {
         self.broker.lock().largest.insert(topic.to_owned(), bytes.unwrap_or(usize::MAX));
     }
@@ -176,6 +177,11 @@ impl KafkaClient for SimKafka {
         }
         self.broker.lock().meet(Op::Connect)?;
         Ok(Box::new(sink::SimSink::new(self.broker.clone(), settings.clone(), self.caps)))
+    }
+    fn largest(&self, _connection: &Connection, topic: &str) -> Result<Option<usize>, KafkaError> {
+        let mut broker = self.broker.lock();
+        broker.meet(Op::Describe)?;
+        Ok(broker.largest.get(topic).copied())
     }
     fn member(&self, settings: &MemberSettings) -> Result<Box<dyn KafkaMember>, KafkaError> {
         self.broker.lock().meet(Op::Connect)?;

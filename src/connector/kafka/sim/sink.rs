@@ -11,7 +11,7 @@ use super::txn::TxnState;
 use crate::connector::kafka::client::{
     Caps, Counts, Failed, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Sent, SinkSettings,
 };
-use crate::connector::kafka::outbox::{Outbox, Outgoing};
+use crate::connector::kafka::outbox::{Outbox, Outgoing, alone};
 
 pub(super) struct SimSink {
     pub(super) broker: Arc<Mutex<Broker>>,
@@ -55,7 +55,9 @@ impl SimSink {
         while let Some((topic, partition, message)) = self.queue.pop_front() {
             let txn = self.open(&broker)?;
             let seq = self.counts.acked + self.counts.failed;
-            let size = message.value.as_ref().map_or(0, Vec::len);
+            let headers = message.headers.iter().map(|(n, v)| (n.len(), v.as_ref().map(Vec::len)));
+            let size =
+                alone(message.key.as_ref().map(Vec::len), message.value.as_ref().map(Vec::len), headers);
             let refused = match broker.meet(Op::Deliver) {
                 Err(e) => Some(e),
                 Ok(()) if broker.largest.get(&*topic).is_some_and(|l| size > *l) => Some(KafkaError::new(
@@ -118,19 +120,18 @@ impl KafkaSink for SimSink {
             // It waits a moment for room.
             self.deliver()?;
         }
+        // Before it knows whether it still holds its id: a client notices some things by itself.
+        let met = self.broker.lock().meet(Op::Send);
+        if let Err(e) = met {
+            return match e.kind {
+                KafkaErrorKind::Record | KafkaErrorKind::Retriable => {
+                    Ok(Sent { accepted: 0, stopped: Some(e) })
+                }
+                _ => Err(e),
+            };
+        }
         self.may_send()?;
-        let room = {
-            let mut broker = self.broker.lock();
-            if let Err(e) = broker.meet(Op::Send) {
-                return match e.kind {
-                    KafkaErrorKind::Record | KafkaErrorKind::Retriable => {
-                        Ok(Sent { accepted: 0, stopped: Some(e) })
-                    }
-                    _ => Err(e),
-                };
-            }
-            broker.queue.unwrap_or(usize::MAX).saturating_sub(self.queue.len())
-        };
+        let room = self.broker.lock().queue.unwrap_or(usize::MAX).saturating_sub(self.queue.len());
         let mut accepted = 0;
         while let Some(message) = outbox.get(from + accepted) {
             if accepted == room {
