@@ -44,12 +44,18 @@ streams() { # VERSION
   cd "$libs" && pwd
 }
 
-free_port() {
+free_port() { # Below the ports that outgoing connections take: one of theirs may be in use when its broker comes again.
   python3 - <<'PYTHON'
-import socket
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1])
+import random, socket
+while True:
+    port = random.SystemRandom().randrange(10000, 32000)
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    print(port)
+    break
 PYTHON
 }
 
@@ -177,7 +183,7 @@ start_container() { # VERSION DIR
   }
   echo "$name" >"$dir/container"
   echo "127.0.0.1:$port" >"$dir/address"
-  local deadline=$((SECONDS + ${KAFKA_START_SECONDS:-90}))
+  local deadline=$((SECONDS + ${KAFKA_START_SECONDS:-180}))
   until answers "127.0.0.1:$port"; do
     [ $SECONDS -lt $deadline ] || { docker logs "$name" 2>&1 | tail -30 >&2; docker rm -f "$name" >/dev/null; return 1; }
     # Between two questions, not instead of one.
@@ -201,7 +207,7 @@ start() { # VERSION DIR
     -cp "$libs/*" kafka.Kafka "$dir/server.properties" >>"$dir/log" 2>&1 </dev/null &
   pid=$!
   echo "$pid" >"$dir/pid"
-  deadline=$((SECONDS + ${KAFKA_START_SECONDS:-90}))
+  deadline=$((SECONDS + ${KAFKA_START_SECONDS:-180}))
   until answers "$(cat "$dir/address")"; do
     if ! kill -0 "$pid" 2>/dev/null || [ $SECONDS -ge $deadline ]; then
       echo "Kafka $version in $dir does not answer:" >&2

@@ -27,6 +27,9 @@ if [ $# -eq 0 ]; then
   cargo build -q -p millstream-bench --features rdkafka
 fi
 dir=$(mktemp -d)
+# A copy: what cargo does meanwhile, without the feature, must not come in between.
+engine=$dir/millstream
+[ $# -gt 0 ] || cp "$target/debug/millstream" "$engine"
 finish() {
   local version
   for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
@@ -34,6 +37,28 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
+
+failed=()
+part() { # part NAME COMMAND…: what it says goes into a file too; what failed is told at the end
+  local name=$1 code=0
+  shift
+  "$@" 2>&1 | tee "$dir/$name.log" || code=${PIPESTATUS[0]}
+  [ "$code" -eq 0 ] || { failed+=("$name"); echo "exit code $code$([ "$code" -ne 124 ] || echo ': its time is over')" >>"$dir/$name.log"; }
+}
+tell() { # The end of this script is what is read first: which part, why, and what was said last.
+  local name version
+  [ ${#failed[@]} -gt 0 ] || return 0
+  for name in "${failed[@]}"; do
+    printf '\n--- %s FAILED; its last lines:\n' "$name"
+    tail -n 20 "$dir/$name.log" | cut -c 1-400
+  done
+  for version in "${versions[@]}"; do
+    [ ! -s "$dir/$version/log" ] || { printf -- '--- the last words of Kafka %s\n' "$version"; tail -n 10 "$dir/$version/log" | cut -c 1-300; }
+  done
+  for name in "${failed[@]}"; do grep -E 'FAILED|panicked at|exit code|seed|ended with|not within' "$dir/$name.log" | cut -c 1-200 | tail -n 6; done
+  echo "Kafka on real brokers, FAILED: ${failed[*]}"
+  exit 1
+}
 
 pids=()
 for version in "${versions[@]}"; do
@@ -46,37 +71,31 @@ MILLSTREAM_KAFKA_3=$(cat "$dir/${versions[0]}/address")
 MILLSTREAM_KAFKA_4=$(cat "$dir/${versions[1]}/address")
 MILLSTREAM_KAFKA_LIBS=$(cd "$target/kafka/libs-${versions[1]}" && pwd)
 export MILLSTREAM_KAFKA_3 MILLSTREAM_KAFKA_4 MILLSTREAM_KAFKA_LIBS
-if ! timeout "${KAFKA_TEST_SECONDS:-300}" cargo test --features rdkafka --test kafka_brokers -- --test-threads=4 "$@"; then
-  for version in "${versions[@]}"; do
-    echo "--- the last words of Kafka $version"
-    tail -40 "$dir/$version/log"
-  done
-  exit 1
-fi
-[ $# -eq 0 ] || exit 0
+part suite timeout "${KAFKA_TEST_SECONDS:-600}" cargo test --features rdkafka --test kafka_brokers -- --test-threads=4 "$@"
+[ $# -eq 0 ] || { tell; exit 0; }
 
 # Shows that the benchmark works, and that what it writes is right; measures nothing.
 benchmark() {
   local streams=()
   if libs=$(timeout 120 "$broker" streams "${versions[1]}"); then streams=(--streams "$libs")
   else echo 'SKIP Kafka Streams beside the benchmark: its artifacts cannot be had'; fi
-  timeout 120 "$target/debug/millstream-bench" kafka --servers "$MILLSTREAM_KAFKA_4" --quick "${streams[@]}" --json "$dir/bench.jsonl" \
+  timeout 300 "$target/debug/millstream-bench" kafka --servers "$MILLSTREAM_KAFKA_4" --quick "${streams[@]}" --json "$dir/bench.jsonl" \
     --only 'bare loop,raw,raw transactional,filter,windows,streams filter' &&
-    timeout 60 "$target/debug/millstream-bench" kafka --servers "$MILLSTREAM_KAFKA_4" --quick --backlog 20000 --only 'to a topic,to nowhere' \
+    timeout 300 "$target/debug/millstream-bench" kafka --servers "$MILLSTREAM_KAFKA_4" --quick --backlog 20000 --only 'to a topic,to nowhere' \
       --json "$dir/backlog.jsonl" &&
     python3 tests/kafka/bench.py "$dir/bench.jsonl" "$dir/backlog.jsonl"
 }
-benchmark || exit 1
+part benchmark benchmark
 
 for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
 
 # What clients and brokers say to each other differs little between the versions: the older one gets the most important faults.
-faults="python3 tests/kafka/faults.py $target/debug/millstream"
+faults="python3 tests/kafka/faults.py $engine"
 $faults "${versions[0]}" --only kills engine-stopped zombie group group-counts >"$dir/faults" 2>&1 &
 older=$!
+part "faults-${versions[1]}" $faults "${versions[1]}"
+part walk python3 tests/kafka/walk.py "$engine"
 code=0
-$faults "${versions[1]}" || code=1
-python3 tests/kafka/walk.py "$target/debug/millstream" || code=1
-wait "$older" || code=1
-cat "$dir/faults"
-exit $code
+wait "$older" || code=$?
+part "faults-${versions[0]}" bash -c 'cat "$1"; exit "$2"' _ "$dir/faults" "$code"
+tell

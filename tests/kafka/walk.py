@@ -9,6 +9,7 @@ The binary must have the feature rdkafka. Ports, and paths below /tmp, are other
 import csv
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -56,10 +57,20 @@ def dests(rows):
     return None if last == dict(wanted) else f"{sum(last.values())} flights of {sum(wanted.values())} in {len(last)} places"
 
 
+def free_port():
+    """Below the ports that outgoing connections take."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return str(port)
+            except OSError:
+                pass
+
+
 def walk(binary, page, check, dir):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = str(s.getsockname()[1])
+    port = free_port()
     os.symlink(os.path.join(ROOT, "tests"), os.path.join(dir, "tests"))
     shutil.copytree(os.path.join(ROOT, "examples"), os.path.join(dir, "examples"))
     for name in os.listdir(os.path.join(dir, "examples")):
@@ -78,11 +89,11 @@ def walk(binary, page, check, dir):
         if text.startswith("kill"):
             for process in beside:
                 process.send_signal(signal.SIGTERM)
-            problems += [f"a process ended with {p.returncode}" for p in beside if p.wait(60) not in (0, 130, 143)]
+            problems += [f"a process ended with {p.returncode}" for p in beside if p.wait(180) not in (0, 130, 143)]
         elif text.endswith("&"):
             beside.append(subprocess.Popen(["bash", "-c", text[:-1]], cwd=dir, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
         elif "millstream sql" in command:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 300
             while True:
                 with_json = text if "--format" in text else f"{text} --format json"
                 out = subprocess.run(["bash", "-c", with_json], cwd=dir, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -108,7 +119,7 @@ def main():
                 # Also if it broke off.
                 subprocess.run(["tests/kafka/broker.sh", "stop", f"{dir}/kafka"], cwd=ROOT)
             failures += bool(problems)
-            print(f"{page}: {'; '.join(problems) or 'as it says'} ({time.monotonic() - from_:.0f} s)", flush=True)
+            print(f"{page}: {'FAILED: ' if problems else ''}{'; '.join(problems) or 'as it says'} ({time.monotonic() - from_:.0f} s)", flush=True)
             if problems:
                 with open(os.path.join(dir, "log"), errors="replace") as file:
                     print("".join(file.readlines()[-40:]))

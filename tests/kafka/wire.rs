@@ -3,8 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+const LEAVE_GROUP: i16 = 13;
 const CREATE_TOPICS: i16 = 19;
 const DELETE_RECORDS: i16 = 21;
 
@@ -77,7 +78,8 @@ pub(crate) fn create_topic(
 
 /// Partitions without a leader would make the first requests of a client fail.
 fn wait_for_leaders(address: &str, name: &str, partitions: usize) -> Result<(), String> {
-    for _ in 0..1000 {
+    let from = Instant::now();
+    while from.elapsed() < Duration::from_secs(60) {
         let answer = ask(address, 3, 1, Body(Vec::new()).i32(1).text(name))?;
         if leaders(&answer) == Some(partitions) {
             return Ok(());
@@ -130,5 +132,20 @@ pub(crate) fn delete_records(address: &str, topic: &str, partition: i32, offset:
     match i16_at(&answer, 4 + 4 + 2 + topic.len() + 4 + 4 + 8)? {
         0 => Ok(()),
         code => Err(format!("{topic}/{partition}: records can't be deleted: error {code}")),
+    }
+}
+
+/// Takes a static member out of a group, as an administrator can: a request in its place, without its number.
+pub(crate) fn expel(address: &str, group: &str, static_id: &str) -> Result<(), String> {
+    let body = Body(Vec::new()).text(group).i32(1).text("").text(static_id);
+    let answer = ask(address, LEAVE_GROUP, 3, body)?;
+    // Throttle time, error; number of members, number and name of the one, error.
+    let of_member = i16_at(&answer, 4 + 2 + 4).and_then(|id| {
+        let at = 4 + 2 + 4 + 2 + id.max(0) as usize;
+        i16_at(&answer, at + 2 + static_id.len())
+    });
+    match (i16_at(&answer, 4)?, of_member?) {
+        (0, 0) => Ok(()),
+        codes => Err(format!("{static_id} can't be taken out of {group}: errors {codes:?}")),
     }
 }

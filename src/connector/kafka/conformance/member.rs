@@ -55,8 +55,11 @@ struct Member {
 impl Member {
     fn settings(cluster: &dyn Cluster, group: &str, topic: &str, assignor: &'static str) -> MemberSettings {
         let caps = cluster.client().caps();
+        let mut connection = connection(cluster);
+        // Members hear of changes by their heartbeats.
+        connection.native.push(("heartbeat.interval.ms".into(), "300".into()));
         MemberSettings {
-            connection: connection(cluster),
+            connection,
             group: group.to_owned(),
             static_id: None,
             topics: vec![topic.to_owned()],
