@@ -3,8 +3,9 @@
 //
 //   Peer SERVERS INPUT OUTPUT raw|filter|windows at_least_once|exactly_once_v2 THREADS MESSAGES DIR [SCRATCH]
 //
-// With SCRATCH, a topic, everything is done once before into it, so that what is measured runs in a warm machine. Prints one JSON
-// object: the time from the first message read to everything committed, and the CPU time of the process in it.
+// With SCRATCH, a topic, everything is done once before into it, so that what is measured runs in a warm machine. Prints "began"
+// when it reads the first message, and at the end one JSON object: the time from then to everything committed, and the CPU time of the
+// process in it.
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
@@ -58,6 +59,11 @@ public final class Peer {
         volatile boolean began;
         volatile long firstNanos;
         volatile long firstCpu;
+        final boolean announce;
+
+        Progress(boolean announce) {
+            this.announce = announce;
+        }
 
         void one() {
             if (!began) begin();
@@ -66,6 +72,7 @@ public final class Peer {
 
         synchronized void begin() {
             if (began) return;
+            if (announce) System.out.println("began");
             firstCpu = cpu();
             firstNanos = System.nanoTime();
             began = true;
@@ -174,6 +181,9 @@ public final class Peer {
         p.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
         p.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), 5_000);
         p.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_PARTITION_FETCH_BYTES_CONFIG), 8 << 20);
+        // Left to the system, as librdkafka does.
+        p.put(StreamsConfig.RECEIVE_BUFFER_CONFIG, -1);
+        p.put(StreamsConfig.SEND_BUFFER_CONFIG, -1);
         p.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), 5);
         p.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 256 << 10);
         p.put(StreamsConfig.producerPrefix(ProducerConfig.BUFFER_MEMORY_CONFIG), 64L << 20);
@@ -223,8 +233,8 @@ public final class Peer {
     }
 
     /** Seconds and CPU seconds from the first message to everything committed. */
-    static double[] run(String[] args, String app, String output, long messages) throws Exception {
-        Progress progress = new Progress();
+    static double[] run(String[] args, String app, String output, long messages, boolean announce) throws Exception {
+        Progress progress = new Progress(announce);
         Properties settings = settings(app, args[0], args[4], Integer.parseInt(args[5]), args[7]);
         KafkaStreams streams = new KafkaStreams(topology(args[3], args[1], output, progress).build(settings), settings);
         streams.setUncaughtExceptionHandler(e -> {
@@ -243,8 +253,8 @@ public final class Peer {
 
     public static void main(String[] args) throws Exception {
         long messages = Long.parseLong(args[6]);
-        if (args.length > 8) run(args, args[2] + "-warm", args[8], messages);
-        double[] took = run(args, args[2] + "-peer", args[2], messages);
+        if (args.length > 8) run(args, args[2] + "-warm", args[8], messages, false);
+        double[] took = run(args, args[2] + "-peer", args[2], messages, true);
         System.out.printf("{\"seconds\":%.3f,\"cpu_seconds\":%.3f}%n", took[0], took[1]);
         System.exit(0);
     }

@@ -11,6 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer,
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use super::Began;
 use super::topics::PARTITIONS;
 use crate::Failure;
 
@@ -27,7 +28,14 @@ impl ProducerContext<NoCustomPartitioner> for Acks {
     }
 }
 
-pub fn run(servers: &str, input: &str, output: &str, records: u64) -> Result<(), Failure> {
+/// Gives the moment of its first message.
+pub fn run(
+    servers: &str,
+    input: &str,
+    output: &str,
+    records: u64,
+    broker: Option<u32>,
+) -> Result<Began, Failure> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", servers)
@@ -38,7 +46,7 @@ pub fn run(servers: &str, input: &str, output: &str, records: u64) -> Result<(),
         .set("queued.max.messages.kbytes", "16384")
         .set("queued.min.messages", "32768")
         .set("fetch.queue.backoff.ms", "5")
-        .set("fetch.max.bytes", "8388608");
+        .set("fetch.max.bytes", "2097152");
     let consumer = BaseConsumer::from_config(&config)?;
     let mut parts = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
@@ -51,12 +59,16 @@ pub fn run(servers: &str, input: &str, output: &str, records: u64) -> Result<(),
         .set("bootstrap.servers", servers)
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
-        .set("queue.buffering.max.kbytes", "65536");
+        .set("queue.buffering.max.messages", "50000")
+        .set("queue.buffering.max.kbytes", "16384");
     let producer = BaseProducer::from_config_and_context(&config, Acks(acked.clone()))?;
-    let mut sent = 0;
+    let (mut sent, mut began) = (0, None);
     while sent < records {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message?;
+        if began.is_none() {
+            began = Some(Began::now(broker)?);
+        }
         let mut record = BaseRecord::<(), [u8]>::to(output).partition((sent % PARTITIONS as u64) as i32);
         if let Some(payload) = message.payload() {
             record = record.payload(payload);
@@ -79,5 +91,5 @@ pub fn run(servers: &str, input: &str, output: &str, records: u64) -> Result<(),
         }
         producer.poll(Duration::from_millis(1));
     }
-    Ok(())
+    began.ok_or_else(|| "there is nothing to read".into())
 }

@@ -1,8 +1,9 @@
 //! `kafka`: jobs between two topics of a broker beside a bare loop of the same client library and beside Kafka Streams.
 //! Needs a broker (`tests/kafka/broker.sh start 4.1.0 DIR`) and the feature `rdkafka`.
 //!
-//! What each run has written is read back and checked. The CPU time is that of the process that does the work, all of its
-//! threads, those of the client included; the broker's is not in it.
+//! What each run has written is read back and checked. All are timed alike: from the first message read to everything committed.
+//! The CPU time is that of the process that does the work, all of its threads, those of the client included; the broker's is told
+//! beside it where `--broker` names its process.
 
 mod backlog;
 mod bare;
@@ -12,7 +13,7 @@ mod topics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use millstream::Engine;
@@ -39,6 +40,9 @@ pub struct Options {
     /// Also Kafka Streams, whose jars and program are there: `tests/kafka/broker.sh streams VERSION` prints where.
     #[arg(long, value_name = "DIR")]
     streams: Option<PathBuf>,
+    /// Process id of the broker, if it runs on this machine: its CPU time is told, too.
+    #[arg(long, value_name = "PID")]
+    broker: Option<u32>,
     /// Instead: peak memory of an engine that finds so many messages waiting.
     #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..))]
     backlog: Option<u64>,
@@ -52,20 +56,44 @@ pub struct Sample {
     seconds: f64,
     /// CPU seconds of the process that did it.
     cpu: f64,
+    /// Those of the broker meanwhile.
+    broker: Option<f64>,
 }
 
-/// CPU seconds of this process so far, threads that have ended included.
-fn cpu_seconds() -> Result<f64, Failure> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+/// CPU seconds of a process so far, threads that have ended included.
+fn cpu_seconds(process: &str) -> Result<f64, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     // In hundredths, whatever the kernel ticks in.
     Ok(fields.filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / 100.0)
 }
 
-fn timed(run: impl FnOnce() -> Result<(), Failure>) -> Result<Sample, Failure> {
-    let (from, cpu) = (Instant::now(), cpu_seconds()?);
-    run()?;
-    Ok(Sample { seconds: from.elapsed().as_secs_f64(), cpu: cpu_seconds()? - cpu })
+fn broker_seconds(broker: Option<u32>) -> Result<Option<f64>, Failure> {
+    broker.map(|pid| cpu_seconds(&pid.to_string())).transpose()
+}
+
+/// The moment of the first message.
+pub struct Began {
+    at: Instant,
+    cpu: f64,
+    broker: Option<f64>,
+}
+
+impl Began {
+    pub fn now(broker: Option<u32>) -> Result<Self, Failure> {
+        Ok(Self { at: Instant::now(), cpu: cpu_seconds("self")?, broker: broker_seconds(broker)? })
+    }
+
+    /// What it took from then to now.
+    fn sample(&self, broker: Option<u32>) -> Result<Sample, Failure> {
+        let seconds = self.at.elapsed().as_secs_f64();
+        Ok(Sample { seconds, cpu: cpu_seconds("self")? - self.cpu, broker: self.broker_since(broker)? })
+    }
+
+    /// CPU seconds of the broker since then.
+    pub fn broker_since(&self, broker: Option<u32>) -> Result<Option<f64>, Failure> {
+        Ok(broker_seconds(broker)?.zip(self.broker).map(|(now, then)| now - then))
+    }
 }
 
 /// The stages that are wanted and can be had.
@@ -86,6 +114,7 @@ struct Bench<'a> {
     streams: Option<&'a Path>,
     quick: bool,
     records: u64,
+    broker: Option<u32>,
     input: String,
 }
 
@@ -93,11 +122,13 @@ impl Bench<'_> {
     fn run(&self, stage: &Stage, output: &str) -> Result<Sample, Failure> {
         create(self.servers, output)?;
         let sample = match (stage.system, self.streams) {
-            (System::Bare, _) => timed(|| bare::run(self.servers, &self.input, output, self.records)),
-            (System::Engine, _) => timed(|| self.job(stage, output)),
+            (System::Bare, _) => bare::run(self.servers, &self.input, output, self.records, self.broker)
+                .and_then(|began| began.sample(self.broker)),
+            (System::Engine, _) => self.job(stage, output),
             (System::Streams, None) => Err("without --streams".into()),
             (System::Streams, Some(libs)) => {
-                let peer = Peer { libs, servers: self.servers, threads: self.threads, warm: !self.quick };
+                let (servers, threads, broker) = (self.servers, self.threads, self.broker);
+                let peer = Peer { libs, servers, threads, warm: !self.quick, broker };
                 peer.run(stage, &self.input, output, self.records)
             }
         };
@@ -107,7 +138,7 @@ impl Bench<'_> {
         Ok(sample)
     }
 
-    fn job(&self, stage: &Stage, output: &str) -> Result<(), Failure> {
+    fn job(&self, stage: &Stage, output: &str) -> Result<Sample, Failure> {
         let dir = tempfile::tempdir()?;
         let engine = Engine::new();
         engine.set("threads", &self.threads.to_string())?;
@@ -119,8 +150,13 @@ impl Bench<'_> {
             stream("a", &format!("{}, stop = 'latest'", stage.query.source()), self.servers, &self.input)
                 + &stream("b", stage.query.sink(), self.servers, output)
                 + &format!("INSERT INTO b {}", stage.query.select());
-        engine.sql(&text)?.start()?.wait()?;
-        Ok(())
+        let job = engine.sql(&text)?.start()?;
+        while job.stats().records_in == 0 && !job.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let began = Began::now(self.broker)?;
+        job.wait()?;
+        began.sample(self.broker)
     }
 }
 
@@ -140,6 +176,7 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
         streams: options.streams.as_deref(),
         quick: common.quick,
         records,
+        broker: options.broker,
         input: format!("bench-in-{}", std::process::id()),
     };
     let mut report = Report::new(common)?;
@@ -152,11 +189,24 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     );
     create(bench.servers, &bench.input)?;
     fill(bench.servers, &bench.input, records, PAD)?;
+    if !common.quick {
+        // The broker runs in a virtual machine of its own, which whoever comes first would find cold.
+        for (n, stage) in STAGES.iter().filter(|s| s.query == Query::Raw).take(2).enumerate() {
+            bench.run(stage, &format!("bench-warm-{}-{n}", std::process::id()))?;
+        }
+    }
     let mut samples: Vec<Vec<Sample>> = stages.iter().map(|_| Vec::new()).collect();
     for n in 0..repeat {
         for (i, (stage, samples)) in stages.iter().zip(&mut samples).enumerate() {
             let sample = bench.run(stage, &format!("bench-out-{}-{n}-{i}", std::process::id()))?;
-            eprintln!("run {}: {}, {:.2} s, CPU {:.2} s", n + 1, stage.name, sample.seconds, sample.cpu);
+            let broker = sample.broker.map_or(String::new(), |b| format!(", of the broker {b:.2} s"));
+            eprintln!(
+                "run {}: {}, {:.2} s, CPU {:.2} s{broker}",
+                n + 1,
+                stage.name,
+                sample.seconds,
+                sample.cpu
+            );
             samples.push(sample);
         }
     }
@@ -205,6 +255,7 @@ fn print(runs: &[(&Stage, Vec<Sample>)], records: u64, report: &mut Report) -> R
             "of_bare_loop": of_bare, "of_bare_loop_cpu": times(bare.map(|b| b.1), cpu),
             "of_streams": of_streams, "of_streams_cpu": of_streams_cpu,
             "samples": list(|s| s.seconds), "cpu_samples": list(|s| s.cpu),
+            "broker_cpu_samples": samples.iter().map(|s| s.broker).collect::<Vec<_>>(),
         }))?;
     }
     Ok(())

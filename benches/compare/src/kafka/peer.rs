@@ -1,12 +1,13 @@
 //! Kafka Streams on the same queries and broker, by `benches/compare/streams/Peer.java`.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::stages::Stage;
-use super::{Sample, topics};
+use super::{Began, Sample, topics};
 use crate::Failure;
 
 /// Where it is and how it runs.
@@ -16,6 +17,7 @@ pub struct Peer<'a> {
     pub threads: usize,
     /// Everything once before, so that what is measured runs compiled.
     pub warm: bool,
+    pub broker: Option<u32>,
 }
 
 impl Peer<'_> {
@@ -34,16 +36,29 @@ impl Peer<'_> {
             topics::create(self.servers, &scratch)?;
             java.arg(&scratch);
         }
-        let done = java.output().map_err(|e| format!("can't run java: {e}"))?;
+        // What it says of errors, it says there.
+        let mut child = java.stdout(Stdio::piped()).spawn().map_err(|e| format!("can't run java: {e}"))?;
+        let (mut began, mut took) = (None, None);
+        for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+            let line = line?;
+            if line == "began" {
+                began = Some(Began::now(self.broker)?);
+            } else if let Ok(Value::Object(said)) = serde_json::from_str(&line) {
+                let number = |name: &str| said.get(name)?.as_f64();
+                let broker = began.as_ref().map(|b| b.broker_since(self.broker)).transpose()?.flatten();
+                took = number("seconds").zip(number("cpu_seconds")).map(|(seconds, cpu)| Sample {
+                    seconds,
+                    cpu,
+                    broker,
+                });
+            } else {
+                eprintln!("{line}");
+            }
+        }
+        let done = child.wait()?;
         if self.warm {
             topics::delete(self.servers, &[&scratch])?;
         }
-        let said = String::from_utf8_lossy(&done.stdout);
-        let line: Option<Value> = said.lines().last().and_then(|l| serde_json::from_str(l).ok());
-        let number = |name: &str| line.as_ref()?.get(name)?.as_f64();
-        match (number("seconds"), number("cpu_seconds")) {
-            (Some(seconds), Some(cpu)) if done.status.success() => Ok(Sample { seconds, cpu }),
-            _ => Err(format!("{}: {said}{}", stage.name, String::from_utf8_lossy(&done.stderr)).into()),
-        }
+        took.filter(|_| done.success()).ok_or_else(|| format!("{}: it ended with {done}", stage.name).into())
     }
 }

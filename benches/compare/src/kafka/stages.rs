@@ -70,7 +70,8 @@ impl Query {
     pub fn source(self) -> &'static str {
         match self {
             Self::Raw => "(value BYTES) %, format = 'raw'",
-            _ => {
+            Self::Filter => "(id BIGINT, k BIGINT, ts TIMESTAMP, pad VARCHAR) %, format = 'json'",
+            Self::Windows => {
                 "(id BIGINT, k BIGINT, ts TIMESTAMP, pad VARCHAR, WATERMARK FOR ts AS ts) %, format = 'json'"
             }
         }
