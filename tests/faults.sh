@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
-# Every fault test, and its result as a file: tests/faults.sh [SCALE] > tests/faults_result.txt
-# SCALE multiplies the usual counts, `full` is everything (hours); default 1. What can't be done here prints SKIP and why.
+# Every fault test, and its result as a file: tests/faults.sh [SCALE [PART…]] > tests/faults_result.txt
+# SCALE multiplies the usual counts, `full` is everything (hours); default 1. PARTs are functions below; default all of them.
+# What can't be done here prints SKIP and why. From a scale of 2 on everything is built with optimization (profile `faults`).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export FAULT_SCALE=${1:-1} CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
-echo "$(date -u '+%Y-%m-%d %H:%M UTC'), commit $(git rev-parse --short HEAD), $(nproc) cores, $(uname -sr), FAULT_SCALE=$FAULT_SCALE"
+case $FAULT_SCALE in 0* | 1 | 1.*) profile=dev dir=debug ;; *) profile=faults dir=faults ;; esac
+build=(--profile "$profile" --features disk-state)
+binary=target/$dir/millstream
 failed=0
 part() { # part NAME COMMAND…: its lines that count, or all if it fails
   echo "--- $1"
   shift
   local out
-  if out=$("$@" 2>&1); then grep -E '^seed|^seeds|starts,|kills|runs \(|SKIP|test result|found' <<<"$out"
+  if out=$("$@" 2>&1); then grep -E '^seed|^seeds|starts,|kills|runs \(|SKIP|test result|found|put groups' <<<"$out"
   else failed=1; tail -40 <<<"$out"; fi
 }
-cargo build -q || exit 1
-part simulator cargo test -q --test simulator -- --nocapture
-part 'kills at random moments' python3 tests/kill/kill.py target/debug/millstream
-part 'kills at system calls' python3 tests/kill/kill.py target/debug/millstream --syscalls
-part 'disks that fail' python3 tests/kill/disk.py target/debug/millstream
-part 'checkpoint and MANIFEST, cut and flipped' cargo test -q --lib state::
-RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/seeded_bugs part 'seeded bugs' cargo test -q --test simulator every_seeded_bug -- --nocapture
+simulator() { part simulator cargo test -q "${build[@]}" --test simulator -- --nocapture; }
+kills() { part 'kills at random moments' python3 tests/kill/kill.py "$binary"; }
+syscalls() { part 'kills at system calls' python3 tests/kill/kill.py "$binary" --syscalls; }
+disk() { part 'disks that fail' python3 tests/kill/disk.py "$binary"; }
+state() { part 'checkpoint and MANIFEST, cut and flipped' cargo test -q --features disk-state --lib state::; }
+panics() { part 'panics and errors of each stage' cargo test -q --test failure --test recovery --test transactional --test parts; }
+bugs() {
+  RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/seeded_bugs part 'seeded bugs' cargo test -q --test simulator every_seeded_bug -- --nocapture
+}
+parts=("${@:2}")
+[ ${#parts[@]} -gt 0 ] || parts=(simulator kills syscalls disk state panics bugs)
+cargo build -q "${build[@]}" || exit 1
+echo "$(date -u '+%Y-%m-%d %H:%M UTC'), commit $(git rev-parse --short HEAD), $(nproc) cores, $(uname -sr), FAULT_SCALE=$FAULT_SCALE"
+for name in "${parts[@]}"; do "$name"; done
 exit $failed

@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 
-from kill import KINDS, MODES, SMALL, Job, kinds_of
+from kill import KINDS, MODES, SMALL, Job, kinds_of, place as directory
 
 # What a usual and a full run do of each.
 COUNTS = {"power": (10, 200), "full": (6, 60), "limit": (6, 60), "errors": (18, 120), "stall": (1, 12)}
@@ -115,7 +115,7 @@ def umount(place):
 
 def power(binary, rng, mode, seen):
     kind = rng.choice(HERE)
-    with tempfile.TemporaryDirectory() as outside:
+    with directory() as outside:
         image, place = os.path.join(outside, "image"), os.path.join(outside, "disk")
         os.mkdir(place)
         with open(image, "w") as f:
@@ -196,7 +196,7 @@ def limit(binary, rng, mode, seen):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-    with tempfile.TemporaryDirectory() as place:
+    with directory() as place:
         job = Job(binary, KINDS[kind](), mode, rng, place, SMALL * 10)
         code, text = run_and_listen(job, shrink)
         if code == 0:
@@ -220,7 +220,7 @@ def errors(binary, rng, mode, seen):
     if only == "dead letters":
         kind = "stateless"
     where = f"{mode} {kind}: {error} at {syscall} {when}{f' of {path}' if path else ''}"
-    with tempfile.TemporaryDirectory() as place:
+    with directory() as place:
         of = KINDS[kind]()
         if only == "dead letters":
             of.broken = 0.03
@@ -254,7 +254,7 @@ def stall(binary, rng, mode, seen):
     """A FIFO whose reader does nothing; nothing is lost when it goes on."""
     if mode != "simple":
         return
-    with tempfile.TemporaryDirectory() as place:
+    with directory() as place:
         job = Job(binary, KINDS["stateless"](), mode, rng, place)
         with open(job.path("job.sql")) as f:
             text = f.read()
