@@ -10,54 +10,17 @@ use millstream::connector::memory::MemorySource;
 use millstream::io::faulty::{Fault, Script};
 use millstream::observe::JobStats;
 use millstream::{DataType, Engine, Error, Schema, Stop};
-use support::{MODES, TestSink, TestSource, alone, expect_no_threads, file_sink, file_source, until, within};
-
-const ROWS: i64 = 1000;
-const QUERY: &str = "INSERT INTO out SELECT n * 2 AS twice, name FROM src WHERE n % 3 <> 0";
-
-struct Place {
-    dir: tempfile::TempDir,
-}
+use support::place::{Place, QUERY, ROWS, commit_in_steps, expected, run};
+use support::{MODES, TestSink, TestSource, alone, expect_no_threads, file_source, until, within};
 
 impl Place {
-    fn new() -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap() };
-        std::fs::write(place.path("in.jsonl"), input(0..ROWS)).unwrap();
-        place
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-    fn source(&self) -> TestSource {
-        TestSource::new(file_source(&self.path("in.jsonl")))
-    }
-    fn sink(&self) -> TestSink {
-        TestSink::new(file_sink(&self.path("out.jsonl")))
-    }
-    fn output(&self) -> String {
-        std::fs::read_to_string(self.path("out.jsonl")).unwrap()
-    }
     fn engine(&self, mode: &str, source: &TestSource, sink: &TestSink) -> Engine {
-        let engine = Engine::new();
-        engine.register_source("src", source.clone()).unwrap();
+        let engine = self.engine_of(mode, source, &[("commit_interval", "1ms")]);
         engine.register_sink("out", sink.clone()).unwrap();
-        let state = self.path("state");
-        let settings = [
-            ("state", state.to_str().unwrap()),
-            ("execution", mode),
-            ("threads", "3"),
-            ("batch_rows", "10"),
-            // Short, so that a barrier does not wait behind all rows.
-            ("channel_batches", "4"),
-            ("commit_interval", "1ms"),
-        ];
-        settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());
         engine
     }
     fn run(&self, mode: &str, source: &TestSource, sink: &TestSink, query: &str) -> Result<JobStats, Error> {
-        let engine = self.engine(mode, source, sink);
-        let query = query.to_owned();
-        within(60, mode, move || engine.sql(&query)?.start()?.wait())
+        run(self.engine(mode, source, sink), query)
     }
     fn checkpoints(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
@@ -77,28 +40,9 @@ impl Place {
     }
 }
 
-fn input(range: std::ops::Range<i64>) -> String {
-    range.map(|n| format!("{{\"n\":{n},\"name\":\"row {n}\"}}\n")).collect()
-}
-
-fn expected() -> String {
-    (0..ROWS)
-        .filter(|n| n % 3 != 0)
-        .map(|n| format!("{{\"twice\":{},\"name\":\"row {n}\"}}\n", n * 2))
-        .collect()
-}
-
 /// The first records of the input that pass the condition.
 fn passing(of: i64) -> u64 {
     (0..of).filter(|n| n % 3 != 0).count() as u64
-}
-
-/// Gives a job the first 500 records in so many steps, each committed before the next comes: epochs follow news, not time.
-fn commit_in_steps(source: &TestSource, job: &millstream::Job, steps: u64) {
-    for step in 1..=steps {
-        source.limit.store(500 * step / steps, Ordering::SeqCst);
-        until("the step is committed", || job.stats().commits >= step);
-    }
 }
 
 #[test]
@@ -119,13 +63,13 @@ fn a_stopped_job_goes_on_where_it_was_and_a_finished_one_does_nothing() {
             let before = sink.taken();
             source.limit.store(u64::MAX, Ordering::SeqCst);
             let stats = place.run(mode, &source, &sink, QUERY).unwrap();
-            assert_eq!(place.output(), expected(), "{mode} {how:?}");
+            assert_eq!(place.written(), expected(ROWS), "{mode} {how:?}");
             if how != Stop::Abort {
                 assert_eq!((stats.records_in, sink.taken() - before), (500, passing(ROWS) - passing(500)));
             }
             let again = place.run(mode, &source, &sink, QUERY).unwrap();
             assert_eq!((again.records_in, again.state.as_str()), (0, "finished before"));
-            assert_eq!(place.output(), expected(), "a finished job leaves its output alone");
+            assert_eq!(place.written(), expected(ROWS), "a finished job leaves its output alone");
         }
     }
 }
@@ -155,7 +99,7 @@ fn errors_and_panics_anywhere_leave_a_state_from_which_the_output_is_completed()
             expect_no_threads(what);
             let second = place.run(mode, &source, &sink, QUERY);
             assert!(second.is_ok(), "{mode} {what}: {second:?}");
-            assert_eq!(place.output(), expected(), "{mode} {what}");
+            assert_eq!(place.written(), expected(ROWS), "{mode} {what}");
         }
     }
 }
@@ -171,7 +115,7 @@ fn a_job_restarts_itself_after_panics_as_often_as_it_may() {
         let engine = place.engine(mode, &source, &sink);
         engine.set("max_restarts", "2").unwrap();
         let stats = within(60, mode, move || engine.sql(QUERY).unwrap().start().unwrap().wait()).unwrap();
-        assert_eq!((stats.restarts, place.output()), (2, expected()), "{mode}");
+        assert_eq!((stats.restarts, place.written()), (2, expected(ROWS)), "{mode}");
         let place = Place::new();
         let source = place.source().scripted(panic_at(250)).scripted(panic_at(0));
         let sink = place.sink();
@@ -194,7 +138,7 @@ fn limit_counts_on_after_a_restart_and_counts_nothing_twice() {
             let (source, sink) = (place.source(), place.sink().scripted(Script::of([(call, Fault::Fatal)])));
             assert!(place.run(mode, &source, &sink, query).is_err(), "{mode}");
             place.run(mode, &source, &sink, query).unwrap();
-            assert_eq!(place.output(), expected, "{mode}, failure at write {call}");
+            assert_eq!(place.written(), expected, "{mode}, failure at write {call}");
             assert_eq!(place.run(mode, &source, &sink, query).unwrap().state, "finished before");
         }
     }
@@ -210,7 +154,7 @@ fn another_query_does_not_go_on_from_this_ones_state() {
     let error = other.unwrap_err();
     assert!(error.to_string().contains("was written by another query"), "{error}");
     assert_eq!(error.exit_code(), 2, "what was asked for is wrong, nothing failed");
-    assert_eq!(place.output(), expected());
+    assert_eq!(place.written(), expected(ROWS));
 }
 
 #[test]
@@ -251,15 +195,15 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before_and_none_left_is_an_error()
     interrupted(&place, &source, &sink);
     flip(place.checkpoints().last().unwrap());
     place.run("inline", &source, &sink, QUERY).unwrap();
-    assert_eq!(place.output(), expected());
+    assert_eq!(place.written(), expected(ROWS));
     let place = Place::new();
     let (source, sink) = (place.source().limited(0), place.sink());
     interrupted(&place, &source, &sink);
     place.checkpoints().iter().for_each(|p| flip(p));
-    let before = place.output();
+    let before = place.written();
     let error = place.run("inline", &source, &sink, QUERY).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
-    assert_eq!(place.output(), before, "an unreadable state starts nothing anew");
+    assert_eq!(place.written(), before, "an unreadable state starts nothing anew");
 }
 
 #[test]
@@ -267,7 +211,6 @@ fn sources_that_are_read_one_after_the_other_do_not_hold_up_commits() {
     let _alone = alone();
     for mode in MODES {
         let place = Place::new();
-        std::fs::write(place.path("more.jsonl"), input(ROWS..2 * ROWS)).unwrap();
         let (source, sink) = (place.source().limited(0), place.sink());
         let engine = place.engine(mode, &source, &sink);
         let more = Arc::new(TestSource::new(file_source(&place.path("more.jsonl"))));
@@ -284,7 +227,7 @@ fn sources_that_are_read_one_after_the_other_do_not_hold_up_commits() {
         engine.register_source("more", (*more).clone()).unwrap();
         within(60, mode, move || engine.sql(query).unwrap().start().unwrap().wait()).unwrap();
         let expected: String = (0..2 * ROWS).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-        assert_eq!(place.output(), expected, "{mode}");
+        assert_eq!(place.written(), expected, "{mode}");
     }
 }
 
@@ -307,7 +250,7 @@ fn dead_letters_are_in_the_same_commit_as_the_rest() {
             }
             let letters = std::fs::read_to_string(letters).unwrap();
             assert_eq!(letters.lines().count(), 20, "{mode} {call}: each exactly once");
-            assert_eq!(place.output().lines().count(), 980, "{mode} {call}");
+            assert_eq!(place.written().lines().count(), 980, "{mode} {call}");
         }
     }
 }

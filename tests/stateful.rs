@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,65 +9,24 @@ use millstream::io::Scan;
 use millstream::io::faulty::{Fault, Script};
 use millstream::observe::JobStats;
 use millstream::{Boundedness, DataReader, DataSource, Engine, Error, IoError, Schema, Stop};
-use support::{MODES, TestSink, TestSource, alone, expect_no_threads, file_sink, file_source, until, within};
+use support::place::{Place, ROWS, commit_in_steps, input, run};
+use support::{MODES, TestSink, TestSource, alone, expect_no_threads, file_source, until, within};
 
-const ROWS: i64 = 1000;
 const GROUPS: &str = "INSERT INTO out SELECT n % 7 AS k, count(*) AS c, sum(n) AS s, avg(n) AS a, min(name) AS least \
                       FROM src GROUP BY n % 7";
 
-struct Place {
-    dir: tempfile::TempDir,
-}
-
 impl Place {
-    fn new() -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap() };
-        std::fs::write(place.path("in.jsonl"), input(0..ROWS)).unwrap();
-        std::fs::write(place.path("more.jsonl"), input(ROWS..2 * ROWS)).unwrap();
-        place
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-    fn source(&self) -> TestSource {
-        TestSource::new(file_source(&self.path("in.jsonl")))
-    }
-    fn sink(&self) -> TestSink {
-        TestSink::new(file_sink(&self.path("out.jsonl")))
-    }
-    fn output(&self) -> String {
-        std::fs::read_to_string(self.path("out.jsonl")).unwrap()
-    }
     fn engine(&self, mode: &str, threads: usize, source: &TestSource, sink: &TestSink) -> Engine {
-        let engine = Engine::new();
-        engine.register_source("src", source.clone()).unwrap();
-        engine.register_source("more", TestSource::new(file_source(&self.path("more.jsonl")))).unwrap();
+        let more = self.path("more.jsonl");
+        let threads = threads.to_string();
+        let engine = self.engine_of(mode, source, &[("threads", &threads), ("commit_interval", "10ms")]);
+        engine.register_source("more", TestSource::new(file_source(&more))).unwrap();
         engine.register_sink("out", sink.clone()).unwrap();
-        let (state, threads) = (self.path("state"), threads.to_string());
-        let settings = [
-            ("state", state.to_str().unwrap()),
-            ("execution", mode),
-            ("threads", threads.as_str()),
-            ("batch_rows", "10"),
-            // Short, so that a barrier does not wait behind all rows.
-            ("channel_batches", "4"),
-            ("commit_interval", "10ms"),
-        ];
-        settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());
         engine
     }
     fn run(&self, mode: &str, source: &TestSource, sink: &TestSink, query: &str) -> Result<JobStats, Error> {
         run(self.engine(mode, 3, source, sink), query)
     }
-}
-
-fn run(engine: Engine, query: &str) -> Result<JobStats, Error> {
-    let query = query.to_owned();
-    within(60, &query.clone(), move || engine.sql(&query)?.start()?.wait())
-}
-
-fn input(range: std::ops::Range<i64>) -> String {
-    range.map(|n| format!("{{\"n\":{n},\"name\":\"row {n}\"}}\n")).collect()
 }
 
 /// The groups of [`GROUPS`] over the first `rows` numbers, in the order in which they came.
@@ -93,7 +51,7 @@ fn whole(place: &Place) -> String {
     let rows = |text: &str| -> Vec<serde_json::Value> {
         text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
     };
-    let (got, want) = (rows(&place.output()), rows(&groups(ROWS)));
+    let (got, want) = (rows(&place.written()), rows(&groups(ROWS)));
     assert_eq!(got.len(), want.len());
     for (got, want) in got.iter().zip(&want) {
         for column in ["k", "c", "s", "least"] {
@@ -105,15 +63,12 @@ fn whole(place: &Place) -> String {
         };
         assert!((number(&got["a"]) - number(&want["a"])).abs() < 1e-6);
     }
-    place.output()
+    place.written()
 }
 
 /// Gives a job the first 500 records in so many steps, each committed before the next comes.
-fn commit_in_steps(source: &TestSource, job: &millstream::Job, steps: u64) {
-    for step in 1..=steps {
-        source.limit.store(500 * step / steps, Ordering::SeqCst);
-        until("the step is committed", || job.stats().commits >= step);
-    }
+fn read_in_steps(source: &TestSource, job: &millstream::Job, steps: u64) {
+    commit_in_steps(source, job, steps);
     until("half is read", || job.stats().records_in == 500);
 }
 
@@ -127,14 +82,14 @@ fn groups_go_on_after_a_stop_with_other_threads_and_in_another_mode() {
             let place = Place::new();
             let (source, sink) = (place.source().limited(0), place.sink());
             let job = place.engine(mode, 4, &source, &sink).sql(GROUPS).unwrap().start().unwrap();
-            commit_in_steps(&source, &job, 2);
+            read_in_steps(&source, &job, 2);
             job.stop(how);
             assert_eq!(within(60, mode, move || job.wait()).is_ok(), how != Stop::Abort, "{mode} {how:?}");
             expect_no_threads(mode);
-            assert_eq!(place.output(), "", "{mode} {how:?}: nothing is final yet");
+            assert_eq!(place.written(), "", "{mode} {how:?}: nothing is final yet");
             source.limit.store(u64::MAX, Ordering::SeqCst);
             let stats = run(place.engine(then, 2, &source, &sink), GROUPS).unwrap();
-            assert_eq!(place.output(), expected, "{mode} {how:?}");
+            assert_eq!(place.written(), expected, "{mode} {how:?}");
             if how == Stop::Checkpoint {
                 assert_eq!(stats.records_in, 500, "{mode}");
             }
@@ -162,7 +117,7 @@ fn a_failure_anywhere_leaves_groups_that_are_completed() {
             assert!(place.run(mode, &source, &sink, GROUPS).is_err(), "{mode}");
             expect_no_threads(mode);
             place.run(mode, &source, &sink, GROUPS).unwrap();
-            assert_eq!(place.output(), expected, "{mode}");
+            assert_eq!(place.written(), expected, "{mode}");
         }
     }
 }
@@ -215,22 +170,22 @@ fn windows_that_are_open_go_on_after_a_pause() {
         let uninterrupted = engine("inline", 1, &place.source());
         uninterrupted.set("state", "").unwrap();
         let stats = run(uninterrupted, query).unwrap();
-        let whole = place.output();
+        let whole = place.written();
         assert!(whole.lines().count() > 10, "{query}: {whole}");
         assert!(stats.late > 0 || !query.contains("TUMBL"), "{query}: none is late");
         std::fs::remove_file(place.path("out.jsonl")).unwrap();
 
         let source = place.source().limited(0);
         let job = engine(mode, 4, &source).sql(query).unwrap().start().unwrap();
-        commit_in_steps(&source, &job, 2);
+        read_in_steps(&source, &job, 2);
         job.stop(Stop::Checkpoint);
         within(60, query, move || job.wait()).unwrap();
-        let first = place.output();
+        let first = place.written();
         assert!(whole.starts_with(&first) && first.len() < whole.len(), "{query}");
         source.limit.store(u64::MAX, Ordering::SeqCst);
         let then = MODES[(at + 1) % MODES.len()];
         let stats = run(engine(then, 2, &source), query).unwrap();
-        assert_eq!(place.output(), whole, "{query}");
+        assert_eq!(place.written(), whole, "{query}");
         assert_eq!(stats.records_in, 500, "{query}");
     }
 }
@@ -260,7 +215,7 @@ fn a_panic_on_a_pool_thread_commits_nothing_and_the_next_run_completes_the_group
     };
     let place = Place::new();
     run_once(&place, "inline").unwrap();
-    let expected = place.output();
+    let expected = place.written();
     assert_eq!(expected.lines().count(), 50);
     for mode in MODES {
         let place = Place::new();
@@ -274,11 +229,11 @@ fn a_panic_on_a_pool_thread_commits_nothing_and_the_next_run_completes_the_group
                 error.contains("it broke on a pool thread") && error.contains("fragile()"),
                 "{mode}: {error}"
             );
-            assert_eq!(place.output(), "", "{mode}");
+            assert_eq!(place.written(), "", "{mode}");
         }
         armed.store(false, Ordering::SeqCst);
         run_once(&place, mode).unwrap();
-        assert_eq!(place.output(), expected, "{mode}");
+        assert_eq!(place.written(), expected, "{mode}");
     }
 }
 
@@ -292,10 +247,10 @@ fn draining_emits_the_groups_and_ends_the_job_for_good() {
         engine.set("at_end", at_end).unwrap();
         let query = "INSERT INTO out SELECT n % 2 AS k, count(*) AS c FROM src GROUP BY n % 2";
         let job = engine.sql(query).unwrap().start().unwrap();
-        commit_in_steps(&source, &job, 1);
+        read_in_steps(&source, &job, 1);
         job.stop(how);
         within(60, at_end, move || job.wait()).unwrap();
-        assert_eq!(place.output(), "{\"k\":0,\"c\":250}\n{\"k\":1,\"c\":250}\n", "{how:?}");
+        assert_eq!(place.written(), "{\"k\":0,\"c\":250}\n{\"k\":1,\"c\":250}\n", "{how:?}");
         source.limit.store(u64::MAX, Ordering::SeqCst);
         let again = place.run("threads", &source, &sink, query).unwrap();
         assert_eq!((again.state.as_str(), again.records_in), ("finished before", 0));
@@ -328,7 +283,7 @@ fn an_input_that_had_ended_does_not_end_twice() {
         second.limit.store(u64::MAX, Ordering::SeqCst);
         engine.register_source("second", second).unwrap();
         run(engine, &query).unwrap();
-        assert_eq!(place.output(), "{\"c\":1000}\n{\"c\":2999}\n", "{mode}");
+        assert_eq!(place.written(), "{\"c\":1000}\n{\"c\":2999}\n", "{mode}");
     }
 }
 
@@ -377,7 +332,7 @@ fn a_materialized_table_is_there_again() {
         };
         let engine = engine_for(3);
         let job = engine.sql(text).unwrap().start().unwrap();
-        commit_in_steps(&source, &job, 2);
+        read_in_steps(&source, &job, 2);
         job.stop(Stop::Checkpoint);
         within(60, mode, move || job.wait()).unwrap();
         let before = content(&engine);
@@ -406,7 +361,7 @@ fn a_changed_plan_is_refused_with_what_survives_unless_it_is_allowed() {
     let (source, sink) = (place.source().limited(0), place.sink());
     let engine = place.engine("inline", 1, &source, &sink);
     let job = engine.sql(GROUPS).unwrap().start().unwrap();
-    commit_in_steps(&source, &job, 1);
+    read_in_steps(&source, &job, 1);
     job.stop(Stop::Checkpoint);
     within(60, "stop", move || job.wait()).unwrap();
     source.limit.store(u64::MAX, Ordering::SeqCst);
@@ -421,7 +376,7 @@ fn a_changed_plan_is_refused_with_what_survives_unless_it_is_allowed() {
     engine.set("plan_change", "allow").unwrap();
     run(engine, &other).unwrap();
     let counts: i64 = place
-        .output()
+        .written()
         .lines()
         .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["c"].as_i64().unwrap())
         .sum();

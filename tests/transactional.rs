@@ -10,43 +10,13 @@ use millstream::connector::memory::MemorySink;
 use millstream::io::faulty::{Fault, Script};
 use millstream::observe::JobStats;
 use millstream::{Engine, Error, Stop};
+use support::place::{Place, QUERY, ROWS, expected, run};
 use support::{MODES, TestSource, alone, expect_no_threads, file_source, until, within};
 
-const ROWS: i64 = 1000;
-const QUERY: &str = "INSERT INTO out SELECT n * 2 AS twice, name FROM src WHERE n % 3 <> 0";
-
-struct Place {
-    dir: tempfile::TempDir,
-}
-
 impl Place {
-    fn new() -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap() };
-        std::fs::write(place.path("in.jsonl"), input(0..ROWS)).unwrap();
-        place
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-    fn source(&self) -> TestSource {
-        TestSource::new(file_source(&self.path("in.jsonl")))
-    }
     fn engine(&self, mode: &str, source: &TestSource, options: &str) -> Engine {
-        let engine = Engine::new();
-        engine.register_source("src", source.clone()).unwrap();
-        let state = self.path("state");
-        let settings = [
-            ("state", state.to_str().unwrap()),
-            ("mode", "transactional"),
-            ("job_name", "job"),
-            ("execution", mode),
-            ("threads", "3"),
-            ("batch_rows", "10"),
-            // Short, so that a barrier does not wait behind all rows.
-            ("channel_batches", "4"),
-            ("commit_interval", "100 rows"),
-        ];
-        settings.iter().for_each(|(n, v)| engine.set(n, v).unwrap());
+        let settings = [("mode", "transactional"), ("job_name", "job"), ("commit_interval", "100 rows")];
+        let engine = self.engine_of(mode, source, &settings);
         let out = self.path("out");
         engine
             .sql(&format!(
@@ -111,22 +81,6 @@ fn files(dir: &Path, start: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
-}
-
-fn run(engine: Engine, query: &str) -> Result<JobStats, Error> {
-    let query = query.to_owned();
-    within(60, &query.clone(), move || engine.sql(&query)?.start()?.wait())
-}
-
-fn input(range: std::ops::Range<i64>) -> String {
-    range.map(|n| format!("{{\"n\":{n},\"name\":\"row {n}\"}}\n")).collect()
-}
-
-fn expected(rows: i64) -> String {
-    (0..rows)
-        .filter(|n| n % 3 != 0)
-        .map(|n| format!("{{\"twice\":{},\"name\":\"row {n}\"}}\n", n * 2))
-        .collect()
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the tests of the job runtime share: sources and sinks with faults and gates, deadlines, thread names.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod place;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
