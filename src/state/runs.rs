@@ -1,36 +1,41 @@
 //! Sorting more than fits into memory by a number: sorted runs in files, merged as they are read.
 //!
 //! After Knuth, The Art of Computer Programming, volume 3, 5.4. The files have no name any more when they are written, so that
-//! nothing of them stays behind, whatever happens.
+//! nothing of them stays behind when the process ends, however it does; a name that comes back with the power is removed when the
+//! state directory is opened, as its ending is that of what is not finished.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::fmt;
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::StateError;
+use super::{Medium, StateError};
 
 /// Buffer of a file.
 const BUFFER: usize = 64 << 10;
+/// Runs become as long as this if there are many of them, so that they are not too many files.
+const LEAST: usize = 256 << 10;
+/// After so many files runs are twice as long.
+const MANY: usize = 16;
 /// Bytes of an entry besides its content, where it waits to be sorted.
 const PLACE: usize = size_of::<Place>();
 
 type Place = (u64, u32, u32);
 
 /// Takes entries in any order.
-#[derive(Debug)]
 pub struct Runs {
+    medium: Arc<dyn Medium>,
     path: PathBuf,
     /// Bytes that may wait in memory.
     limit: usize,
     content: Vec<u8>,
     places: Vec<Place>,
-    files: Vec<File>,
+    files: Vec<Box<dyn Read + Send>>,
 }
 
 /// Gives entries in order.
-#[derive(Debug)]
 pub struct Sorted {
     path: PathBuf,
     runs: Vec<Run>,
@@ -38,17 +43,29 @@ pub struct Sorted {
     next: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
-#[derive(Debug)]
 enum Run {
-    File(BufReader<File>),
+    File(BufReader<Box<dyn Read + Send>>),
     Memory { content: Vec<u8>, places: std::vec::IntoIter<Place> },
 }
 
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runs").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sorted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sorted").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl Runs {
-    /// No entries; files are made in `dir`, and about `limit` bytes are in memory at a time.
-    pub fn new(dir: &Path, limit: usize) -> Self {
+    /// No entries; files are made in `dir`, and about `limit` bytes are in memory at a time, or more if that makes too many files.
+    pub fn new(medium: Arc<dyn Medium>, dir: &Path, limit: usize) -> Self {
         let path = dir.join("sorting.tmp");
-        Self { path, limit: limit.min(1 << 31), content: Vec::new(), places: Vec::new(), files: Vec::new() }
+        let limit = limit.min(1 << 31);
+        Self { medium, path, limit, content: Vec::new(), places: Vec::new(), files: Vec::new() }
     }
 
     /// Adds an entry.
@@ -67,8 +84,9 @@ impl Runs {
 
     fn write_run(&mut self) -> io::Result<()> {
         self.places.sort_unstable();
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&self.path)?;
-        fs::remove_file(&self.path)?;
+        let file = self.medium.create(&self.path)?;
+        let reader = self.medium.open(&self.path)?;
+        self.medium.remove(&self.path)?;
         let mut to = BufWriter::with_capacity(BUFFER, file);
         for (number, at, len) in self.places.drain(..) {
             to.write_all(&number.to_le_bytes())?;
@@ -76,9 +94,11 @@ impl Runs {
             to.write_all(slice(&self.content, at, len))?;
         }
         self.content.clear();
-        let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.rewind()?;
-        self.files.push(file);
+        to.flush()?;
+        self.files.push(reader);
+        if self.limit < LEAST && self.files.len().is_multiple_of(MANY) {
+            self.limit = (self.limit * 2).max(PLACE);
+        }
         Ok(())
     }
 
@@ -155,18 +175,20 @@ fn failed(what: &str, path: &Path, e: &io::Error) -> StateError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Disk;
 
     #[test]
     fn entries_come_in_order_whether_they_fit_into_memory_or_not() {
         let dir = tempfile::tempdir().unwrap();
         for (count, limit) in [(0, 100), (1, 0), (50, 1 << 20), (1000, 4000), (1000, 0)] {
-            let mut runs = Runs::new(dir.path(), limit);
+            let mut runs = Runs::new(Arc::new(Disk), dir.path(), limit);
             for n in 0..count {
                 let number = n * 7919 % 1009;
                 runs.push(number, &vec![number as u8; number as usize % 50]).unwrap();
             }
             let files = runs.files.len();
             assert_eq!(files > 0, count > 1 && limit < 1 << 20, "{files} files");
+            assert!(files < 200, "{files} files");
             let (mut sorted, mut content, mut got) = (runs.sorted().unwrap(), Vec::new(), Vec::new());
             while let Some(number) = sorted.next(&mut content).unwrap() {
                 assert_eq!(content, vec![number as u8; number as usize % 50]);
@@ -175,7 +197,7 @@ mod tests {
             let mut expected: Vec<u64> = (0..count).map(|n| n * 7919 % 1009).collect();
             expected.sort_unstable();
             assert_eq!(got, expected);
-            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "no file stays");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file stays");
         }
     }
 }

@@ -21,7 +21,7 @@ use redb::{
 };
 
 use super::dir::KEEP;
-use super::{Medium, RandomFile, StateError};
+use super::{Medium, RandomFile, Runs, StateError};
 
 /// Versions that stay: those of the checkpoints that stay, and of one under way.
 const VERSIONS: usize = KEEP + 1;
@@ -237,9 +237,10 @@ impl Store {
         Ok(())
     }
 
-    /// The directory of the file: a place for what is only needed while the job runs.
-    pub fn dir(&self) -> &Path {
-        self.0.path.parent().unwrap_or(Path::new("."))
+    /// Sorts beside the file, with about `limit` bytes in memory.
+    pub fn runs(&self, limit: usize) -> Runs {
+        let dir = self.0.path.parent().unwrap_or(Path::new("."));
+        Runs::new(self.0.medium.clone(), dir, limit)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -168,6 +168,11 @@ impl FakeDisk {
         disk.durable = disk.names.clone();
         disk.durable_dirs = disk.dirs.clone();
         disk.locks.clear();
+        // What has no name is gone with the last who had it open.
+        let Disk { inodes, names, .. } = &mut *disk;
+        let named: BTreeSet<usize> = names.values().copied().collect();
+        let gone = inodes.iter_mut().enumerate().filter(|(i, _)| !named.contains(i));
+        gone.for_each(|(_, inode)| *inode = Inode::default());
         (disk.power, disk.failure, disk.down, disk.failed) = (None, None, false, false);
     }
 
@@ -229,6 +234,26 @@ impl FakeDisk {
 struct FakeFile {
     disk: FakeDisk,
     inode: usize,
+}
+
+/// A file that is read on; it may be written meanwhile, and have no name any more.
+struct FakeReader {
+    disk: FakeDisk,
+    inode: usize,
+    at: usize,
+}
+
+impl Read for FakeReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.disk.with(|disk| {
+            let rest = disk.inodes[self.inode].data.get(self.at..).unwrap_or_default();
+            let len = rest.len().min(buf.len());
+            buf[..len].copy_from_slice(&rest[..len]);
+            Ok(len)
+        })?;
+        self.at += read;
+        Ok(read)
+    }
 }
 
 impl Write for FakeFile {
@@ -298,9 +323,9 @@ impl RandomFile for FakeRandom {
     }
     fn sync(&self) -> io::Result<()> {
         self.disk.with(|disk| {
-            let inode = &mut disk.inodes[self.inode];
-            inode.since.clear();
-            inode.base = Some(inode.data.clone());
+            let Inode { base, since, .. } = &mut disk.inodes[self.inode];
+            let base = base.get_or_insert_default();
+            since.drain(..).for_each(|change| change.apply(base));
             Ok(())
         })
     }
@@ -351,7 +376,8 @@ impl Medium for FakeDisk {
         Ok(Box::new(FakeRandom { disk: self.clone(), inode, path: path.to_owned() }))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        self.with(|disk| Ok(Box::new(Cursor::new(disk.inode(path)?.data.clone())) as _))
+        let inode = self.with(|disk| disk.names.get(path).copied().ok_or(io::ErrorKind::NotFound.into()))?;
+        Ok(Box::new(FakeReader { disk: self.clone(), inode, at: 0 }))
     }
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
         self.with(|disk| {

@@ -13,10 +13,8 @@ use super::shape::{Groups, Row, Shape};
 use super::snapshot::{cell, write_cell};
 use crate::operator::Output;
 use crate::record::FieldValue;
-use crate::state::{Runs, Sorted, Space, StateError, StateReader, StateWriter, each_group, keep_others};
+use crate::state::{Sorted, Space, StateError, StateReader, StateWriter, each_group, keep_others};
 
-/// Bytes of groups that are sorted at once, at least.
-const LEAST_RUN: usize = 256 << 10;
 /// Groups emitted at a time.
 const SLICE: usize = 4096;
 
@@ -238,7 +236,7 @@ impl Backing {
         if let Some(e) = Self::failure(shards) {
             return Err(e);
         }
-        let mut runs = Runs::new(self.space.store().dir(), (self.budget / 8).max(LEAST_RUN));
+        let mut runs = self.space.store().runs(self.budget / 8);
         self.space.scan(|value| each_group(value, |first, group| runs.push(first, group)))?;
         let (sorted, content, groups) = (runs.sorted()?, Vec::new(), shape.groups());
         self.drain = Some(Box::new(Drain { sorted, content, groups }));
