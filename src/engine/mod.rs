@@ -315,7 +315,7 @@ impl Engine {
         stages: &[ExplainStage],
         format: ExplainFormat,
     ) -> Result<String, Error> {
-        script::explain(self, text, stages, format).map_err(|e| located(e, name, text))
+        script::explain(self, name, text, stages, format).map_err(|e| located(e, name, text))
     }
 
     /// The connectors that `connector = '…'` knows.

@@ -41,6 +41,15 @@ pub(super) enum PendingSink {
     Rows,
 }
 
+impl PendingSink {
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        match self {
+            PendingSink::Ready(part) => part.sink.describe(),
+            PendingSink::Rows => Vec::new(),
+        }
+    }
+}
+
 /// A job that is not started.
 pub(super) struct PendingJob {
     pub(super) config: JobConfig,
@@ -59,6 +68,8 @@ pub struct JobSummary {
     pub sources: Vec<String>,
     /// Its sinks; a bare SELECT is empty.
     pub sinks: Vec<String>,
+    /// What each sink says of itself ([`DataSink::describe`]).
+    pub sink_notes: Vec<Vec<(&'static str, String)>>,
     /// The columns that a bare SELECT gives.
     pub schema: Option<Arc<Schema>>,
     /// Whether every source ends by itself.
@@ -95,6 +106,7 @@ impl Prepared {
                 name: j.config.name.clone(),
                 sources: j.plan.sources.iter().map(|s| s.relation.clone()).collect(),
                 sinks: j.plan.sinks.iter().map(|s| s.relation.clone()).collect(),
+                sink_notes: j.sinks.iter().map(PendingSink::describe).collect(),
                 schema: j.plan.sinks.iter().find(|s| s.relation.is_empty()).map(|s| s.schema.clone()),
                 bounded: j.sources.iter().all(|s| s.source.boundedness() == Boundedness::Bounded),
                 plan: j.plan.clone(),

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::expr::FunctionRegistry;
 use crate::io::{Boundedness, DataSink, DataSource, Instance, IoErrorKind};
 use crate::job::{JobConfig, Mode, SinkPart, SourcePart, StateBackend};
-use crate::plan::{self, ExplainFormat, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
+use crate::plan::{self, ExplainFormat, ExplainNotes, ExplainStage, JobPlan, LogicalPlan, lower, optimize};
 use crate::record::{FieldValue, Schema, StreamRecord};
 use crate::sql::{
     Binder, CreateRelation, Diagnostic, InsertTarget, Located, ResolveError, ResolvedRelation, Resolver,
@@ -31,6 +31,7 @@ pub(super) enum Failure {
 }
 
 /// A bound query with its sink; the empty name is a bare SELECT.
+#[derive(Clone)]
 struct Output {
     sink: String,
     plan: LogicalPlan,
@@ -40,6 +41,8 @@ struct Output {
 /// The work on one text.
 struct Script<'a> {
     engine: &'a Engine,
+    /// The name of the text, from which those of its jobs follow.
+    name: &'a str,
     functions: Arc<FunctionRegistry>,
     text: &'a str,
     diagnostics: Vec<Diagnostic>,
@@ -51,7 +54,7 @@ struct Script<'a> {
 
 /// Declares, binds and plans, and makes jobs of the queries.
 pub(super) fn run(engine: &Engine, name: &str, text: &str, limit: Option<u64>) -> Result<Prepared, Failure> {
-    let mut script = bind(engine, text)?;
+    let mut script = bind(engine, name, text)?;
     if let Some(count) = limit {
         let limited = |o: Output| match o.sink.is_empty() {
             true => {
@@ -62,27 +65,26 @@ pub(super) fn run(engine: &Engine, name: &str, text: &str, limit: Option<u64>) -
         };
         script.outputs = std::mem::take(&mut script.outputs).into_iter().map(limited).collect();
     }
-    script.prepare(name)
+    script.prepare()
 }
 
 /// The plan of a text's queries.
 pub(super) fn explain(
     engine: &Engine,
+    name: &str,
     text: &str,
     stages: &[ExplainStage],
     format: ExplainFormat,
 ) -> Result<String, Failure> {
-    let outputs: Vec<_> = bind(engine, text)?.outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
-    Ok(plan::explain(&outputs, stages, format, is_on_disk(engine)))
+    let mut script = bind(engine, name, text)?;
+    let outputs = std::mem::take(&mut script.outputs);
+    Ok(script.explained(outputs, stages, format))
 }
 
-fn is_on_disk(engine: &Engine) -> bool {
-    engine.settings.lock().get("state_backend") == Some("disk")
-}
-
-fn bind<'a>(engine: &'a Engine, text: &'a str) -> Result<Script<'a>, Failure> {
+fn bind<'a>(engine: &'a Engine, name: &'a str, text: &'a str) -> Result<Script<'a>, Failure> {
     let mut script = Script {
         engine,
+        name,
         functions: engine.functions(),
         text,
         diagnostics: Vec::new(),
@@ -385,11 +387,26 @@ impl Script<'_> {
         let outputs = self.outputs.split_off(before);
         let outputs = self.with_first_parts(outputs);
         if self.diagnostics.len() == diagnostics {
-            let outputs: Vec<_> = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
-            let text =
-                plan::explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text, is_on_disk(self.engine));
+            let text = self.explained(outputs, &ExplainStage::ALL, ExplainFormat::Text);
             self.answers.push(Answer::text("plan", &text));
         }
+    }
+
+    fn explained(&self, outputs: Vec<Output>, stages: &[ExplainStage], format: ExplainFormat) -> String {
+        let settings = self.engine.settings.lock().clone();
+        let relations = self.engine.relations.lock();
+        let mut notes = ExplainNotes {
+            on_disk: settings.get("state_backend") == Some("disk"),
+            ..ExplainNotes::default()
+        };
+        for (job, outputs) in self.named_groups(&settings, outputs.clone()) {
+            let config = job_config(&settings, &job);
+            // A sink that can't be made is an error where the job is prepared.
+            let made = outputs.into_iter().filter_map(|o| Some((relations.sink(&o.sink, &[]).ok()?, o.sink)));
+            notes.sinks.extend(made.map(|(sink, name)| (name, in_mode(&config, sink).describe())));
+        }
+        let outputs: Vec<_> = outputs.into_iter().map(|o| (o.sink, o.plan)).collect();
+        plan::explain(&outputs, stages, format, &notes)
     }
 
     fn show(&mut self, what: &str, span: Span) {
@@ -512,11 +529,19 @@ impl Script<'_> {
         self.answers.push(Answer::table(&["column", "type", "null"], rows.collect::<Vec<_>>()));
     }
 
+    /// The jobs that queries make, with their names.
+    fn named_groups(&self, settings: &Options, outputs: Vec<Output>) -> Vec<(String, Vec<Output>)> {
+        let stem = std::path::Path::new(self.name).file_stem().and_then(|s| s.to_str()).unwrap_or("query");
+        let base = settings.get("job_name").filter(|n| !n.is_empty()).unwrap_or(stem);
+        let groups = group(outputs);
+        let several = groups.len() > 1;
+        let job = |i: usize| if several { format!("{base}-{}", i + 1) } else { base.to_owned() };
+        groups.into_iter().enumerate().map(|(i, outputs)| (job(i), outputs)).collect()
+    }
+
     /// Queries → jobs.
-    fn prepare(self, name: &str) -> Result<Prepared, Failure> {
+    fn prepare(mut self) -> Result<Prepared, Failure> {
         let settings = self.engine.settings.lock().clone();
-        let stem = std::path::Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or("query");
-        let base = settings.get("job_name").filter(|n| !n.is_empty()).unwrap_or(stem).to_owned();
         let ends: Vec<_> = self.outputs.iter().map(|o| (o.sink.as_str(), &o.plan, o.span)).collect();
         let mut clashes = places::clashes(&self.engine.relations.lock(), &ends, settings.get("dlq"));
         for (_, plan, span) in &ends {
@@ -530,11 +555,9 @@ impl Script<'_> {
         if !clashes.is_empty() {
             return Err(Failure::Sql(clashes));
         }
-        let groups = group(self.outputs);
-        let several = groups.len() > 1;
+        let outputs = std::mem::take(&mut self.outputs);
         let mut jobs = Vec::new();
-        for (i, outputs) in groups.into_iter().enumerate() {
-            let job = if several { format!("{base}-{}", i + 1) } else { base.clone() };
+        for (job, outputs) in self.named_groups(&settings, outputs) {
             let span = outputs.first().map_or(Span::default(), |o| o.span);
             let plans = outputs.into_iter().map(|o| (o.sink, optimize(o.plan))).collect();
             let config = job_config(&settings, &job);

@@ -280,6 +280,11 @@ pub trait DataSink: Send + Sync {
         false
     }
 
+    /// What EXPLAIN and `check` say of it beside its name: where the rows go and when they are seen, each with a short title.
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Local files that this sink writes: the engine refuses a job that would overwrite its own input.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()

@@ -49,13 +49,21 @@ pub enum ExplainFormat {
     Dot,
 }
 
-/// Explains the plans (as bound) that feed each named sink; the empty name is a bare SELECT. `on_disk`: says of each operator that
-/// keeps state whether it may lie in a store on disk.
+/// What is known of a job beside its plan.
+#[derive(Clone, Debug, Default)]
+pub struct ExplainNotes {
+    /// Says of each operator that keeps state whether it may lie in a store on disk.
+    pub on_disk: bool,
+    /// What sinks say of themselves, by their names.
+    pub sinks: Vec<(String, Vec<(&'static str, String)>)>,
+}
+
+/// Explains the plans (as bound) that feed each named sink; the empty name is a bare SELECT.
 pub fn explain(
     outputs: &[(String, LogicalPlan)],
     stages: &[ExplainStage],
     format: ExplainFormat,
-    on_disk: bool,
+    notes: &ExplainNotes,
 ) -> String {
     let optimized: Vec<(String, LogicalPlan)> =
         outputs.iter().map(|(name, plan)| (name.clone(), optimize(plan.clone()))).collect();
@@ -65,7 +73,7 @@ pub fn explain(
             let graph = match stage {
                 ExplainStage::Logical => Graph::of_logical(outputs),
                 ExplainStage::Optimized => Graph::of_logical(&optimized),
-                ExplainStage::Physical => Graph::of_job(&lower(optimized.clone()), on_disk),
+                ExplainStage::Physical => Graph::of_job(&lower(optimized.clone()), notes),
             };
             (stage.name(), graph)
         })
@@ -150,7 +158,7 @@ impl Graph {
         self.add(kind, name, attributes, inputs)
     }
 
-    fn of_job(job: &JobPlan, on_disk: bool) -> Self {
+    fn of_job(job: &JobPlan, notes: &ExplainNotes) -> Self {
         let mut graph = Self::default();
         for source in &job.sources {
             let mut attributes = vec![("columns", columns_text(&source.schema))];
@@ -171,7 +179,9 @@ impl Graph {
             let input = node.inputs.first().and_then(|i| job.schema_of(*i));
             let mut attributes = operator_text(&node.operator, input.map(|s| &**s));
             attributes.push(("state", node.operator.state().into_owned()));
-            if on_disk && let Some(place) = node.operator.place_of_state() {
+            if notes.on_disk
+                && let Some(place) = node.operator.place_of_state()
+            {
                 attributes.push(("lies", place.into()));
             }
             let inputs = node.inputs.iter().map(position).collect();
@@ -180,7 +190,10 @@ impl Graph {
         for sink in &job.sinks {
             let name = if sink.relation.is_empty() { "(output)" } else { &sink.relation };
             let inputs = sink.inputs.iter().map(position).collect();
-            let root = graph.add("sink", name, vec![("columns", columns_text(&sink.schema))], inputs);
+            let mut attributes = vec![("columns", columns_text(&sink.schema))];
+            let said = notes.sinks.iter().find(|(of, _)| *of == sink.relation);
+            attributes.extend(said.into_iter().flat_map(|(_, said)| said.iter().cloned()));
+            let root = graph.add("sink", name, attributes, inputs);
             graph.roots.push(root);
         }
         graph

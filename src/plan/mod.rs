@@ -22,7 +22,7 @@ pub(crate) mod walk;
 
 pub use changelog::{is_updating, misreads_changes, output_key};
 pub use emission::{CantEmit, every_change, with_changes, with_emit, with_ttl};
-pub use explain::{ExplainFormat, ExplainStage, explain};
+pub use explain::{ExplainFormat, ExplainNotes, ExplainStage, explain};
 pub use logical::{LogicalPlan, OutputColumn, OutputTarget};
 pub use lower::lower;
 pub use operands::Stateful;

@@ -84,6 +84,65 @@ fn check_never_runs_anything() {
 }
 
 #[test]
+fn check_and_explain_say_where_rows_go_and_when_they_are_seen() {
+    let place = Place::new();
+    let pipeline = |mode: &str, options: &str| {
+        let text = format!(
+            "SET mode = '{mode}'; SET state = 'state'; CREATE STREAM i (k BIGINT, t VARCHAR) WITH (connector = 'file', path = \
+             'i.jsonl'); CREATE STREAM o WITH (connector = 'file', format = 'json', path = {options}); INSERT INTO o SELECT k, t FROM i"
+        );
+        place.put("i.jsonl", "");
+        place.put("job.sql", text);
+    };
+    let rotated = "'out//{t}/%Y-%m', rotate_size = '64 MB', rotate_interval = '10m'";
+    for (mode, options, said) in [
+        (
+            "transactional",
+            rotated,
+            [
+                "parts: out/{t}/%Y-%m/part-job-<epoch>-<n>.jsonl",
+                "rotation: at the first commit from 64000000 bytes on or after 600s",
+                "shown: whole, when committed; until then in out/.stage",
+            ],
+        ),
+        (
+            "transactional",
+            "'out'",
+            [
+                "parts: out/part-job-<epoch>-<n>.jsonl",
+                "rotation: a part each commit",
+                "shown: whole, when committed; until then in out/.stage",
+            ],
+        ),
+        (
+            "simple",
+            "'out', rotate_interval = '90s'",
+            [
+                "parts: out/part-job-<epoch>-<n>.jsonl",
+                "rotation: at the first commit after 90s",
+                "shown: as they grow; a restart cuts them back to their last commit",
+            ],
+        ),
+        (
+            "transactional",
+            "'out.jsonl', layout = 'single'",
+            ["path: out.jsonl", "shown: as it grows", "a restart cuts it back to its last commit"],
+        ),
+    ] {
+        pipeline(mode, options);
+        place.run(&["check", "job.sql"]).gives(0).says(&said);
+        let plan = place.run(&["explain", "job.sql", "--stage", "physical"]).gives(0).out;
+        let sink = plan.lines().find(|l| l.starts_with("sink o")).unwrap();
+        said.iter().for_each(|s| assert!(sink.contains(s), "{s} in {sink}"));
+        assert!(!place.path("out").exists() && !place.path("state").exists());
+    }
+    let text = "CREATE STREAM i (k BIGINT) WITH (connector = 'file', path = 'i.jsonl'); CREATE STREAM o WITH (connector = \
+                'file', format = 'json', path = 'out', layout = 'parts'); EXPLAIN INSERT INTO o SELECT k FROM i";
+    let plan = place.run(&["sql", text]).gives(0).out;
+    assert!(plan.contains("parts: out/part-query-<epoch>-<n>.jsonl"), "{plan}");
+}
+
+#[test]
 fn check_gives_every_diagnostic_with_its_place() {
     let place = Place::new();
     place.put("b.sql", "SELECT nope;\nSELECT uper('a');\nSELEC 1;\nINSERT INTO nowhere SELECT 1 AS a;\n");

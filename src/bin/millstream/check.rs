@@ -20,6 +20,10 @@ pub(crate) fn check(args: &CheckArgs) -> Result<u8, Failed> {
         let sinks: Vec<&str> =
             job.sinks.iter().map(|s| if s.is_empty() { "standard output" } else { s }).collect();
         output::say(&format!("{}: {} → {}", job.name, job.sources.join(", "), sinks.join(", ")));
+        for (sink, notes) in sinks.iter().zip(&job.sink_notes).filter(|(_, notes)| !notes.is_empty()) {
+            let notes: Vec<String> = notes.iter().map(|(title, text)| format!("{title}: {text}")).collect();
+            output::say(&format!("  {sink}  {}", notes.join("  ")));
+        }
     }
     output::say(&format!("{name}: ok ({})", progress::count(jobs.len() as u64, "job")));
     Ok(0)

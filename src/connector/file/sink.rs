@@ -269,6 +269,16 @@ impl DataSink for FileSink {
         let name = instance.map(|i| format!("{job}.{i}"));
         Some(Arc::new(self.parts(name.as_deref().unwrap_or(job), Arc::new(Disk))))
     }
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        let mut said = vec![("path", self.path.display().to_string())];
+        if !is_special(&self.path) {
+            said.push((
+                "shown",
+                "as it grows; with --state a restart cuts it back to its last commit".into(),
+            ));
+        }
+        said
+    }
     fn files(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]
     }

@@ -13,6 +13,7 @@ mod position;
 mod template;
 mod writer;
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,19 @@ impl Rotation {
     /// Whether files are ended by size or time at all.
     pub fn is_set(self) -> bool {
         self.size.is_some() || self.interval.is_some()
+    }
+}
+
+impl fmt::Display for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.size, self.interval) {
+            (None, None) => write!(f, "a part each commit"),
+            (Some(size), None) => write!(f, "at the first commit from {size} bytes on"),
+            (None, Some(time)) => write!(f, "at the first commit after {time:?}"),
+            (Some(size), Some(time)) => {
+                write!(f, "at the first commit from {size} bytes on or after {time:?}")
+            }
+        }
     }
 }
 
@@ -377,6 +391,17 @@ impl DataSink for PartsSink {
     fn recover(&self, position: &Position, published: bool) -> Result<(), IoError> {
         self.prepare_directories()?;
         self.resume(position, published).map(drop)
+    }
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        let shown = match self.showing {
+            Showing::WithCommit => format!("whole, when committed; until then in {}", self.stage().display()),
+            Showing::AtOnce => "as they grow; a restart cuts them back to their last commit".into(),
+        };
+        vec![
+            ("parts", format!("{}/part-{}-<epoch>-<n>{}", self.path, self.job, self.extension)),
+            ("rotation", self.rotation.to_string()),
+            ("shown", shown),
+        ]
     }
     fn files(&self) -> Vec<PathBuf> {
         vec![self.root().to_owned()]

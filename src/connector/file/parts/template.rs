@@ -5,7 +5,7 @@
 //! different values give different names. NULL is `__HIVE_DEFAULT_PARTITION__`, as other engines write and read it, the empty
 //! text `%empty`; a long value is cut off, and what makes it differ follows as a hash.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -150,6 +150,25 @@ fn column_of(schema: &Schema, name: &str) -> Result<usize, IoError> {
              or take %Y-%m-%d of the event time",
             field.data_type
         ))),
+    }
+}
+
+/// As it was written, but for what stands twice.
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = self.root.display().to_string();
+        f.write_str(if root == "/" { "" } else { &root })?;
+        for name in &self.names {
+            f.write_char('/')?;
+            for piece in name {
+                match piece {
+                    Piece::Text(text) => f.write_str(text)?,
+                    Piece::Column(column) => write!(f, "{{{column}}}")?,
+                    Piece::Time(field) => write!(f, "%{field}")?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 

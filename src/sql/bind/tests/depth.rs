@@ -1,7 +1,7 @@
 //! What the parser lets through binds on a small stack.
 
 use super::*;
-use crate::plan::{ExplainFormat, ExplainStage};
+use crate::plan::{ExplainFormat, ExplainNotes, ExplainStage};
 use crate::sql::parse::tests::depth::{STACK, shapes};
 
 #[test]
@@ -68,7 +68,15 @@ fn short_texts_of_huge_trees_are_planned_or_refused() {
                     assert_eq!(refusal, "", "{text}");
                     let outputs = vec![("out".to_owned(), crate::plan::optimize(plan))];
                     let stages = [ExplainStage::Optimized];
-                    assert!(!crate::plan::explain(&outputs, &stages, ExplainFormat::Text, false).is_empty());
+                    assert!(
+                        !crate::plan::explain(
+                            &outputs,
+                            &stages,
+                            ExplainFormat::Text,
+                            &ExplainNotes::default()
+                        )
+                        .is_empty()
+                    );
                     drop(crate::plan::lower(outputs));
                 }
                 Err(errors) => {

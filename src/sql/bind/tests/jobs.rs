@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::operator::{Shards, build};
-use crate::plan::{ExplainFormat, ExplainStage, InputRef, JobPlan, explain, lower, optimize};
+use crate::plan::{ExplainFormat, ExplainNotes, ExplainStage, InputRef, JobPlan, explain, lower, optimize};
 
 fn job(statements: &[(&str, &str)]) -> JobPlan {
     lower(statements.iter().map(|(sink, text)| ((*sink).to_owned(), optimize(bind(text).unwrap()))).collect())
@@ -106,21 +106,26 @@ fn every_operator_keeps_the_contract_that_explain_prints() {
 fn the_three_formats_tell_the_same() {
     let text = "SELECT \"order_id\", customer || '\"x\"' AS c FROM orders WHERE qty > 1";
     let outputs = vec![("out".to_owned(), bind(text).unwrap())];
-    let all = explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text, false);
+    let all = explain(&outputs, &ExplainStage::ALL, ExplainFormat::Text, &ExplainNotes::default());
     let titles: Vec<&str> = all.lines().filter(|l| l.starts_with("==")).collect();
     assert_eq!(titles, ["== logical ==", "== optimized ==", "== physical =="]);
-    let one = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Text, false);
+    let one = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Text, &ExplainNotes::default());
     assert!(all.ends_with(&one) && !one.contains("=="));
 
-    let json: serde_json::Value =
-        serde_json::from_str(&explain(&outputs, &ExplainStage::ALL, ExplainFormat::Json, false)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&explain(
+        &outputs,
+        &ExplainStage::ALL,
+        ExplainFormat::Json,
+        &ExplainNotes::default(),
+    ))
+    .unwrap();
     let nodes = json["physical"]["nodes"].as_array().unwrap();
     let node = nodes.iter().find(|n| n["name"] == "out/0.filter_project").unwrap();
     assert_eq!((&node["where"], &node["state"]), (&"qty > 1".into(), &"stateless".into()));
     assert_eq!(nodes[node["inputs"][0].as_u64().unwrap() as usize]["name"], "orders");
     assert_eq!(json["logical"]["nodes"][0]["kind"], "Scan");
 
-    let dot = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Dot, false);
+    let dot = explain(&outputs, &[ExplainStage::Physical], ExplainFormat::Dot, &ExplainNotes::default());
     let expected = r#"digraph plan {
   rankdir=BT;
   node [shape=box, fontname=monospace];

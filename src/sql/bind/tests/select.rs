@@ -1,7 +1,7 @@
 //! What queries become: a file of statements with the plans expected for them.
 
 use super::*;
-use crate::plan::{ExplainFormat, ExplainStage, explain};
+use crate::plan::{ExplainFormat, ExplainNotes, ExplainStage, explain};
 
 /// The optimized and the physical plan.
 pub(super) fn plans(text: &str) -> String {
@@ -10,7 +10,8 @@ pub(super) fn plans(text: &str) -> String {
             let name = if text.starts_with("INSERT") { "out" } else { "" };
             let outputs = vec![(name.to_owned(), plan)];
             let stages = [ExplainStage::Optimized, ExplainStage::Physical];
-            let [optimized, physical] = stages.map(|s| explain(&outputs, &[s], ExplainFormat::Text, false));
+            let [optimized, physical] =
+                stages.map(|s| explain(&outputs, &[s], ExplainFormat::Text, &ExplainNotes::default()));
             format!("{optimized}=>\n{physical}")
         }
         Err(errors) => errors.iter().map(|e| e.render("q", text) + "\n").collect(),
