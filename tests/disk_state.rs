@@ -228,3 +228,32 @@ fn a_file_that_is_not_that_of_the_checkpoint_is_refused() {
     std::fs::remove_file(&file).unwrap();
     try_again("gone");
 }
+
+#[test]
+fn what_stays_in_memory_says_so_where_it_is_too_much() {
+    let _alone = alone();
+    let place = Place::new();
+    let timed = place.0.path().join("timed.jsonl");
+    let rows = (0..ROWS).map(|k| format!("{{\"k\":{k},\"t\":\"2026-01-01T00:00:00\"}}\n"));
+    std::fs::write(&timed, rows.collect::<String>()).unwrap();
+    for (query, why) in [
+        (
+            "INSERT INTO out SELECT k, count(*) AS n FROM TUMBLE(timed, t, INTERVAL '1' MINUTE) GROUP BY k, window_start, window_end",
+            "and lies in memory: windows are not put on disk",
+        ),
+        ("INSERT INTO out SELECT k FROM timed ORDER BY k", "and lies in memory: only groups are put on disk"),
+    ] {
+        let (source, sink) = place.ends();
+        let engine = engine(place.0.path(), "disk", "inline", &source, &sink);
+        let declared = format!(
+            "CREATE STREAM timed (k BIGINT, t TIMESTAMP, WATERMARK FOR t AS t) WITH (connector = 'file', path = '{}'); \
+             SET state_max_bytes = '100 KB'",
+            timed.display()
+        );
+        engine.sql(&declared).unwrap();
+        let run = move || engine.sql(query)?.start()?.wait().map(drop);
+        let error = within(60, query, run).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("state_max_bytes = 100000"), "{error}");
+        std::fs::remove_dir_all(place.0.path().join("state")).unwrap();
+    }
+}

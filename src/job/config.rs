@@ -98,7 +98,7 @@ pub enum StateBackend {
     /// In memory; commits write it to the state directory.
     #[default]
     Memory,
-    /// On disk, for more than memory holds: refused, as there is none yet.
+    /// On disk, as far as groups do not fit into memory; needs a build with the feature `disk-state`.
     Disk,
 }
 

@@ -67,6 +67,8 @@ pub(super) struct NodeSlot {
     /// The input that is being processed, and what came of it that is to be woven.
     input: usize,
     held: Vec<Held>,
+    /// Where its state lies although the job wants it on disk.
+    pub(super) stays: Option<&'static str>,
 }
 
 /// A batch to be woven with others.
@@ -111,6 +113,7 @@ impl NodeSlot {
             gathered: None,
             input: 0,
             held: Vec::new(),
+            stays: None,
         }
     }
 
@@ -445,8 +448,9 @@ impl Core {
         }
         let fatal = fatal.or_else(|| {
             (held > self.state_max_bytes).then(|| {
+                let stays = slot.stays.map_or(String::new(), |s| format!(", and lies {s}"));
                 let why = format!(
-                    "its state takes {held} bytes, more than state_max_bytes = {}; raise it with SET state_max_bytes = '…', \
+                    "its state takes {held} bytes, more than state_max_bytes = {}{stays}; raise it with SET state_max_bytes = '…', \
                      or keep less",
                     self.state_max_bytes
                 );

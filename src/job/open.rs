@@ -444,6 +444,7 @@ fn make_nodes(
     spaces: impl Fn(&mut dyn operator::Operator, &str),
 ) -> Result<Vec<NodeSlot>, JobError> {
     let plan = &spec.plan;
+    let on_disk = spec.config.state_backend == StateBackend::Disk;
     let mut nodes = Vec::with_capacity(plan.nodes.len());
     for (n, node) in plan.nodes.iter().enumerate() {
         let mut operator = operator::build(node, spec.config.shards()).map_err(JobError::Config)?;
@@ -451,6 +452,9 @@ fn make_nodes(
         let home = (plan.sources.len() + n) as u16;
         let (spec, targets) = (fingerprint(node), targets_of(plan, InputRef::Node(n)));
         let mut slot = NodeSlot::new(node.id.clone(), spec, operator, targets, node.inputs.len(), home);
+        if on_disk && !node.operator.spills() {
+            slot.stays = node.operator.place_of_state();
+        }
         if let Some(state) = checkpoint.and_then(|c| c.operator(&node.id, spec)) {
             slot.restore(state)?;
         }

@@ -135,7 +135,7 @@ impl OperatorSpec {
     }
 
     /// Where it lies under `state_backend = 'disk'`, unless there is next to none.
-    pub(super) fn place_of_state(&self) -> Option<&'static str> {
+    pub(crate) fn place_of_state(&self) -> Option<&'static str> {
         match self {
             _ if self.spills() && !cfg!(feature = "disk-state") => Some(
                 "nowhere: this build can't put groups on disk, and refuses to run it (feature disk-state)",
