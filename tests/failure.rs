@@ -6,14 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use millstream::connector::kafka::sim::{Op, SPEC, SimKafka, SimMessage};
 use millstream::connector::memory::{Collected, MemorySink, MemorySource};
 use millstream::expr::{Arity, FunctionSpec, ReturnType, Volatility};
 use millstream::io::faulty::{Fault, Script};
 use millstream::observe::JobStats;
 use millstream::{DataType, Engine, Error, FieldValue, Schema, Stop, StreamRecord};
 use support::{
-    MODES, TestSink, TestSource, alone, engine_threads, expect_no_threads, file_sink, file_source, until,
-    within,
+    MODES, TestSink, TestSource, alone, engine_threads, expect_no_threads, file_sink, file_source, quick_dir,
+    until, within,
 };
 
 fn engine(mode: &str, settings: &[(&str, &str)]) -> Engine {
@@ -217,6 +218,67 @@ fn faults_of_readers_and_writers_end_the_job_with_their_reason_and_all_threads()
                 Ok(_) => assert_eq!(*what, "flush", "{mode}"),
             }
             expect_no_threads(what);
+        }
+    }
+}
+
+/// Transactions from a topic to a topic: the thread that has the client – of the reader, the writer, or the driver – panics in it.
+#[test]
+fn a_panic_in_a_kafka_client_ends_the_job_with_all_threads_and_the_next_start_completes_it() {
+    const OPS: [Op; 10] = [
+        Op::Connect,
+        Op::Poll,
+        Op::PollMidway,
+        Op::Send,
+        Op::Deliver,
+        Op::Flush,
+        Op::TxnOffsets,
+        Op::TxnCommit,
+        Op::TxnCommitted,
+        Op::TxnInit,
+    ];
+    let _alone = alone();
+    for (i, (mode, op)) in MODES.iter().flat_map(|m| OPS.map(|op| (*m, op))).enumerate() {
+        let sim = SimKafka::new();
+        let address = format!("panics:{i}");
+        sim.serve(&address);
+        ["in", "out"].iter().for_each(|topic| sim.create(topic, 1));
+        let dir = quick_dir();
+        let place = dir.path().display().to_string();
+        let with =
+            format!("WITH (connector = 'kafka', bootstrap_servers = '{address}', format = 'json', topic =");
+        let text = format!(
+            "CREATE STREAM a (n BIGINT) {with} 'in', stop = 'latest', group_id = 'g'); CREATE STREAM b {with} 'out');
+             INSERT INTO b SELECT n FROM a"
+        );
+        let start = || {
+            let settings = [
+                ("state", &*place),
+                ("mode", "transactional"),
+                ("job_name", "job"),
+                ("commit_interval", "100 rows"),
+            ];
+            let engine = engine(mode, &settings);
+            engine.register_connector(SPEC);
+            let (text, what) = (text.clone(), format!("{mode} {op:?}"));
+            within(60, &what, move || engine.sql(&text).unwrap().start().and_then(millstream::Job::wait))
+        };
+        let seen = || -> Vec<i64> {
+            let text = |m: SimMessage| String::from_utf8(m.value.unwrap()).unwrap();
+            let number = |t: String| t.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+            sim.messages("out", 0).into_iter().map(text).map(number).collect()
+        };
+        // At its first start, and where it goes on from a commit.
+        for rows in [0..400, 400..1000] {
+            rows.clone().for_each(|n| sim.append("in", 0, SimMessage::of(&format!("{{\"n\":{n}}}"))));
+            sim.panic_in(op);
+            let error = start().expect_err("its client panicked").to_string();
+            assert!(error.contains("scripted panic of the client"), "{mode} {op:?}: {error}");
+            expect_no_threads(mode);
+            let committed = seen();
+            assert_eq!(committed, (0..committed.len() as i64).collect::<Vec<_>>(), "{mode} {op:?}");
+            start().unwrap();
+            assert_eq!(seen(), (0..rows.end).collect::<Vec<_>>(), "{mode} {op:?}");
         }
     }
 }

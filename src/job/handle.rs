@@ -53,7 +53,7 @@ pub fn start(spec: JobSpec) -> Result<JobHandle, JobError> {
     spec.check()?;
     let shared = Arc::new(Shared::new(&spec.config));
     let state = lock_state(&spec.config)?;
-    let mode = match open(&spec, &shared, state.as_ref())? {
+    let mode = match open_all(&spec, &shared, state.as_ref())? {
         Opened::Finished => Mode::Ended(Some(Ok(()))),
         Opened::Ready(driver) => {
             let for_thread = shared.clone();
@@ -81,7 +81,7 @@ pub fn stepping(mut spec: JobSpec, now: i64) -> Result<JobHandle, JobError> {
     spec.config.execution = Execution::Inline;
     let shared = Arc::new(Shared::new(&spec.config));
     let state = lock_state(&spec.config)?;
-    let mode = match open(&spec, &shared, state.as_ref())? {
+    let mode = match open_all(&spec, &shared, state.as_ref())? {
         Opened::Finished => {
             already_finished(&shared);
             Mode::Ended(Some(Ok(())))
@@ -233,8 +233,13 @@ impl Stopper {
     }
 }
 
-fn settle(round: Result<Result<Round, JobError>, Box<dyn std::any::Any + Send>>) -> Result<Round, JobError> {
-    round.unwrap_or_else(|panic| {
+/// Opens everything. What panics there – a source, a sink, a client – ends the job as it would later.
+fn open_all(spec: &JobSpec, shared: &Arc<Shared>, state: Option<&Arc<StateDir>>) -> Result<Opened, JobError> {
+    settle(catch_unwind(AssertUnwindSafe(|| open(spec, shared, state))))
+}
+
+fn settle<T>(outcome: Result<Result<T, JobError>, Box<dyn std::any::Any + Send>>) -> Result<T, JobError> {
+    outcome.unwrap_or_else(|panic| {
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         Err(JobError::Panic { thread, message: panic_text(&*panic) })
     })
@@ -284,7 +289,7 @@ fn supervise(
             true => log::info!("job {}: {error}; going on from the last commit", shared.name),
             false => log::warn!("job {}: {error}; restart {restarts} from the last commit", shared.name),
         }
-        driver = match open(spec, shared, state.as_ref()) {
+        driver = match open_all(spec, shared, state.as_ref()) {
             Ok(Opened::Ready(driver)) => *driver,
             Ok(Opened::Finished) => {
                 finished(shared, "done");

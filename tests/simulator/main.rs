@@ -63,7 +63,11 @@ fn all_hold(usual: u64, full: u64, simulate: fn(u64) -> Result<(), String>) {
         None => from..from + count(usual, full),
     };
     println!("seeds {seeds:?}");
-    let failures: Vec<String> = seeds.filter_map(|seed| simulate(seed).err()).collect();
+    let outcome = |seed| {
+        let done = std::panic::catch_unwind(|| simulate(seed));
+        done.unwrap_or_else(|_| Err(format!("seed {seed}: a panic gets through to the program")))
+    };
+    let failures: Vec<String> = seeds.filter_map(|seed| outcome(seed).err()).collect();
     for failure in failures.iter().take(20) {
         println!("{failure}");
     }

@@ -294,9 +294,13 @@ impl Simulation {
             _ if state.rng.one_in(3) => KafkaErrorKind::Fatal,
             _ => KafkaErrorKind::Retriable,
         };
+        let panics = state.rng.one_in(8);
         drop(state);
         self.hurt = true;
-        self.sim.fail(op, 1, kind, "scripted trouble");
+        match panics {
+            true => self.sim.panic_in(op),
+            false => self.sim.fail(op, 1, kind, "scripted trouble"),
+        }
     }
 
     /// Runs an instance; whether it came to its end.

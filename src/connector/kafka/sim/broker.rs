@@ -39,6 +39,14 @@ pub enum Op {
     TxnAbort,
 }
 
+/// What befalls a call.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    Error(KafkaError),
+    /// The client panics on the thread that calls it.
+    Panic,
+}
+
 /// A message as the brokers hold it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SimMessage {
@@ -107,7 +115,7 @@ pub(super) struct Broker {
     /// Groups whose offsets are in a transaction.
     pending: Vec<(usize, String, Vec<Part>)>,
     pub(super) holders: BTreeMap<String, Holder>,
-    pub(super) faults: BTreeMap<Op, VecDeque<KafkaError>>,
+    pub(super) faults: BTreeMap<Op, VecDeque<Fault>>,
     pub(super) largest: BTreeMap<String, usize>,
     pub(super) queue: Option<usize>,
     /// Groups with members.
@@ -124,9 +132,11 @@ pub(super) enum Found<'a> {
 
 impl Broker {
     /// Fails if a fault was ordered for that call.
+    #[allow(clippy::panic)]
     pub(super) fn meet(&mut self, op: Op) -> Result<(), KafkaError> {
         match self.faults.get_mut(&op).and_then(VecDeque::pop_front) {
-            Some(error) => Err(error),
+            Some(Fault::Error(error)) => Err(error),
+            Some(Fault::Panic) => panic!("scripted panic of the client"),
             None => Ok(()),
         }
     }

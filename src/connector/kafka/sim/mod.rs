@@ -24,7 +24,7 @@ use super::member::{KafkaMember, MemberSettings};
 use crate::catalog::Options;
 use crate::connector::registry::ConnectorSpec;
 use crate::io::IoError;
-use broker::Broker;
+use broker::{Broker, Fault};
 
 /// A cluster. Clones are the same one.
 #[derive(Clone)]
@@ -134,12 +134,12 @@ impl SimKafka {
     }
     /// The next `times` calls of that kind fail.
     pub fn fail(&self, op: Op, times: usize, kind: KafkaErrorKind, message: &str) {
-        self.broker
-            .lock()
-            .faults
-            .entry(op)
-            .or_default()
-            .extend(std::iter::repeat_n(KafkaError::new(kind, message), times));
+        let fault = Fault::Error(KafkaError::new(kind, message));
+        self.broker.lock().faults.entry(op).or_default().extend(std::iter::repeat_n(fault, times));
+    }
+    /// The client panics in the next call of that kind, on the thread that makes it.
+    pub fn panic_in(&self, op: Op) {
+        self.broker.lock().faults.entry(op).or_default().push_back(Fault::Panic);
     }
     /// No call fails any more.
     pub fn calm(&self) {
