@@ -33,13 +33,31 @@ pub(super) struct Panes {
     free: Vec<usize>,
     /// Emptied tables, for the next windows.
     spare: Vec<Groups>,
-    /// The window of the last record.
-    last: usize,
+    /// Where windows were found lately, under a hash of their end: those of most records are open in numbers.
+    lately: Vec<u32>,
     pub(super) touched: Vec<Touch>,
 }
 
 /// Emptied tables kept for later windows.
 const SPARE: usize = 4;
+/// Room for windows found lately, for each open one …
+const LATELY: usize = 4;
+/// … and in all.
+const LATELY_MOST: usize = 1 << 16;
+
+/// Which of so many places, a power of two, is that of a window.
+#[inline]
+fn place(span: Span, places: usize) -> usize {
+    // Ends are multiples of something: these hashes lie evenly apart (Knuth, The Art of Computer Programming, 6.4).
+    let hash = (span.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (hash >> 32) as usize & places.wrapping_sub(1)
+}
+
+fn remember(lately: &mut [u32], span: Span, at: usize) {
+    if let Some(place) = lately.get_mut(place(span, lately.len())) {
+        *place = at as u32;
+    }
+}
 
 impl Panes {
     pub(super) fn spans(&self) -> impl Iterator<Item = Span> + '_ {
@@ -62,7 +80,24 @@ impl Panes {
             None => self.slab.push(pane),
         }
         self.places.insert(span, at);
-        self.last = at;
+        let room = (self.places.len() * LATELY).next_power_of_two().min(LATELY_MOST);
+        if self.lately.len() < room {
+            self.lately = vec![0; room];
+            self.places.iter().for_each(|(span, at)| remember(&mut self.lately, *span, *at));
+        }
+        remember(&mut self.lately, span, at);
+    }
+
+    /// Where in the slab an open window is.
+    #[inline]
+    fn find(&mut self, span: Span) -> Option<usize> {
+        let lately = self.lately.get(place(span, self.lately.len())).map(|at| *at as usize);
+        let is = |at: &usize| self.slab.get(*at).and_then(Option::as_ref).is_some_and(|p| p.span == span);
+        lately.filter(is).or_else(|| {
+            let at = *self.places.get(&span)?;
+            remember(&mut self.lately, span, at);
+            Some(at)
+        })
     }
 
     /// Forgets a window.
@@ -79,18 +114,13 @@ impl Panes {
     /// Takes a row into the window `span`, which is still open for it.
     #[inline]
     pub(super) fn take(&mut self, shape: &Shape, windows: &Windows, row: &Row<'_>, span: Span) {
-        let hit = self.slab.get(self.last).and_then(Option::as_ref).is_some_and(|p| p.span == span);
-        if !hit {
-            match self.places.get(&span) {
-                Some(at) => self.last = *at,
-                None if row.adds => {
-                    self.open(shape, span, windows.corrects() && span.end <= row.watermark);
-                }
-                // Nothing there to be taken back from.
-                None => return,
-            }
+        let mut at = self.find(span);
+        if at.is_none() && row.adds {
+            self.open(shape, span, windows.corrects() && span.end <= row.watermark);
+            at = self.find(span);
         }
-        let Some(pane) = self.slab.get_mut(self.last).and_then(Option::as_mut) else { return };
+        // Where it is not open, there is nothing to be taken back from.
+        let Some(pane) = at.and_then(|at| self.slab.get_mut(at)).and_then(Option::as_mut) else { return };
         let slot = shape.slot(&mut pane.groups, row);
         let rows = shape.feed_group(&mut pane.groups, slot, row);
         if shape.emit != Emit::Final || pane.fired {
@@ -131,5 +161,6 @@ impl Panes {
         self.slab.iter().flatten().map(|p| p.groups.bytes()).sum::<usize>()
             + self.spare.iter().map(Groups::bytes).sum::<usize>()
             + self.places.len() * 64
+            + self.lately.capacity() * size_of::<u32>()
     }
 }
