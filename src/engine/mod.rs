@@ -2,7 +2,9 @@
 //!
 //! [`Engine::sql`] is the one function that knows the order: parse → bind → optimize → lower → open → run.
 
+mod answers;
 mod config;
+mod jobs;
 mod places;
 mod prepared;
 mod relations;

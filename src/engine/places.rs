@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::jobs::scans;
 use super::relations::Relations;
-use super::script::scans;
 use crate::catalog::Options;
 use crate::plan::LogicalPlan;
 use crate::sql::{Diagnostic, Span};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::jobs::scans;
 use super::relations::{Entry, Relations};
-use super::script::scans;
 use crate::catalog::{ColumnDef, Options, Relation, RelationKind, TIME_OPTIONS};
 use crate::expr::{Expr, SystemColumn};
 use crate::plan::{LogicalPlan, OutputColumn, OutputTarget, Stateful, optimize, walk};

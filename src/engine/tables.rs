@@ -1,7 +1,7 @@
 //! Materialized tables: CREATE TABLE … AS SELECT, and the pull queries that read them.
 
+use super::jobs::scans;
 use super::relations::Relations;
-use super::script::scans;
 use crate::catalog::{Options, Relation, RelationKind};
 use crate::connector::table::{Table, TableSource};
 use crate::expr::{BinaryOp, Expr};
