@@ -18,11 +18,14 @@ const CLOSE: Duration = Duration::from_secs(5);
 struct Origins {
     /// Number of the first one.
     first: u64,
-    places: VecDeque<(i32, Option<i64>)>,
+    /// Partition and offset; none is `NOWHERE`.
+    places: VecDeque<(i32, i64)>,
 }
 
 /// Origins kept: as many messages as a client may have in flight.
-const ORIGINS: usize = 100_000;
+const ORIGINS: usize = 50_000;
+/// The offset of a record that has none.
+const NOWHERE: i64 = i64::MIN;
 
 impl Origins {
     fn push(&mut self, record: Option<&Arc<StreamRecord>>) {
@@ -30,7 +33,8 @@ impl Origins {
             self.places.pop_front();
             self.first += 1;
         }
-        self.places.push_back(record.map_or((0, None), |r| (r.partition(), r.offset())));
+        self.places
+            .push_back(record.map_or((0, NOWHERE), |r| (r.partition(), r.offset().unwrap_or(NOWHERE))));
     }
     fn forget(&mut self) {
         self.first += self.places.len() as u64;
@@ -39,7 +43,9 @@ impl Origins {
     fn of(&self, seq: u64) -> String {
         let index = seq.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
         match index.and_then(|i| self.places.get(i)) {
-            Some((partition, Some(offset))) => format!("partition {partition}, offset {offset}"),
+            Some((partition, offset)) if *offset != NOWHERE => {
+                format!("partition {partition}, offset {offset}")
+            }
             _ => format!("message {seq} of this run"),
         }
     }

@@ -5,8 +5,10 @@ use rdkafka::config::ClientConfig;
 use crate::connector::kafka::client::{Connection, KafkaError, SinkSettings, SourceSettings};
 use crate::connector::kafka::member::MemberSettings;
 
-/// Largest answer to a fetch that is asked for.
+/// Largest answer to a fetch that is asked for. A fetch begins while there is room, so this much can come on top of the prefetch.
 const FETCH_BYTES: usize = 8 << 20;
+/// How many answers the prefetch has room for.
+const FETCHES: usize = 8;
 /// Largest batch that the library makes by itself.
 const BATCH_BYTES: usize = 1_000_000;
 /// Bytes of prefetch for each message that is fetched ahead: the library takes some 350 for one, whatever its size.
@@ -45,7 +47,7 @@ pub(super) fn consumer(settings: &SourceSettings, share: usize) -> Result<Client
         .set("queued.min.messages", (share / MESSAGE_BYTES).clamp(1, 100_000).to_string())
         // How long nothing is fetched once that much is there: its second is ten times as long as a job takes to read it.
         .set("fetch.queue.backoff.ms", "5")
-        .set("fetch.max.bytes", share.clamp(1 << 20, FETCH_BYTES).to_string());
+        .set("fetch.max.bytes", (share / FETCHES).clamp(1 << 20, FETCH_BYTES).to_string());
     with_native(config, &settings.connection)
 }
 
@@ -79,6 +81,18 @@ pub(super) fn admin(connection: &Connection) -> Result<ClientConfig, KafkaError>
     with_native(common(connection), connection)
 }
 
+/// Messages and KiB that wait to be sent or to be acknowledged, at most: several requests of full batches. The library takes
+/// some 200 bytes for a message beside its content.
+const QUEUED_MESSAGES: usize = 50_000;
+const QUEUED_KBYTES: usize = 16 << 10;
+
+/// A queue that a few of the largest messages fit into: one that is larger than the queue would wait for room for ever.
+fn queued_kbytes(connection: &Connection) -> usize {
+    let largest = connection.native.iter().rev().find(|(name, _)| name == "message.max.bytes");
+    let largest = largest.and_then(|(_, value)| value.parse::<usize>().ok()).unwrap_or(0);
+    QUEUED_KBYTES.max(largest / 256)
+}
+
 /// A producer.
 pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaError> {
     let mut config = common(&settings.connection);
@@ -95,11 +109,30 @@ pub(super) fn producer(settings: &SinkSettings) -> Result<ClientConfig, KafkaErr
         .set("compression.codec", &settings.compression)
         .set("linger.ms", settings.linger.as_millis().to_string())
         .set("message.timeout.ms", delivery.as_millis().max(1).to_string())
-        .set("queue.buffering.max.kbytes", "65536");
+        .set("queue.buffering.max.messages", QUEUED_MESSAGES.to_string())
+        .set("queue.buffering.max.kbytes", queued_kbytes(&settings.connection).to_string());
     let mut config = with_native(config, &settings.connection)?;
     if let Some(most) = settings.batch_bytes {
         let own = config.get("batch.size").and_then(|b| b.parse().ok()).unwrap_or(BATCH_BYTES);
         config.set("batch.size", own.min(most).max(1).to_string());
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_queue_takes_several_of_the_largest_messages() {
+        let connection = |native: &[(&str, &str)]| Connection {
+            servers: String::new(),
+            timeout: Duration::ZERO,
+            native: native.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        };
+        assert_eq!(queued_kbytes(&connection(&[])), 16 << 10);
+        assert_eq!(queued_kbytes(&connection(&[("message.max.bytes", "2000000")])), 16 << 10);
+        assert_eq!(queued_kbytes(&connection(&[("message.max.bytes", "33554432")])), 128 << 10);
+    }
 }
