@@ -489,8 +489,8 @@ class Counts(Group):
 
     KEYS = 97
 
-    def __init__(self, rig, name, more=""):
-        super().__init__(rig, name, more=more)
+    def __init__(self, rig, name, more="", timeout="10s"):
+        super().__init__(rig, name, more=more, timeout=timeout)
         self.starts = 0
 
     def feed(self):
@@ -502,7 +502,7 @@ class Counts(Group):
         more += """, "kafka.session.timeout.ms" = '6000', "kafka.heartbeat.interval.ms" = '500'"""
         text = f"""SET mode = 'transactional'; SET job_name = '{self.name}'; SET commit_interval = '150ms';
             CREATE STREAM a (id BIGINT, k BIGINT) {self.rig.with_(self.input, more)};
-            CREATE STREAM b {self.rig.with_(self.output, ", transaction_timeout = '10s', timeout = '10s', changelog = 'upsert', key_columns = 'k'")};
+            CREATE STREAM b {self.rig.with_(self.output, f", transaction_timeout = '{self.timeout}', timeout = '10s', changelog = 'upsert', key_columns = 'k'")};
             INSERT INTO b SELECT k, count(*) AS n, sum(id) AS s FROM a GROUP BY k;"""
         self.starts += 1
         state = os.path.join(self.rig.dir, f"{self.name}-state-{self.starts}")
@@ -566,6 +566,19 @@ def group_counts_eager(rig, count):
     return comes_and_goes(rig, "group-counts-eager", max(2, count // 5), kind=Counts, more=", assignor = 'range', membership = 'static'")
 
 
+def group_lost(rig, count):
+    """SIGKILL of a member that does not come again: who gets its partitions waits for the end of its transaction, for longer than one
+    call may take."""
+    group = Counts(rig, "group-lost", timeout="20s")
+    for instance in ("one", "two", "three"):
+        group.start(instance)
+    commits = lambda: newest(os.path.join(rig.dir, "group-lost-state-1", "group-lost.one"))
+    wait_until("commits of one", lambda: commits() >= 5, lambda: rig.words("group-lost-one"))
+    time.sleep(rig.rng.random() * 0.3)
+    end(group.running.pop("one"))
+    return group.finish()
+
+
 def group_split(rig, count):
     return comes_and_goes(rig, "group-split", max(2, count // 5), kind=Split)
 
@@ -605,6 +618,7 @@ FAULTS = {
     "group-simple": group_simple,
     "group-counts": group_counts,
     "group-counts-eager": group_counts_eager,
+    "group-lost": group_lost,
     "group-split": group_split,
     "group-stopped": group_stopped,
 }
@@ -633,7 +647,7 @@ def main():
             except (Exception, SystemExit) as error:
                 problems = [str(error) if isinstance(error, SystemExit) else traceback.format_exc()]
             rig.end_all()
-            good = "each id at least once" if name == "group-simple" else "each id counted exactly once" if "counts" in name or "split" in name else "each id exactly once"
+            good = "each id at least once" if name == "group-simple" else "each id counted exactly once" if name in ("group-counts", "group-counts-eager", "group-split", "group-lost") else "each id exactly once"
             print(f"{name}: {'; '.join(problems) or good} ({time.monotonic() - from_:.0f} s)", flush=True)
             if problems:
                 failures.append(name)

@@ -89,11 +89,12 @@ part benchmark benchmark
 
 for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
 
-# What clients and brokers say to each other differs little between the versions: the older one gets the most important faults.
+# What clients and brokers say to each other differs little between the versions: both get the most important faults, one of them the rest.
 faults="python3 tests/kafka/faults.py $engine"
-$faults "${versions[0]}" --only kills engine-stopped zombie group group-counts >"$dir/faults" 2>&1 &
+$faults "${versions[0]}" --only kills engine-stopped zombie group group-counts group-eager group-simple group-split group-lost >"$dir/faults" 2>&1 &
 older=$!
-part "faults-${versions[1]}" $faults "${versions[1]}"
+part "faults-${versions[1]}" $faults "${versions[1]}" --only kills broker-killed broker-stopped engine-stopped zombie network \
+  group group-counts group-counts-eager group-stopped
 part walk python3 tests/kafka/walk.py "$engine"
 code=0
 wait "$older" || code=$?

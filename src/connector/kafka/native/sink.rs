@@ -60,6 +60,8 @@ pub(super) struct NativeSink {
     undecided: u64,
     /// Whether it was said that batches are larger than the topic takes.
     told: bool,
+    /// The brokers were told to commit, and have not answered.
+    pub(super) unanswered: bool,
     /// Consumers that stand for groups whose offsets go into transactions.
     pub(super) groups: Vec<(String, Consumer)>,
 }
@@ -87,6 +89,7 @@ impl NativeSink {
             failures: 0,
             undecided: 0,
             told: false,
+            unanswered: false,
             groups: Vec::new(),
         })
     }

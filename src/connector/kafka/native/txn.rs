@@ -14,8 +14,11 @@ use crate::connector::kafka::client::{GroupOffset, KafkaError, KafkaErrorKind, K
 use crate::connector::kafka::member::GroupToken;
 use crate::record::Clock;
 
-/// How long one call of the library may hold up what comes back of messages, which it waits for and does not look after.
-const SLICE: Duration = Duration::from_millis(10);
+/// How long one call of abort may hold up what comes back of messages, which it waits for and does not look after. No shorter: a call
+/// that is given up before the library's own thread has heard of it leaves an answer behind, which the next one takes for its own.
+const SLICE: Duration = Duration::from_millis(250);
+/// How long an abort waits for messages that are under way: what comes back need not be waited for in slices.
+const CALM: Duration = Duration::from_millis(50);
 
 /// What becomes of a transaction's error.
 fn judged(error: &RdError) -> KafkaErrorKind {
@@ -76,6 +79,12 @@ impl NativeSink {
 
     /// Aborts the transaction, if one is open.
     pub(super) fn abort_within(&mut self, within: Duration) -> Result<(), KafkaError> {
+        if self.unanswered {
+            let message = format!("transactional id {}: a commit is under way and not decided", self.id());
+            return Err(KafkaError::retriable(message));
+        }
+        // Those that do not come back are purged.
+        let _ = self.wait(CALM.min(within));
         // The library purges its queue itself: doing it for it would leave gaps in the numbers of messages.
         self.insist("abort_transaction", within, |sink, slice| match sink.producer() {
             Ok(producer) => producer.abort_transaction(slice),
@@ -198,10 +207,12 @@ impl KafkaTxn for NativeSink {
         if counts.accepted != counts.acked + counts.failed {
             return Err(KafkaError::retriable(format!("transactional id {}: {counts:?}", self.id())));
         }
-        self.insist("commit_transaction", self.timeout(), |sink, slice| match sink.producer() {
-            Ok(producer) => producer.commit_transaction(slice),
-            Err(_) => Err(RdError::Canceled),
-        })
+        // In one call, not in slices: while the brokers have a commit, the library forgets that it is one if the next call is given up
+        // before its own thread has heard of it, takes their answer for that to an abort, and ends the process.
+        let done = self.producer()?.commit_transaction(self.timeout());
+        let done = done.map_err(|e| self.failed("commit_transaction", &e));
+        self.unanswered = matches!(&done, Err(e) if e.kind == KafkaErrorKind::Retriable);
+        done
     }
 
     fn abort(&mut self) -> Result<(), KafkaError> {
