@@ -35,7 +35,11 @@ struct Inner {
     path: PathBuf,
     cache: usize,
     file: Mutex<Option<File>>,
+    trouble: Trouble,
 }
+
+/// What went wrong with the file first. redb tells it to whoever meets it, and everybody else only that there was something.
+type Trouble = Arc<Mutex<Option<String>>>;
 
 struct File {
     /// What was written since the last barrier. There between two calls, unless a version is to be made durable, or that failed.
@@ -64,23 +68,34 @@ pub struct Space {
 
 /// The file, as redb sees it.
 #[derive(Debug)]
-struct Backend(Box<dyn RandomFile>);
+struct Backend {
+    file: Box<dyn RandomFile>,
+    trouble: Trouble,
+}
+
+impl Backend {
+    fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|e| {
+            self.trouble.lock().get_or_insert_with(|| e.to_string());
+        })
+    }
+}
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.length()
+        self.note(self.file.length())
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, out)
+        self.note(self.file.read_at(offset, out))
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_length(len)
+        self.note(self.file.set_length(len))
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.note(self.file.sync())
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, data)
+        self.note(self.file.write_at(offset, data))
     }
 }
 
@@ -88,7 +103,12 @@ type Table<'n> = TableDefinition<'n, u128, &'static [u8]>;
 
 impl Inner {
     fn failed(&self, what: &str, e: impl Into<redb::Error>) -> StateError {
-        StateError(format!("can't {what} {}: {}", self.path.display(), e.into()))
+        let e = e.into();
+        let cause = match (&e, &*self.trouble.lock()) {
+            (redb::Error::PreviousIo, Some(first)) => first.clone(),
+            _ => e.to_string(),
+        };
+        StateError(format!("can't {what} {}: {cause}", self.path.display()))
     }
 
     fn begin(&self, db: &Database) -> Result<WriteTransaction, StateError> {
@@ -100,7 +120,8 @@ impl Inner {
         let file = self.medium.open_random(&self.path, new).map_err(|e| self.io(what, &e))?;
         let mut builder = Database::builder();
         builder.set_cache_size(self.cache);
-        builder.create_with_backend(Backend(file)).map_err(|e| self.failed(what, e))
+        let trouble = self.trouble.clone();
+        builder.create_with_backend(Backend { file, trouble }).map_err(|e| self.failed(what, e))
     }
 
     fn io(&self, what: &str, e: &io::Error) -> StateError {
@@ -185,7 +206,8 @@ impl Inner {
 impl Store {
     /// The store of a job with that state directory, which keeps about `cache` bytes of it in memory. Touches no file yet.
     pub fn new(medium: Arc<dyn Medium>, dir: &Path, cache: usize) -> Option<Self> {
-        Some(Self(Arc::new(Inner { medium, path: dir.join(FILE), cache, file: Mutex::new(None) })))
+        let (path, file, trouble) = (dir.join(FILE), Mutex::new(None), Trouble::default());
+        Some(Self(Arc::new(Inner { medium, path, cache, file, trouble })))
     }
 
     /// Where one operator puts its groups.
@@ -461,6 +483,41 @@ mod tests {
         }
         let error = new().restore(second).unwrap_err().to_string();
         assert!(error.contains(&format!("does not have version {second}")), "{error}");
+    }
+
+    /// A file on a disk that is full.
+    #[derive(Debug)]
+    struct Full;
+
+    impl RandomFile for Full {
+        fn length(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+        fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::Error::from_raw_os_error(28))
+        }
+        fn set_length(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn sync(&self) -> io::Result<()> {
+            Err(io::Error::from_raw_os_error(5))
+        }
+    }
+
+    #[test]
+    fn whoever_comes_after_an_error_of_the_file_tells_what_it_was() {
+        use redb::StorageBackend as _;
+        let dir = tempfile::tempdir().unwrap();
+        let Store(inner) = Store::new(Arc::new(Disk), dir.path(), 1 << 20).unwrap();
+        let said = |inner: &Inner| inner.failed("read", redb::Error::PreviousIo).to_string();
+        assert!(said(&inner).contains("revious I/O error"), "{}", said(&inner));
+        let backend = Backend { file: Box::new(Full), trouble: inner.trouble.clone() };
+        assert!(backend.read(0, &mut []).is_ok() && backend.write(0, b"x").is_err());
+        assert!(backend.sync_data().is_err());
+        assert!(said(&inner).contains("groups.redb: No space left on device"), "{}", said(&inner));
     }
 
     #[test]
