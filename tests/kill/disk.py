@@ -229,7 +229,7 @@ def errors(binary, rng, mode, seen):
         # The start of the program opens files too; directories are made once.
         if not path:
             when = {"openat": when + 40, "mkdir": when % 3 + 1}.get(syscall, when)
-        inject = ["strace", "-f", "-qq", "-o", "/dev/null", *(["-P", path, "-P", job.path(path)] if path else []), "-e", f"trace={syscall}", "-e", f"inject={syscall}:error={error}:when={when}"]
+        inject = ["strace", "-f", "-qq", "-o", job.path("calls"), *(["-P", path, "-P", job.path(path)] if path else []), "-e", f"trace={syscall}", "-e", f"inject={syscall}:error={error}:when={when}"]
         command = [*inject, binary, "run", "job.sql", "--state", "state", "--quiet", *settings]
         with open(job.path("log"), "wb") as log:
             code = subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
@@ -244,7 +244,13 @@ def errors(binary, rng, mode, seen):
         if code == 2:
             # It could not even begin.
             code = 1
-        seen[kind_of_file(ended_well(job.log(), code, where))] += 1
+        with open(job.path("calls"), errors="replace") as calls:
+            unheard = any(" write(2, " in call and "INJECTED" in call for call in calls)
+        if unheard and code == 1:
+            # Calls are counted in each thread: that of the message was one of them.
+            seen["unheard"] += 1
+        else:
+            seen[kind_of_file(ended_well(job.log(), code, where))] += 1
         if wrong := job.check(whole=False):
             raise Wrong(f"{where}: {wrong}")
         completed(job, where)
