@@ -46,7 +46,7 @@ pub fn run(
         .set("queued.max.messages.kbytes", "16384")
         .set("queued.min.messages", "32768")
         .set("fetch.queue.backoff.ms", "5")
-        .set("fetch.max.bytes", "2097152");
+        .set("fetch.max.bytes", "4194304");
     let consumer = BaseConsumer::from_config(&config)?;
     let mut parts = TopicPartitionList::new();
     for partition in 0..PARTITIONS {

@@ -8,7 +8,7 @@ use crate::connector::kafka::member::MemberSettings;
 /// Largest answer to a fetch that is asked for. A fetch begins while there is room, so this much can come on top of the prefetch.
 const FETCH_BYTES: usize = 8 << 20;
 /// How many answers the prefetch has room for.
-const FETCHES: usize = 8;
+const FETCHES: usize = 4;
 /// Largest batch that the library makes by itself.
 const BATCH_BYTES: usize = 1_000_000;
 /// Bytes of prefetch for each message that is fetched ahead: the library takes some 350 for one, whatever its size.
