@@ -41,7 +41,7 @@ ERRORS = [
 ]
 # One file out of all, and what is done with it: strace counts the calls that name it.
 ONE_FILE = {
-    "MANIFEST": ("state/job/MANIFEST", [("write", "ENOSPC"), ("write", "EIO"), ("fdatasync", "EIO"), ("openat", "EACCES")]),
+    "MANIFEST": ("state/job/MANIFEST", [("write", "ENOSPC"), ("write", "EIO"), ("fsync", "EIO"), ("openat", "EACCES")]),
     "dead letters": ("bad.jsonl", [("write", "ENOSPC"), ("write", "EIO"), ("fsync", "EIO"), ("openat", "EACCES")]),
 }
 # What this build can run.
