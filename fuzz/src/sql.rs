@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use millstream::catalog::Options;
 use millstream::expr::FunctionRegistry;
-use millstream::plan::{self, ExplainFormat, ExplainStage};
+use millstream::plan::{self, ExplainFormat, ExplainNotes, ExplainStage};
 use millstream::record::Field;
 use millstream::sql::{self, Binder, ResolveError, ResolvedRelation, Resolver, Split, Statement};
 use millstream::{DataType, Schema};
@@ -72,7 +72,9 @@ fn placed(error: &sql::Diagnostic, text: &str) {
 
 fn bind(statement: Statement, text: &str, functions: &FunctionRegistry) {
     let query = match statement {
-        Statement::Select(query) | Statement::Insert { query, .. } | Statement::CreateView { query, .. } => query,
+        Statement::Select(query) | Statement::Insert { query, .. } | Statement::CreateView { query, .. } => {
+            query
+        }
         Statement::Create(create) => match create.query {
             Some(query) => query,
             None => return,
@@ -83,7 +85,9 @@ fn bind(statement: Statement, text: &str, functions: &FunctionRegistry) {
     match Binder::new(&Catalog, functions).bind_query(&query, text) {
         Ok(plan) => {
             let outputs = vec![("out".to_owned(), plan::optimize(plan))];
-            assert!(!plan::explain(&outputs, &[ExplainStage::Optimized], ExplainFormat::Text, true).is_empty());
+            let notes = ExplainNotes { on_disk: true, ..ExplainNotes::default() };
+            let explained = plan::explain(&outputs, &[ExplainStage::Optimized], ExplainFormat::Text, &notes);
+            assert!(!explained.is_empty());
             plan::lower(outputs);
         }
         Err(errors) => {
