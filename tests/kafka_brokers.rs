@@ -89,7 +89,12 @@ fn hold(
         outcome.not_asked
     ));
     assert!(outcome.failed.is_empty(), "{:#?}", outcome.failed);
-    assert!(outcome.passed > 0 || !filter.is_empty(), "no case has run");
+    // A filter may be for cases of another list.
+    let elsewhere = || {
+        let mut all = conformance::cases().chain(conformance::member_cases());
+        !filter.is_empty() && all.any(|c| c.name.contains(&filter))
+    };
+    assert!(outcome.passed > 0 || elsewhere(), "no case has run");
 }
 
 #[cfg(feature = "rdkafka")]

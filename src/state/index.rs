@@ -1,7 +1,7 @@
 //! From hashes to slots: open addressing in one array. Finding a group costs one cache miss, and those of many can be waited for
 //! at once, which a table behind an interface does not allow.
 
-use super::fetch;
+use super::prefetch;
 
 /// A slot under the low half of its group's hash.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +60,9 @@ impl SlotIndex {
 
     /// Fetches the place where the search for a hash begins.
     #[inline]
-    pub(super) fn announce(&self, hash: u64) {
+    pub(super) fn prefetch(&self, hash: u64) {
         if let Some(entry) = self.entries.get(tag(hash) as usize & self.mask()) {
-            fetch(entry);
+            prefetch(entry);
         }
     }
 

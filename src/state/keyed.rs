@@ -14,8 +14,8 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use super::fetch;
 use super::index::SlotIndex;
+use super::prefetch;
 use super::segments::Segments;
 use crate::record::{FieldValue, group_hash};
 use frozen::Changes;
@@ -161,8 +161,8 @@ impl<C> GroupTable<C> {
 
     /// To be called some time before [`locate`](Self::locate): fetches what that will need.
     #[inline]
-    pub fn announce(&self, hash: u64) {
-        self.index.announce(hash);
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
     }
 
     /// Says where the group of a hash may be, and fetches what finding and feeding it will need, so that nobody waits for memory who
@@ -173,12 +173,12 @@ impl<C> GroupTable<C> {
             return NO_SLOT;
         }
         let Some(at) = self.index.find(hash, |_| true) else { return NO_SLOT };
-        self.lines.first(at).into_iter().for_each(fetch);
-        self.keys.announce(at);
+        self.lines.first(at).into_iter().for_each(prefetch);
+        self.keys.prefetch(at);
         if self.widths.more + self.widths.cells + self.widths.shown > 0 {
-            self.more.row(at).iter().step_by(8).for_each(fetch);
-            self.cells(at).iter().for_each(fetch);
-            self.shown(at).iter().step_by(2).for_each(fetch);
+            self.more.row(at).iter().step_by(8).for_each(prefetch);
+            self.cells(at).iter().for_each(prefetch);
+            self.shown(at).iter().step_by(2).for_each(prefetch);
         }
         at as u32
     }

@@ -58,7 +58,7 @@ pub enum StateContract {
 
 /// Asks for the cache line in which a value begins, and does not wait for it.
 #[inline]
-fn fetch<T>(value: &T) {
+fn prefetch<T>(value: &T) {
     mem_prefetch::prefetch_read_data::<T, 3>(value);
 }
 

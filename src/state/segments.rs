@@ -1,7 +1,7 @@
 //! An array of rows in segments: growing moves nothing but the first segment, so no row is copied twice, no memory stands empty beyond
 //! one segment, and the system hands out each page once.
 
-use super::fetch;
+use super::prefetch;
 
 /// Rows of a segment, as a power of two.
 const SHIFT: u32 = 12;
@@ -71,11 +71,11 @@ impl<T> Segments<T> {
 
     /// Fetches a row that is as long as a cache line at most: where it begins, and what follows it.
     #[inline]
-    pub(super) fn announce(&self, at: usize) {
+    pub(super) fn prefetch(&self, at: usize) {
         let Some(segment) = self.segments.get(at >> SHIFT) else { return };
         let from = (at & (ROWS - 1)) * self.width;
-        segment.get(from).into_iter().for_each(fetch);
-        segment.get(from + self.width).into_iter().for_each(fetch);
+        segment.get(from).into_iter().for_each(prefetch);
+        segment.get(from + self.width).into_iter().for_each(prefetch);
     }
 
     /// All values of all rows, in order.

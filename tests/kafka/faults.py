@@ -26,8 +26,6 @@ from collections import Counter
 HERE = os.path.dirname(os.path.abspath(__file__))
 USUAL, FULL = 15, 200
 RATE = 4_000
-# Fewer ids than that say nothing.
-FEWEST = RATE // 2
 # How long something that must come may take on a machine that has other things to do. No test ends for a clock but by failing.
 PATIENCE = 180
 
@@ -59,9 +57,9 @@ def wait_until(what, done, words=lambda: "", patience=PATIENCE, pause=0.02):
         time.sleep(pause)
 
 
-def wrong_ids(fed, lost, twice, strange):
+def wrong_ids(fed, rows, lost, twice, strange):
     """What is wrong with the ids that were read back."""
-    problems = [] if len(fed) >= FEWEST else [f"only {len(fed)} ids were fed"]
+    problems = [] if len(fed) >= rows else [f"only {len(fed)} of {rows} ids were fed"]
     for what, ids in (("lost", lost), ("twice", twice), ("strange", strange)):
         if ids:
             problems.append(f"{len(ids)} ids {what}, such as {sorted(ids)[:3]}")
@@ -199,10 +197,11 @@ def newest(folder):
 
 
 class Feeder:
-    """Writes ids into a topic until it is told to stop, so that no test depends on how fast a machine is."""
+    """Writes ids into a topic until it is told to stop, and so many at least, so that no test depends on how fast a machine is."""
 
-    def __init__(self, rig, name, insert):
-        self.rig, self.name = rig, f"{name}-feed"
+    def __init__(self, rig, name, insert, topic, rows):
+        self.rig, self.name, self.topic, self.rows = rig, f"{name}-feed", topic, rows
+        self.began = time.monotonic()
         self.process = rig.engine(
             f"""CREATE STREAM g (id BIGINT) WITH (connector = 'generator', rate = '{RATE}', "fields.id.kind" = 'sequence');
             {insert}""",
@@ -213,8 +212,14 @@ class Feeder:
         if self.process.poll() is not None:
             sys.exit(f"{self.name}: it ended with {self.process.returncode}\n{self.rig.words(self.name)}")
 
-    def stop(self):
+    def has_enough(self):
         self.check()
+        return self.rig.read_back(self.topic).total() >= self.rows
+
+    def stop(self):
+        # Reading them all costs more than waiting until they can be there.
+        wait_until("time", lambda: time.monotonic() - self.began >= self.rows / RATE, patience=self.rows / RATE + 1)
+        wait_until(f"{self.name}: {self.rows} ids", self.has_enough, lambda: self.rig.words(self.name), pause=1)
         code = end(self.process, signal.SIGTERM)
         if code not in (0, -signal.SIGTERM):
             sys.exit(f"{self.name}: it ended with {code}\n{self.rig.words(self.name)}")
@@ -223,12 +228,12 @@ class Feeder:
 class Run:
     """A job from `in` to `out`, while `in` grows."""
 
-    def __init__(self, rig, name, timeout="30s"):
-        self.rig, self.name = rig, name
+    def __init__(self, rig, name, rows, timeout="30s"):
+        self.rig, self.name, self.rows = rig, name, rows
         self.input, self.output = rig.topic(f"{name}-in"), rig.topic(f"{name}-out")
         self.state = os.path.join(rig.dir, f"{name}-state")
         self.timeout = timeout
-        self.feeder = Feeder(rig, name, f"CREATE STREAM a {rig.with_(self.input)}; INSERT INTO a SELECT id FROM g;")
+        self.feeder = Feeder(rig, name, f"CREATE STREAM a {rig.with_(self.input)}; INSERT INTO a SELECT id FROM g;", self.input, rows)
 
     def text(self, stop="", state=None):
         return f"""SET mode = 'transactional'; SET state = '{state or self.state}'; SET job_name = '{self.name}';
@@ -271,7 +276,7 @@ class Run:
         problems = []
         if code:
             problems.append(f"the last run ended with {code}")
-        problems += wrong_ids(fed, lost, twice, strange)
+        problems += wrong_ids(fed, self.rows, lost, twice, strange)
         if problems:
             print(self.rig.words(self.name))
         return problems
@@ -299,7 +304,7 @@ def stop_process(engine):
 
 def kills(rig, count):
     """SIGKILL of the engine at random moments."""
-    run = Run(rig, "kills")
+    run = Run(rig, "kills", rows=int(RATE * (3 + count * 0.8)))
     for _ in range(count):
         engine = run.start()
         if rig.rng.random() < 0.7:
@@ -313,7 +318,7 @@ def kills(rig, count):
 
 def broker_killed(rig, count):
     """SIGKILL of the broker, and a start of it in the same folder."""
-    run = Run(rig, "broker-killed")
+    run = Run(rig, "broker-killed", rows=RATE * 25)
     engine = run.start()
     for _ in range(2):
         run.wait_for_state(5)
@@ -327,7 +332,7 @@ def broker_killed(rig, count):
 
 def broker_stopped(rig, count):
     """SIGSTOP of the broker for 10 s."""
-    run = Run(rig, "broker-stopped")
+    run = Run(rig, "broker-stopped", rows=RATE * 15)
     engine = run.start()
     run.wait_for_state(5)
     os.kill(rig.broker_pid(), signal.SIGSTOP)
@@ -338,34 +343,47 @@ def broker_stopped(rig, count):
     return run.finish() + ([f"the engine ended with {code}\n{rig.words('broker-stopped')}"] if code not in (0, 130, 143) else [])
 
 
-def engine_stopped(rig, count):
-    """SIGSTOP of the engine for longer than its transactions may last: if it ends, then with 3, and whoever goes on loses nothing. Messages
-    that were under way have timed out when it wakes: then it begins again from its last commit, as nobody has taken over."""
-    run = Run(rig, "engine-stopped", timeout="2s")
+def wake_after_its_transaction(rig, run, delay):
+    """SIGSTOP of the engine for longer than its transactions may last, with so much delay on the way to the broker just before. Its exit
+    code when it wakes, or None if it goes on."""
     engine = run.start()
     run.wait_for_state(5)
-    # In the middle of a transaction, most likely, as rows come all the time. Where brokers are slow, messages are under way, too.
-    slow = rig.rng.choice((0, 0.1))
-    for _ in range(5):
-        rig.proxy.delay = slow
-        if slow:
-            time.sleep(1)
+    # In the middle of a transaction, most likely, as rows come all the time; between two it may go on.
+    for _ in range(3):
+        rig.proxy.delay = delay
+        time.sleep(10 * delay)
         stop_process(engine)
         rig.proxy.delay = 0
         time.sleep(4)
         engine.send_signal(signal.SIGCONT)
         goal = run.newest() + 5
-        wait_until("its end, or five commits", lambda: engine.poll() is not None or run.newest() >= goal, lambda: rig.words("engine-stopped"))
+        wait_until("its end, or five commits", lambda: engine.poll() is not None or run.newest() >= goal, lambda: rig.words(run.name))
         if engine.poll() is not None:
-            break
-    went_on = engine.poll() is None
-    code = end(engine)
-    return run.finish() + ([f"it ended with {code}\n{rig.words('engine-stopped')}"] if code != 3 and not went_on else [])
+            return engine.returncode
+    end(engine)
+    return None
+
+
+def engine_stopped(rig, count):
+    """It must end with 3, whoever goes on loses nothing."""
+    run = Run(rig, "engine-stopped", rows=RATE * 30, timeout="2s")
+    code = wake_after_its_transaction(rig, run, 0)
+    if code is None:
+        return ["it went on three times"]
+    return run.finish() + ([f"it ended with {code}\n{rig.words('engine-stopped')}"] if code != 3 else [])
+
+
+def engine_stopped_slow(rig, count):
+    """The same where messages are under way: they have timed out when it wakes, and it may begin again from its last commit, as nobody has
+    taken over; if it ends, then with 3."""
+    run = Run(rig, "engine-stopped-slow", rows=RATE * 15, timeout="2s")
+    code = wake_after_its_transaction(rig, run, 0.1)
+    return run.finish() + ([f"it ended with {code}\n{rig.words(run.name)}"] if code not in (3, None) else [])
 
 
 def zombie(rig, count):
     """SIGSTOP of the engine, another instance goes on elsewhere with a copy of the state, and the first one wakes up."""
-    run = Run(rig, "zombie")
+    run = Run(rig, "zombie", rows=RATE * 10)
     engine = run.start()
     run.wait_for_state(5)
     stop_process(engine)
@@ -389,7 +407,7 @@ def zombie(rig, count):
 
 def network(rig, count):
     """Connections that break and bytes that come late."""
-    run = Run(rig, "network")
+    run = Run(rig, "network", rows=RATE * 14)
     engine = run.start()
     run.wait_for_state(2)
     for _ in range(8):
@@ -406,10 +424,10 @@ def network(rig, count):
 class Group:
     """Three instances of a job that share a group, while its topic grows."""
 
-    def __init__(self, rig, name, mode="transactional", more="", timeout="30s", restarts=0):
-        self.rig, self.name, self.mode, self.more, self.timeout, self.restarts = rig, name, mode, more, timeout, restarts
+    def __init__(self, rig, name, rows, mode="transactional", more="", timeout="30s", restarts=0):
+        self.rig, self.name, self.rows, self.mode, self.more, self.timeout, self.restarts = rig, name, rows, mode, more, timeout, restarts
         self.input, self.output = rig.topic(f"{name}-in", 6), rig.topic(f"{name}-out", 6)
-        self.feeder = Feeder(rig, name, self.feed())
+        self.feeder = Feeder(rig, name, self.feed(), self.input, rows)
         self.running = {}
 
     def feed(self):
@@ -449,7 +467,7 @@ class Group:
         seen = self.rig.read_back(self.output)
         lost, strange = wanted - set(seen), set(seen) - wanted
         twice = [id for id, n in seen.items() if n > fed[id] and self.mode == "transactional"]
-        problems += wrong_ids(fed, lost, twice, strange)
+        problems += wrong_ids(fed, self.rows, lost, twice, strange)
         if problems:
             for instance in ("one", "two", "three"):
                 print(self.rig.words(f"{self.name}-{instance}"))
@@ -458,7 +476,7 @@ class Group:
 
 def comes_and_goes(rig, name, rounds, kind=Group, **more):
     """Three processes, each of which is stopped or killed now and then and comes again."""
-    group = kind(rig, name, **more)
+    group = kind(rig, name, rows=int(RATE * (6 + rounds * 3)), **more)
     problems = []
     for instance in ("one", "two", "three"):
         group.start(instance)
@@ -489,8 +507,8 @@ class Counts(Group):
 
     KEYS = 97
 
-    def __init__(self, rig, name, more="", timeout="10s"):
-        super().__init__(rig, name, more=more, timeout=timeout)
+    def __init__(self, rig, name, rows, more="", timeout="10s"):
+        super().__init__(rig, name, rows, more=more, timeout=timeout)
         self.starts = 0
 
     def feed(self):
@@ -522,8 +540,8 @@ class Counts(Group):
         problems = []
         for instance in list(self.running):
             problems += self.stop(instance, signal.SIGTERM)
-        if sum(n for n, _ in wanted.values()) < FEWEST:
-            problems.append(f"only {sum(n for n, _ in wanted.values())} ids were fed")
+        if sum(n for n, _ in wanted.values()) < self.rows:
+            problems.append(f"only {sum(n for n, _ in wanted.values())} of {self.rows} ids were fed")
         # A key's rows are in one partition, in order: counts that go back have lost state, equal ones come twice.
         before = {}
         for value in self.rig.values(self.output):
@@ -569,7 +587,7 @@ def group_counts_eager(rig, count):
 def group_lost(rig, count):
     """SIGKILL of a member that does not come again: who gets its partitions waits for the end of its transaction, for longer than one
     call may take."""
-    group = Counts(rig, "group-lost", timeout="20s")
+    group = Counts(rig, "group-lost", rows=RATE * 10, timeout="20s")
     for instance in ("one", "two", "three"):
         group.start(instance)
     commits = lambda: newest(os.path.join(rig.dir, "group-lost-state-1", "group-lost.one"))
@@ -588,7 +606,7 @@ def group_stopped(rig, count):
     it is past its transaction's, too: then it may end with 3, and comes again."""
     timeout = rig.rng.choice(("30s", "4s"))
     # Messages that were under way have timed out then: it begins again.
-    group = Group(rig, "group-stopped", timeout=timeout, restarts=5 if timeout == "4s" else 0)
+    group = Group(rig, "group-stopped", rows=RATE * 20, timeout=timeout, restarts=5 if timeout == "4s" else 0)
     for instance in ("one", "two", "three"):
         group.start(instance)
     commits = lambda: newest(os.path.join(rig.dir, "group-stopped-state-one", "group-stopped.one"))
@@ -611,6 +629,7 @@ FAULTS = {
     "broker-killed": broker_killed,
     "broker-stopped": broker_stopped,
     "engine-stopped": engine_stopped,
+    "engine-stopped-slow": engine_stopped_slow,
     "zombie": zombie,
     "network": network,
     "group": group_transactional,

@@ -246,14 +246,15 @@ def errors(binary, rng, mode, seen):
             code = 1
         with open(job.path("calls"), errors="replace") as calls:
             unheard = any(" write(2, " in call and "INJECTED" in call for call in calls)
-        if unheard and code == 1:
-            # Calls are counted in each thread: that of the message was one of them.
-            seen["unheard"] += 1
-        else:
+        unheard = unheard and code == 1
+        if not unheard:
             seen[kind_of_file(ended_well(job.log(), code, where))] += 1
         if wrong := job.check(whole=False):
             raise Wrong(f"{where}: {wrong}")
         completed(job, where)
+    if unheard:
+        # Calls are counted in each thread: that of the message was one of them. This one does not count, as its message can't be read.
+        errors(binary, rng, mode, seen)
 
 
 def stall(binary, rng, mode, seen):

@@ -1,6 +1,6 @@
 //! Groups without windows take records in blocks: all of a block are evaluated, then their groups are fetched, then fed.
 //!
-//! So the cache misses of many groups overlap, and shards can be fed side by side: each looks for the records that are its own.
+//! So nobody waits for the cache misses of groups one by one, and shards can be fed side by side: each looks for the records that are its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -188,7 +188,7 @@ fn take_plain(
         if let (Some(row), Some(owner)) = (rows.get_mut(found), shards.get(shard)) {
             *row = Found { hash, hint: NO_SLOT, place: place as u16, shard: shard as u16 };
             found += 1;
-            owner.groups.announce(hash);
+            owner.groups.prefetch(hash);
         }
     }
     // While some groups are fed, the next ones are on their way.
@@ -257,7 +257,7 @@ impl GroupShard {
             let (hashes, places) = (hashes.get(..found).unwrap_or_default(), places.get(..found));
             let hints = hints.get_mut(..found).unwrap_or_default();
             found = 0;
-            hashes.iter().for_each(|hash| self.groups.announce(*hash));
+            hashes.iter().for_each(|hash| self.groups.prefetch(*hash));
             hashes.iter().zip(&mut *hints).for_each(|(hash, hint)| *hint = self.groups.locate(*hash));
             let found_at = hashes.iter().zip(places.unwrap_or_default()).zip(&*hints);
             let rows = found_at.filter_map(|((&hash, &place), &hint)| {

@@ -33,17 +33,17 @@ pub(super) struct Panes {
     free: Vec<usize>,
     /// Emptied tables, for the next windows.
     spare: Vec<Groups>,
-    /// Where windows were found lately, under a hash of their end: those of most records are open in numbers.
-    lately: Vec<u32>,
+    /// Where windows were found lately, by a hash of their end: a direct-mapped cache in front of the tree.
+    recent: Vec<u32>,
     pub(super) touched: Vec<Touch>,
 }
 
 /// Emptied tables kept for later windows.
 const SPARE: usize = 4;
-/// Room for windows found lately, for each open one …
-const LATELY: usize = 4;
-/// … and in all.
-const LATELY_MOST: usize = 1 << 16;
+/// Entries of that cache for each open window …
+const RECENT: usize = 4;
+/// … and at most.
+const RECENT_MOST: usize = 1 << 16;
 
 /// Which of so many places, a power of two, is that of a window.
 #[inline]
@@ -53,8 +53,8 @@ fn place(span: Span, places: usize) -> usize {
     (hash >> 32) as usize & places.wrapping_sub(1)
 }
 
-fn remember(lately: &mut [u32], span: Span, at: usize) {
-    if let Some(place) = lately.get_mut(place(span, lately.len())) {
+fn remember(recent: &mut [u32], span: Span, at: usize) {
+    if let Some(place) = recent.get_mut(place(span, recent.len())) {
         *place = at as u32;
     }
 }
@@ -80,22 +80,22 @@ impl Panes {
             None => self.slab.push(pane),
         }
         self.places.insert(span, at);
-        let room = (self.places.len() * LATELY).next_power_of_two().min(LATELY_MOST);
-        if self.lately.len() < room {
-            self.lately = vec![0; room];
-            self.places.iter().for_each(|(span, at)| remember(&mut self.lately, *span, *at));
+        let room = (self.places.len() * RECENT).next_power_of_two().min(RECENT_MOST);
+        if self.recent.len() < room {
+            self.recent = vec![0; room];
+            self.places.iter().for_each(|(span, at)| remember(&mut self.recent, *span, *at));
         }
-        remember(&mut self.lately, span, at);
+        remember(&mut self.recent, span, at);
     }
 
     /// Where in the slab an open window is.
     #[inline]
     fn find(&mut self, span: Span) -> Option<usize> {
-        let lately = self.lately.get(place(span, self.lately.len())).map(|at| *at as usize);
+        let recent = self.recent.get(place(span, self.recent.len())).map(|at| *at as usize);
         let is = |at: &usize| self.slab.get(*at).and_then(Option::as_ref).is_some_and(|p| p.span == span);
-        lately.filter(is).or_else(|| {
+        recent.filter(is).or_else(|| {
             let at = *self.places.get(&span)?;
-            remember(&mut self.lately, span, at);
+            remember(&mut self.recent, span, at);
             Some(at)
         })
     }
@@ -161,6 +161,6 @@ impl Panes {
         self.slab.iter().flatten().map(|p| p.groups.bytes()).sum::<usize>()
             + self.spare.iter().map(Groups::bytes).sum::<usize>()
             + self.places.len() * 64
-            + self.lately.capacity() * size_of::<u32>()
+            + self.recent.capacity() * size_of::<u32>()
     }
 }

@@ -337,22 +337,6 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// Does something several times, at least twelve, until it was once as quick as it can be on a machine that has nothing else to do.
-fn quick_once(
-    what: &str,
-    within: Duration,
-    mut again: impl FnMut(i32) -> Result<Duration, String>,
-) -> Verdict {
-    let mut quickest = Duration::MAX;
-    for i in 0..100 {
-        quickest = again(i)?.min(quickest);
-        if i >= 11 && quickest < within {
-            return Ok(());
-        }
-    }
-    Err(format!("{what} takes {quickest:?} at least"))
-}
-
 /// How long `work` took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let from: Instant = Clock::System.instant();

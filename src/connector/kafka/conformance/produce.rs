@@ -160,10 +160,9 @@ fn missing(cluster: &dyn Cluster) -> Verdict {
 
 fn nothing(cluster: &dyn Cluster) -> Verdict {
     let mut sink = sink(cluster)?;
-    super::quick_once("a flush of nothing", Duration::from_millis(50), |_| {
-        let (flushed, took) = timed(|| sink.flush(super::PATIENCE));
-        flushed.map(|()| took).map_err(told)
-    })
+    let (flushed, took) = timed(|| sink.flush(super::PATIENCE));
+    flushed.map_err(told)?;
+    ensure(took < Duration::from_millis(500), || format!("it took {took:?}"))
 }
 
 fn flushes(cluster: &dyn Cluster) -> Verdict {
@@ -173,15 +172,18 @@ fn flushes(cluster: &dyn Cluster) -> Verdict {
     // The first one connects.
     send_all(sink.as_mut(), &topic, &one)?;
     sink.flush(super::PATIENCE).map_err(told)?;
-    // A flush that waits in steps of its own never takes less than one.
-    super::quick_once("a flush", Duration::from_millis(60), |i| {
+    let mut spans = Vec::new();
+    for i in 2..12u64 {
         send_all(sink.as_mut(), &topic, &one)?;
         let (flushed, took) = timed(|| sink.flush(super::PATIENCE));
         flushed.map_err(told)?;
-        let (counts, n) = (sink.counts(), i as u64 + 2);
-        equal("accounts", &(counts.accepted, counts.acked, counts.failed), &(n, n, 0))?;
-        Ok(took)
-    })
+        spans.push(took);
+        let counts = sink.counts();
+        equal("accounts", &(counts.accepted, counts.acked, counts.failed), &(i, i, 0))?;
+    }
+    // A flush that waits in steps of its own never takes less than one; a busy machine slows down some, not all.
+    let quickest = spans.iter().min().copied().unwrap_or_default();
+    ensure(quickest < Duration::from_millis(60), || format!("the quickest flush took {quickest:?}"))
 }
 
 fn many(cluster: &dyn Cluster) -> Verdict {
@@ -211,7 +213,7 @@ fn close(cluster: &dyn Cluster) -> Verdict {
     let mut sink = sink(cluster)?;
     send_all(sink.as_mut(), &topic, &outbox(&[Sample::of(0, "x")]))?;
     let ((), took) = timed(|| sink.close(Duration::from_secs(2)));
-    ensure(took < Duration::from_secs(10), || format!("it took {took:?}"))?;
+    ensure(took < Duration::from_secs(3), || format!("it took {took:?}"))?;
     let _: Arc<str> = topic.into();
     Ok(())
 }
