@@ -25,8 +25,13 @@ panics() { part 'panics and errors of each stage' cargo test -q --test failure -
 bugs() {
   RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/seeded_bugs part 'seeded bugs' cargo test -q --test simulator every_seeded_bug -- --nocapture
 }
+all=(simulator kills syscalls disk state panics bugs)
 parts=("${@:2}")
-[ ${#parts[@]} -gt 0 ] || parts=(simulator kills syscalls disk state panics bugs)
+[ ${#parts[@]} -gt 0 ] || parts=("${all[@]}")
+[[ $FAULT_SCALE =~ ^(full|[0-9]*\.?[0-9]+)$ ]] || { echo "SCALE is 'full' or a number, not '$FAULT_SCALE'" >&2; exit 2; }
+for name in "${parts[@]}"; do
+  [[ " ${all[*]} " == *" $name "* ]] || { echo "there is no part '$name'; parts are: ${all[*]}" >&2; exit 2; }
+done
 cargo build -q "${build[@]}" || exit 1
 echo "$(date -u '+%Y-%m-%d %H:%M UTC'), commit $(git rev-parse --short HEAD), $(nproc) cores, $(uname -sr), FAULT_SCALE=$FAULT_SCALE"
 for name in "${parts[@]}"; do "$name"; done

@@ -312,7 +312,7 @@ def cannot(what):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("binary")
-    arguments.add_argument("faults", choices=[*COUNTS, []], nargs="*", default=list(COUNTS))
+    arguments.add_argument("faults", choices=[*COUNTS, []], nargs="*")
     arguments.add_argument("--count", type=int)
     arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments.add_argument("--mode", choices=MODES, nargs="*", default=list(MODES))
