@@ -6,11 +6,12 @@ mod support;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use millstream::connector::kafka::Outbox;
 use millstream::connector::kafka::client::{
     Connection, KafkaClient, KafkaErrorKind, KafkaSink, SinkSettings,
 };
 use millstream::connector::kafka::sim::{Op, SPEC, SimKafka, SimMessage};
-use millstream::{Engine, Error};
+use millstream::{Engine, Error, Stop};
 use support::{MODES, until, within};
 
 /// A cluster of its own for a test, with topics `in` and `out` of two partitions and 1000 numbers in `in`.
@@ -196,6 +197,11 @@ fn a_job_goes_on_where_it_was_and_refuses_what_does_not_fit() {
 
 /// Another process takes over as instance 0 of the job.
 fn heir(sim: &SimKafka, address: &str) -> Box<dyn KafkaSink> {
+    producer(sim, address, "job.0")
+}
+
+/// A producer of that transactional id.
+fn producer(sim: &SimKafka, address: &str, id: &str) -> Box<dyn KafkaSink> {
     let settings = SinkSettings {
         connection: Connection { servers: address.into(), timeout: SECOND, native: Vec::new() },
         compression: "none".into(),
@@ -203,12 +209,12 @@ fn heir(sim: &SimKafka, address: &str) -> Box<dyn KafkaSink> {
         linger: SECOND,
         delivery_timeout: SECOND,
         batch_bytes: None,
-        transactional_id: Some("job.0".into()),
+        transactional_id: Some(id.into()),
         transaction_timeout: SECOND,
     };
-    let mut heir = sim.sink(&settings).unwrap();
-    heir.txn().unwrap().init().unwrap();
-    heir
+    let mut producer = sim.sink(&settings).unwrap();
+    producer.txn().unwrap().init().unwrap();
+    producer
 }
 
 /// To a client that was away for long its messages have timed out, which looks like an outage: it must not begin again and shut out
@@ -298,6 +304,56 @@ fn a_file_goes_to_a_topic_with_its_position() {
         let e = run(&engine("inline", &state), &text("out")).unwrap_err().to_string();
         assert!(e.contains("bring back the state directory"), "{e}");
     });
+}
+
+/// An instance that dies in a transaction hides what others committed behind it, until the brokers abort it: what an instance finds of
+/// its own then is old, and no reason to tell it that its state directory is not the right one.
+#[test]
+fn commits_that_a_dead_instance_hides_are_waited_for_and_not_taken_for_lost() {
+    for mode in MODES {
+        within(60, "hidden commits", move || {
+            let (sim, address) = cluster();
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("in.jsonl");
+            let put = |range: std::ops::Range<i64>| {
+                let lines: String = (0..range.end).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+                std::fs::write(&path, lines).unwrap();
+            };
+            put(0..100);
+            let text = format!(
+                "CREATE STREAM a (n BIGINT) WITH (connector = 'file', path = '{}', format = 'json', follow = 'true');\n",
+                path.display()
+            ) + &topic(
+                "b",
+                "",
+                &address,
+                "out",
+                ", timeout = '100ms', transaction_timeout = '100ms'",
+            ) + "INSERT INTO b SELECT n FROM a";
+            let start = || engine(mode, &dir.path().join("state")).sql(&text).unwrap().start();
+            let job = start().unwrap();
+            until("the first commit", || numbers(&sim, "out").len() == 100);
+            let mut dead = producer(&sim, &address, "job.1");
+            dead.txn().unwrap().begin().unwrap();
+            let mut record = Outbox::default();
+            record.push(0, Some(b"job.1"), Some(b"{}"), None, &[]);
+            dead.send(&"job.positions".into(), &record, 0).unwrap();
+            dead.flush(SECOND).unwrap();
+            put(0..300);
+            until("commits behind it", || numbers(&sim, "out").len() == 300);
+            job.stop(Stop::Checkpoint);
+            job.wait().unwrap();
+            let e = start().map(drop).unwrap_err().to_string();
+            assert!(e.contains("a transaction of another instance"), "{mode}: {e}");
+            sim.expire_transaction_of("job.1");
+            put(0..400);
+            let job = start().unwrap();
+            until("it goes on", || numbers(&sim, "out").len() == 400);
+            job.stop(Stop::Checkpoint);
+            job.wait().unwrap();
+            assert_eq!(numbers(&sim, "out"), (0..400).collect::<Vec<_>>(), "{mode}");
+        });
+    }
 }
 
 #[test]

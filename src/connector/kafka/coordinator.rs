@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changelog::Place;
-use super::client::{GroupOffset, KafkaError, KafkaErrorKind, Part};
+use super::client::{GroupOffset, KafkaError, KafkaErrorKind, Part, SinkSettings};
 use super::group_reader::GroupSeat;
 use super::position;
 use super::positions_topic::PositionsTopic;
@@ -191,11 +191,11 @@ impl Coordinator for KafkaCoordinator {
             self.members.push(Member { source: source.name.clone(), group, seat, known });
         }
         let id = self.transactor.settings.transactional_id.clone().unwrap_or_default();
-        let settings = self.transactor.settings.connection.clone();
+        let SinkSettings { connection, transaction_timeout, .. } = self.transactor.settings.clone();
         // What a group has committed says nothing of one instance among several.
         let alone = self.members.iter().all(|m| m.seat.is_none());
-        self.topic =
-            (self.members.is_empty() || !alone).then(|| PositionsTopic::new(&self.job, id, settings));
+        self.topic = (self.members.is_empty() || !alone)
+            .then(|| PositionsTopic::new(&self.job, id, connection, transaction_timeout));
         Ok(self.look()?)
     }
 

@@ -30,18 +30,23 @@ pub(super) struct PositionsTopic {
     topic: Arc<str>,
     key: String,
     connection: Connection,
+    /// How long transactions of others may last that hide what is behind their beginning.
+    hidden: Duration,
     outbox: Outbox,
     /// The last record: names and bytes of the positions.
     last: Vec<(String, Vec<u8>)>,
 }
 
 impl PositionsTopic {
-    pub(super) fn new(job: &str, key: String, connection: Connection) -> Self {
+    /// `hidden`: how long transactions of others that write there may last.
+    pub(super) fn new(job: &str, key: String, connection: Connection, hidden: Duration) -> Self {
         let topic = format!("{job}.positions").into();
-        Self { job: job.to_owned(), topic, key, connection, outbox: Outbox::default(), last: Vec::new() }
+        let outbox = Outbox::default();
+        Self { job: job.to_owned(), topic, key, connection, hidden, outbox, last: Vec::new() }
     }
 
-    /// The epoch of the last record; makes the topic if it is not there.
+    /// The epoch of the last record; makes the topic if it is not there. Our own transactions are decided; one of another instance
+    /// that died in it hides ours behind it from readers of what is committed, until the brokers abort it: that is waited for.
     pub(super) fn read(
         &mut self,
         client: &dyn KafkaClient,
@@ -53,17 +58,23 @@ impl PositionsTopic {
             sink.create_topic(&self.topic, 1, SETTINGS)?;
             return Ok(None);
         }
-        let mut source = client.source(&SourceSettings {
-            connection: self.connection.clone(),
-            group: None,
-            read_committed: true,
-            headers: false,
-            prefetch_bytes: PREFETCH,
-            accept_gaps: true,
-        })?;
+        let open = |read_committed| {
+            client.source(&SourceSettings {
+                connection: self.connection.clone(),
+                group: None,
+                read_committed,
+                headers: false,
+                prefetch_bytes: PREFETCH,
+                accept_gaps: true,
+            })
+        };
         let part = Part { topic: self.topic.clone(), partition: 0 };
-        let bounds = source.bounds(std::slice::from_ref(&part))?;
+        let mut whole = open(false)?;
+        let bounds = whole.bounds(std::slice::from_ref(&part));
+        whole.close(Duration::from_secs(5));
+        let bounds = bounds?;
         let Some(bounds) = bounds.first() else { return Ok(None) };
+        let mut source = open(true)?;
         let tail = bounds.first.max(bounds.end - TAIL);
         let mut found = None;
         for from in [tail, bounds.first] {
@@ -88,7 +99,7 @@ impl PositionsTopic {
         end: i64,
     ) -> Result<Option<Vec<u8>>, KafkaError> {
         let clock = Clock::System;
-        let until = clock.monotonic() + self.connection.timeout;
+        let until = clock.monotonic() + self.connection.timeout + self.hidden;
         let (mut next, mut found) = (from, None);
         while next < end {
             let polled = source.poll(Duration::from_millis(100), &mut |event| {
@@ -107,7 +118,8 @@ impl PositionsTopic {
                 Err(e) if e.kind != KafkaErrorKind::Retriable => return Err(e),
                 _ if next < end && clock.monotonic() > until => {
                     return Err(KafkaError::retriable(format!(
-                        "topic {}: it could not be read to its end at {end}, only to {next}",
+                        "topic {}: it could not be read to its end at {end}, only to {next}; a transaction of another instance that \
+                         is open there hides what is behind its beginning until its transaction_timeout is over",
                         self.topic
                     )));
                 }
