@@ -4,7 +4,9 @@
 //! [`Prepared::stepping`] lets the caller drive it with its own clock. Records come and go through [`DataReader`] and
 //! [`DataWriter`]; [`connector::memory`] has ready-made ones for channels, vectors and iterators. For embedding, depend on the
 //! crate without default features: they are the command line and C code for compression.
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "rdkafka"), forbid(unsafe_code))]
+// `connector/kafka/native/fetched.rs` alone.
+#![cfg_attr(feature = "rdkafka", deny(unsafe_code))]
 #![cfg_attr(
     not(test),
     warn(

@@ -4,6 +4,7 @@
 
 mod admin;
 mod config;
+mod fetched;
 mod member;
 mod sink;
 mod source;

@@ -1,7 +1,6 @@
 //! A consumer of librdkafka: one for each topic, since the library's word of a partition's end does not name its topic.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::Offset;
 
+use super::fetched::{Fetched, Fetching};
 use super::txn::marks;
 use super::{Consumer, Listener, config, drop_within, kind_of, metadata, partitions_of, sorted};
 use crate::connector::kafka::client::{
@@ -34,7 +33,7 @@ struct Lane {
 /// The consumer of one topic.
 struct TopicConsumer {
     topic: Arc<str>,
-    consumer: Consumer,
+    fetching: Fetching,
     /// For each partition number, its index among the lanes.
     lanes: Vec<Option<usize>>,
 }
@@ -55,16 +54,6 @@ pub(super) struct NativeSource {
 
 /// How long a single consumer among several may wait.
 const SLICE: Duration = Duration::from_millis(2);
-
-struct NativeHeaders<'a>(&'a BorrowedHeaders);
-
-impl HeaderList for NativeHeaders<'_> {
-    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) -> Result<(), String> {
-        // The library panics on a name that is no text.
-        catch_unwind(AssertUnwindSafe(|| self.0.iter().for_each(|h| each(h.key, h.value))))
-            .map_err(|_| "a name that is not UTF-8".into())
-    }
-}
 
 impl NativeSource {
     pub(super) fn connect(settings: &SourceSettings) -> Result<Self, KafkaError> {
@@ -113,10 +102,11 @@ impl NativeSource {
             list.add_partition_offset(&lane.part.topic, lane.part.partition, Offset::Offset(lane.next))
                 .map_err(|e| sorted(&lane.part.to_string(), &e))?;
         }
-        match self.topics.get(consumer) {
-            Some(topic) => topic.consumer.assign(&list).map_err(|e| sorted(&topic.topic, &e)),
-            None => Ok(()),
-        }
+        let Some(topic) = self.topics.get_mut(consumer) else { return Ok(()) };
+        topic.fetching.consumer().assign(&list).map_err(|e| sorted(&topic.topic, &e))?;
+        // It comes again, from where each partition stands now.
+        topic.fetching.forget();
+        Ok(())
     }
 
     /// What an error that came in place of a message means.
@@ -177,52 +167,64 @@ impl NativeSource {
 }
 
 impl TopicConsumer {
-    /// Gives what comes within `wait`. `Ok(false)`: nothing more.
+    /// Gives what comes within `wait`, as many messages as the library hands over at once.
     fn poll(
-        &self,
+        &mut self,
         lanes: &mut [Lane],
         wait: Duration,
         headers: bool,
         take: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Polled, RdError> {
-        match self.consumer.poll(wait) {
-            None => Ok(Polled::Nothing),
-            Some(Ok(message)) => Ok(self.give(lanes, &message, headers, take)),
-            Some(Err(RdError::PartitionEOF(partition))) => {
-                let index = usize::try_from(partition).ok().and_then(|p| *self.lanes.get(p)?);
-                let Some((part, lane)) = index.and_then(|i| Some((i, lanes.get_mut(i)?))) else {
-                    return Ok(Polled::Something);
-                };
-                lane.next = lane.next.max(lane.end);
-                let next = lane.next;
-                Ok(Polled::of(take(Event::Reached { part, next })))
+        let Self { fetching, lanes: places, .. } = self;
+        if fetching.is_empty() {
+            // What the library has to say besides comes here.
+            if let Some(Err(e)) = fetching.consumer().poll(Duration::ZERO) {
+                return Err(e);
             }
-            Some(Err(e)) => Err(e),
+            if !fetching.fill(Duration::ZERO) && (wait.is_zero() || !fetching.fill(wait)) {
+                return Ok(Polled::Nothing);
+            }
         }
+        while let Some(fetched) = fetching.next() {
+            let index = usize::try_from(fetched.partition()).ok().and_then(|p| *places.get(p)?);
+            // What was fetched before a partition was paused comes again when it goes on.
+            let lane = index.and_then(|i| Some((i, lanes.get_mut(i).filter(|l| !l.paused)?)));
+            let polled = match (fetched.error(), lane) {
+                (None, Some((part, lane))) => {
+                    lane.next = fetched.offset() + 1;
+                    give(part, &fetched, headers, take)
+                }
+                (Some(RdError::PartitionEOF(_)), Some((part, lane))) => {
+                    lane.next = lane.next.max(lane.end);
+                    Polled::of(take(Event::Reached { part, next: lane.next }))
+                }
+                (None | Some(RdError::PartitionEOF(_)), None) => continue,
+                (Some(e), _) => return Err(e),
+            };
+            if polled == Polled::Full {
+                return Ok(polled);
+            }
+        }
+        Ok(Polled::Something)
     }
+}
 
-    fn give(
-        &self,
-        lanes: &mut [Lane],
-        message: &BorrowedMessage<'_>,
-        headers: bool,
-        take: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Polled {
-        let index = usize::try_from(message.partition()).ok().and_then(|p| *self.lanes.get(p)?);
-        let Some((part, lane)) = index.and_then(|i| Some((i, lanes.get_mut(i)?))) else {
-            return Polled::Something;
-        };
-        lane.next = message.offset() + 1;
-        let list = if headers { message.headers().map(NativeHeaders) } else { None };
-        Polled::of(take(Event::Message(Message {
-            part,
-            offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
-            key: message.key(),
-            value: message.payload(),
-            headers: list.as_ref().map(|l| l as &dyn HeaderList),
-        })))
-    }
+/// Gives one message.
+fn give(
+    part: usize,
+    fetched: &Fetched<'_>,
+    headers: bool,
+    take: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Polled {
+    let list = if headers { fetched.headers() } else { None };
+    Polled::of(take(Event::Message(Message {
+        part,
+        offset: fetched.offset(),
+        timestamp: fetched.timestamp(),
+        key: fetched.key(),
+        value: fetched.value(),
+        headers: list.as_ref().map(|l| l as &dyn HeaderList),
+    })))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,7 +312,9 @@ impl KafkaSource for NativeSource {
             let consumer =
                 Consumer::from_config_and_context(&config::consumer(&self.settings, share)?, Listener)
                     .map_err(|e| sorted("settings", &e))?;
-            self.topics.push(TopicConsumer { topic, consumer, lanes: Vec::new() });
+            let fetching =
+                Fetching::new(consumer).ok_or_else(|| KafkaError::fatal("librdkafka has no memory"))?;
+            self.topics.push(TopicConsumer { topic, fetching, lanes: Vec::new() });
         }
         self.lanes.clear();
         for (i, (part, next)) in parts.iter().enumerate() {
@@ -318,6 +322,9 @@ impl KafkaSource for NativeSource {
             let end = self.ends.iter().find(|(p, _)| p == part).map_or(*next, |(_, end)| *end);
             self.lanes.push(Lane { part: part.clone(), consumer, next: *next, end, paused: false });
             if let Some(topic) = self.topics.get_mut(consumer) {
+                if !topic.fetching.lead(&part.topic, part.partition) {
+                    return Err(KafkaError::fatal(format!("{part}: librdkafka has no such partition")));
+                }
                 let at = usize::try_from(part.partition).unwrap_or(0);
                 if topic.lanes.len() <= at {
                     topic.lanes.resize(at + 1, None);
@@ -356,7 +363,7 @@ impl KafkaSource for NativeSource {
                 }
             };
             let at = self.turn % n;
-            let Some(topic) = self.topics.get(at) else { break };
+            let Some(topic) = self.topics.get_mut(at) else { break };
             match topic.poll(&mut self.lanes, slice, headers, take) {
                 Ok(Polled::Full) => {
                     self.down = false;
@@ -387,7 +394,7 @@ impl KafkaSource for NativeSource {
         let mut list = TopicPartitionList::new();
         list.add_partition(&part.topic, part.partition);
         match self.topics.get(consumer) {
-            Some(topic) => topic.consumer.pause(&list).map_err(|e| sorted(&part.to_string(), &e)),
+            Some(topic) => topic.fetching.consumer().pause(&list).map_err(|e| sorted(&part.to_string(), &e)),
             None => Ok(()),
         }
     }
@@ -399,7 +406,7 @@ impl KafkaSource for NativeSource {
         let mut list = TopicPartitionList::new();
         list.add_partition(&part.topic, part.partition);
         if let Some(topic) = self.topics.get(consumer) {
-            topic.consumer.resume(&list).map_err(|e| sorted(&part.to_string(), &e))?;
+            topic.fetching.consumer().resume(&list).map_err(|e| sorted(&part.to_string(), &e))?;
         }
         self.assign(consumer)
     }
