@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::client::{
-    Connection, Event, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, Part, SourceSettings,
+    Bounds, Connection, Event, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part,
+    SourceSettings,
 };
 use super::outbox::Outbox;
 use super::transactor::UnderWay;
@@ -24,6 +25,8 @@ const SETTINGS: &[(&str, &str)] = &[("cleanup.policy", "compact"), ("segment.ms"
 const TAIL: i64 = 1000;
 /// Messages that are fetched ahead are small and few.
 const PREFETCH: usize = 1 << 20;
+/// How often it is looked whether a transaction has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct PositionsTopic {
     job: String,
@@ -70,11 +73,11 @@ impl PositionsTopic {
         };
         let part = Part { topic: self.topic.clone(), partition: 0 };
         let mut whole = open(false)?;
-        let bounds = whole.bounds(std::slice::from_ref(&part));
+        let all = whole.bounds(std::slice::from_ref(&part));
         whole.close(Duration::from_secs(5));
-        let bounds = bounds?;
-        let Some(bounds) = bounds.first() else { return Ok(None) };
+        let Some(all) = all?.first().copied() else { return Ok(None) };
         let mut source = open(true)?;
+        let bounds = self.seen(&mut *source, &part, all.end)?;
         let tail = bounds.first.max(bounds.end - TAIL);
         let mut found = None;
         for from in [tail, bounds.first] {
@@ -91,15 +94,41 @@ impl PositionsTopic {
         }
     }
 
+    /// Waits until a reader of what is committed sees everything before `end`.
+    fn seen(&self, source: &mut dyn KafkaSource, part: &Part, end: i64) -> Result<Bounds, KafkaError> {
+        let clock = Clock::System;
+        let until = clock.monotonic() + self.connection.timeout + self.hidden;
+        loop {
+            let late = clock.monotonic() > until;
+            match source.bounds(std::slice::from_ref(part)) {
+                Ok(bounds) => match bounds.first() {
+                    Some(bounds) if bounds.end >= end => return Ok(*bounds),
+                    bounds if late => {
+                        let seen = bounds.map_or(0, |b| b.end);
+                        return Err(KafkaError::retriable(format!(
+                            "topic {}: its end is {end}, but what is committed can be read only to {seen}; a transaction of another \
+                             instance that is open there hides what is behind its beginning until its transaction_timeout is over",
+                            self.topic
+                        )));
+                    }
+                    _ => {}
+                },
+                Err(e) if e.kind == KafkaErrorKind::Retriable && !late => {}
+                Err(e) => return Err(e),
+            }
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
     /// The value of the last message with our key before `end`.
     fn last_from(
         &self,
-        source: &mut dyn super::client::KafkaSource,
+        source: &mut dyn KafkaSource,
         from: i64,
         end: i64,
     ) -> Result<Option<Vec<u8>>, KafkaError> {
         let clock = Clock::System;
-        let until = clock.monotonic() + self.connection.timeout + self.hidden;
+        let until = clock.monotonic() + self.connection.timeout;
         let (mut next, mut found) = (from, None);
         while next < end {
             let polled = source.poll(Duration::from_millis(100), &mut |event| {
@@ -118,8 +147,7 @@ impl PositionsTopic {
                 Err(e) if e.kind != KafkaErrorKind::Retriable => return Err(e),
                 _ if next < end && clock.monotonic() > until => {
                     return Err(KafkaError::retriable(format!(
-                        "topic {}: it could not be read to its end at {end}, only to {next}; a transaction of another instance that \
-                         is open there hides what is behind its beginning until its transaction_timeout is over",
+                        "topic {}: it could not be read to its end at {end}, only to {next}",
                         self.topic
                     )));
                 }

@@ -56,7 +56,8 @@ impl Fetching {
         &self.consumer
     }
 
-    /// From now on what is fetched of a partition comes here. False: there is no such partition, or its name is none.
+    /// From now on what is fetched of a partition comes here, until it is assigned anew: the library ends that when it stops fetching.
+    /// What was fetched meanwhile comes along. False: there is no such partition, or its name is none.
     pub(super) fn lead(&self, topic: &str, partition: i32) -> bool {
         let Ok(topic) = CString::new(topic) else { return false };
         let client = self.consumer.client().native_ptr();

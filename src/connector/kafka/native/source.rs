@@ -28,6 +28,8 @@ struct Lane {
     /// An end that the broker has told: what is before it has been given once the library says that it is at an end.
     end: i64,
     paused: bool,
+    /// Something came since it was assigned, so what is fetched of it is led to us.
+    heard: bool,
 }
 
 /// The consumer of one topic.
@@ -106,6 +108,7 @@ impl NativeSource {
         topic.fetching.consumer().assign(&list).map_err(|e| sorted(&topic.topic, &e))?;
         // It comes again, from where each partition stands now.
         topic.fetching.forget();
+        self.lanes.iter_mut().filter(|l| l.consumer == consumer).for_each(|l| l.heard = false);
         Ok(())
     }
 
@@ -181,6 +184,14 @@ impl TopicConsumer {
             if let Some(Err(e)) = fetching.consumer().poll(Duration::ZERO) {
                 return Err(e);
             }
+            // Being assigned again ends that, some time later and without a word.
+            let mut wait = wait;
+            for lane in places.iter().flatten().filter_map(|i| lanes.get(*i)) {
+                if !lane.heard && !lane.paused {
+                    fetching.lead(&lane.part.topic, lane.part.partition);
+                    wait = wait.min(SLICE);
+                }
+            }
             if !fetching.fill(Duration::ZERO) && (wait.is_zero() || !fetching.fill(wait)) {
                 return Ok(Polled::Nothing);
             }
@@ -191,11 +202,11 @@ impl TopicConsumer {
             let lane = index.and_then(|i| Some((i, lanes.get_mut(i).filter(|l| !l.paused)?)));
             let polled = match (fetched.error(), lane) {
                 (None, Some((part, lane))) => {
-                    lane.next = fetched.offset() + 1;
+                    (lane.next, lane.heard) = (fetched.offset() + 1, true);
                     give(part, &fetched, headers, take)
                 }
                 (Some(RdError::PartitionEOF(_)), Some((part, lane))) => {
-                    lane.next = lane.next.max(lane.end);
+                    (lane.next, lane.heard) = (lane.next.max(lane.end), true);
                     Polled::of(take(Event::Reached { part, next: lane.next }))
                 }
                 (None | Some(RdError::PartitionEOF(_)), None) => continue,
@@ -320,11 +331,15 @@ impl KafkaSource for NativeSource {
         for (i, (part, next)) in parts.iter().enumerate() {
             let consumer = self.topics.iter().position(|t| t.topic == part.topic).unwrap_or(0);
             let end = self.ends.iter().find(|(p, _)| p == part).map_or(*next, |(_, end)| *end);
-            self.lanes.push(Lane { part: part.clone(), consumer, next: *next, end, paused: false });
+            self.lanes.push(Lane {
+                part: part.clone(),
+                consumer,
+                next: *next,
+                end,
+                paused: false,
+                heard: false,
+            });
             if let Some(topic) = self.topics.get_mut(consumer) {
-                if !topic.fetching.lead(&part.topic, part.partition) {
-                    return Err(KafkaError::fatal(format!("{part}: librdkafka has no such partition")));
-                }
                 let at = usize::try_from(part.partition).unwrap_or(0);
                 if topic.lanes.len() <= at {
                     topic.lanes.resize(at + 1, None);
