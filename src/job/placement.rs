@@ -22,6 +22,12 @@ const DIVIDED: f64 = 1.1;
 /// A split must promise at least this much to be tried: where a source waits inside of its calls, that may be for input which would
 /// come no faster …
 const WORTH_A_TRY: f64 = 1.15;
+/// … and this much once a job has run for so long whose sources hardly wait: a forecast knows nothing of how far apart the cores are,
+/// and what is tried for nothing costs little then.
+const WORTH_EXPLORING: f64 = 1.05;
+const EXPLORES_AFTER: Duration = Duration::from_millis(20);
+/// Sources hardly wait that wait for at most this share of the work.
+const HARDLY: f64 = 0.05;
 /// … and bring at least this much to be kept.
 const WORTH_KEEPING: f64 = 1.02;
 /// What comes first fills pools and caches, and is not judged.
@@ -242,6 +248,7 @@ pub(super) struct Autopilot {
     threads: usize,
     cores: f64,
     current: Placement,
+    began: Duration,
     since: Duration,
     /// Seconds per record of the last inline window.
     inline_speed: Option<f64>,
@@ -265,6 +272,7 @@ impl Autopilot {
             threads,
             cores: cores as f64,
             current: Placement::all(sources, sinks, false),
+            began: now,
             since: now,
             inline_speed: None,
             cold: true,
@@ -352,12 +360,15 @@ impl Autopilot {
             true => forecast.inline().min(forecast.undivided() - costs.helped),
             false => forecast.inline() - costs.helped,
         };
-        if first && inline - costs.waits.iter().sum::<f64>() < BUSY * wall {
+        let waits = costs.waits.iter().sum::<f64>();
+        if first && inline - waits < BUSY * wall {
             // There is no hurry: a job that waits for its input is judged by a longer window.
             return None;
         }
         let (next, time) = forecast.best();
-        if next.is_inline() || inline < time * WORTH_A_TRY || now < self.not_before {
+        let explores = now.saturating_sub(self.began) >= EXPLORES_AFTER && waits <= HARDLY * inline;
+        let enough = if explores { WORTH_EXPLORING } else { WORTH_A_TRY };
+        if next.is_inline() || inline < time * enough || now < self.not_before {
             return None;
         }
         let mut reason = format!("{} promises {:.2} times the inline speed", next.describe(), inline / time);

@@ -63,6 +63,35 @@ fn cheap_stages_stay_inline() {
 }
 
 #[test]
+fn what_promises_little_is_tried_once_there_is_time() {
+    // Single records of 780 ns: 1.1 times, if the cores are near each other.
+    let small = || Costs { records: 13_000, batches: 13_000, ..costs(5.7e-3, 3.3e-3, 1.1e-3) };
+    let mut flight = Flight::new(1, 1, 2);
+    assert_eq!(flight.window(MS * 10, small()), None);
+    let (placement, reason) = flight.window(MS * 10, small()).unwrap();
+    assert_eq!(placement.sources, [true]);
+    assert!(reason.contains("promises 1.1"), "{reason}");
+    // They are not: it is tried ever more rarely.
+    let mut tries = 0;
+    let mut inline = true;
+    let mut lost = Duration::ZERO;
+    while flight.now < MS * 10_000 {
+        let took = if inline { MS * 10 } else { MS * 20 };
+        lost += if inline { Duration::ZERO } else { MS * 10 };
+        if let Some((placement, _)) = flight.window(took, small()) {
+            inline = placement.is_inline();
+            tries += u32::from(!inline);
+        }
+    }
+    assert!(tries <= 7 && lost < MS * 200, "{tries} tries took {lost:?}");
+    // A source that waits now and then would make it look like more.
+    let mut flight = Flight::new(1, 1, 2);
+    for _ in 0..20 {
+        assert_eq!(flight.window(MS * 10, Costs { waits: vec![6e-4], ..small() }), None);
+    }
+}
+
+#[test]
 fn balanced_costly_stages_are_split_and_the_reason_says_what_it_promises() {
     let (placement, reason) = Flight::new(1, 1, 2).window(MS * 8, costs(4e-3, 1e-3, 3e-3)).unwrap();
     assert_eq!(placement, Placement { sources: vec![true], sinks: vec![false] });

@@ -130,12 +130,13 @@ impl Batch {
             self.bytes = (self.bytes as u128 * to as u128 / self.live as u128) as usize;
         }
     }
-    /// Adds a record at the end.
+    /// Adds a record at the end, in place of a spare one if there is any: behind those a batch would grow each time that it is filled.
     pub fn push(&mut self, record: Arc<StreamRecord>) {
         self.changes();
-        self.records.push(record);
-        let last = self.records.len() - 1;
-        self.records.swap(self.live, last);
+        match self.records.get_mut(self.live) {
+            Some(spare) => *spare = record,
+            None => self.records.push(record),
+        }
         self.live += 1;
     }
     /// Moves the live records of `other` behind its own, in order; `other` gets spare ones for them as far as there are any.
@@ -552,6 +553,32 @@ mod tests {
         batch.retain(|_, r| r.values()[0].as_i64().is_some_and(|n| n % 3 == 0));
         assert_eq!(numbers(&batch), [0, 3, 6, 9]);
         assert_eq!(batch.capacity(), 10);
+    }
+
+    #[test]
+    fn finished_records_take_the_places_of_spare_ones() {
+        let mut b = BatchBuilder::new(schema());
+        let mut spent = filled(&mut b, 5);
+        let mut kept = Vec::new();
+        for round in 0..4 {
+            b.supply(|| std::mem::take(&mut spent));
+            for i in 0..3 {
+                let mut record = StreamRecord::new(schema());
+                record.set(0, round * 3 + i);
+                let record = Arc::new(record);
+                kept.push(record.clone());
+                b.push(record);
+            }
+            spent = b.take(Batch::default());
+            assert_eq!(numbers(&spent), [round * 3, round * 3 + 1, round * 3 + 2]);
+            assert_eq!(spent.capacity(), 5, "round {round}");
+            spent.clear();
+        }
+        // What somebody else holds stays as it is.
+        assert_eq!(
+            kept.iter().filter_map(|r| r.values()[0].as_i64()).collect::<Vec<_>>(),
+            (0..12).collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -187,6 +187,8 @@ pub struct Bench {
     pub conditions: Conditions,
     pub threads: usize,
     repeat: usize,
+    /// Neither more nor fewer rounds than `repeat`.
+    exactly: bool,
     least: Duration,
     fixed: Option<u64>,
     only: Vec<String>,
@@ -217,6 +219,7 @@ impl Bench {
             },
             threads,
             repeat: common.repeat.unwrap_or(if quick { 2 } else { 5 }),
+            exactly: quick || common.repeat.is_some(),
             least: match common.sample_seconds {
                 Some(s) => Duration::try_from_secs_f64(s).map_err(|e| format!("--sample-seconds: {e}"))?,
                 None => Duration::from_millis(if quick { 30 } else { 1000 }),
@@ -287,6 +290,17 @@ impl Bench {
 
     /// All stages, interleaved, `repeat` times. A sample that was too short is repeated with more records.
     pub fn compare(&self, stages: &[Stage], cost: Cost) -> Result<Vec<Outcome>, Failure> {
+        self.compare_until(stages, cost, |_| true)
+    }
+
+    /// The same, and further rounds, up to four times as many in all, until what is asked of the outcomes holds. It must not prefer
+    /// one result to another: how far apart the rounds are, not which side is ahead. A number of rounds that was asked for is kept.
+    pub fn compare_until(
+        &self,
+        stages: &[Stage],
+        cost: Cost,
+        enough: impl Fn(&[Outcome]) -> bool,
+    ) -> Result<Vec<Outcome>, Failure> {
         let stages: Vec<Stage> = stages
             .iter()
             .filter(|s| self.only.is_empty() || self.only.iter().any(|o| o == s.name))
@@ -301,7 +315,11 @@ impl Bench {
         }
         let mut outcomes: Vec<Outcome> =
             stages.iter().map(|s| Outcome { stage: *s, samples: Vec::new() }).collect();
-        for round in 0..self.repeat {
+        let most = if self.exactly { self.repeat } else { self.repeat * 4 };
+        for round in 0..most {
+            if round >= self.repeat && enough(&outcomes) {
+                break;
+            }
             // Every other round goes backwards, so that no stage always follows the same one.
             let order: Vec<usize> =
                 if round % 2 == 0 { (0..stages.len()).collect() } else { (0..stages.len()).rev().collect() };

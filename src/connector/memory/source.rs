@@ -186,7 +186,7 @@ impl<I: Iterator<Item = StreamRecord> + Send> DataReader for IterReader<I> {
                     check_shape(&record, &self.schema)?;
                     number(&mut record, self.given);
                     self.given += 1;
-                    out.push(Arc::new(record));
+                    *out.recycled_record() = record;
                 }
                 None => self.done = true,
             }
@@ -308,7 +308,7 @@ impl ChannelReader {
     fn give(&mut self, mut record: StreamRecord, out: &mut BatchBuilder) {
         number(&mut record, self.given);
         self.given += 1;
-        out.push(Arc::new(record));
+        *out.recycled_record() = record;
     }
     fn take(&mut self, message: Message, out: &mut BatchBuilder) {
         match message {
