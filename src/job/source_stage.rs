@@ -20,6 +20,9 @@ use crate::record::{
 const PIECE: usize = 512 << 10;
 const SMALLEST_PIECE: usize = 1000;
 
+/// How long a reader is left alone that has no more while the next stage is busy.
+const NAP: Duration = Duration::from_micros(20);
+
 /// What a call of [`SourceStage::poll`] gave.
 #[derive(Debug)]
 pub(super) enum Polled {
@@ -258,6 +261,10 @@ impl SourceStage {
             let waited = now.saturating_sub(*first_at.get_or_insert(now));
             if found != Some(Read::More) || self.batching.may_hand_on(waited, hungry()) {
                 return Ok(self.hand_on());
+            }
+            if self.builder.len() == already {
+                // The next stage is busy and nothing comes: it may need this core.
+                std::thread::park_timeout(NAP);
             }
         }
     }
