@@ -7,7 +7,8 @@
 //!
 //! This file holds all that is unsafe in the crate. What it relies on is the library's documentation (`rdkafka.h`): objects may be
 //! used on any thread; queues are counted and must be gone before their client is; a message taken from a queue is the taker's until it
-//! is destroyed, with all that it points to, and holds no more than its own references.
+//! is destroyed, with all that it points to, and holds no more than its own references. `tests/kafka/sanitize.sh` runs the tests of
+//! this room under AddressSanitizer.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -56,8 +57,9 @@ impl Fetching {
         &self.consumer
     }
 
-    /// From now on what is fetched of a partition comes here, until it is assigned anew: the library ends that when it stops fetching.
-    /// What was fetched meanwhile comes along. False: there is no such partition, or its name is none.
+    /// From now on what is fetched of a partition comes here, until the library stops fetching it, as it does when it is assigned anew.
+    /// What is fetched after that waits to be led here; only of a partition that never was it goes to the consumer's queue. False: the
+    /// topic's name is none.
     pub(super) fn lead(&self, topic: &str, partition: i32) -> bool {
         let Ok(topic) = CString::new(topic) else { return false };
         let client = self.consumer.client().native_ptr();
@@ -165,8 +167,10 @@ impl Fetched<'_> {
         let mut list = std::ptr::null_mut();
         // SAFETY: the message is ours; what is written to `list` lives as long as it.
         let code = unsafe { lib::rd_kafka_message_headers(self.message.as_ptr(), &mut list) };
-        let list = NonNull::new(list).filter(|_| !code.is_error())?;
-        Some(Headers { list, of: PhantomData })
+        match code {
+            lib::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT => None,
+            code => Some(Headers { list: NonNull::new(list).filter(|_| !code.is_error()), of: PhantomData }),
+        }
     }
 }
 
@@ -179,19 +183,20 @@ impl Drop for Fetched<'_> {
 
 /// Headers of a message.
 pub(super) struct Headers<'a> {
-    list: NonNull<lib::rd_kafka_headers_t>,
+    /// `None`: the library can't read them.
+    list: Option<NonNull<lib::rd_kafka_headers_t>>,
     of: PhantomData<&'a ()>,
 }
 
 impl HeaderList for Headers<'_> {
     fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) -> Result<(), String> {
+        let list = self.list.ok_or("headers that can't be read")?.as_ptr();
         for i in 0.. {
             let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
                 (std::ptr::null(), std::ptr::null(), 0);
             // SAFETY: the list lives as long as its message, the three are places to write to. What is written points into the
             // list; a name ends with a zero.
             let (name, value) = unsafe {
-                let list = self.list.as_ptr();
                 let code = lib::rd_kafka_header_get_all(list, i, &mut name, &mut value, &mut size);
                 if code.is_error() || name.is_null() {
                     break;
@@ -211,4 +216,62 @@ impl HeaderList for Headers<'_> {
 unsafe fn bytes<'a>(from: *mut c_void, len: usize) -> Option<&'a [u8]> {
     // SAFETY: as the caller promises.
     NonNull::new(from.cast::<u8>()).map(|at| unsafe { std::slice::from_raw_parts(at.as_ptr(), len) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Fetching {
+        /// How much waits where what is fetched of a partition goes.
+        pub(in super::super) fn waiting(&self, topic: &str, partition: i32) -> usize {
+            let topic = CString::new(topic).unwrap();
+            let client = self.consumer.client().native_ptr();
+            // SAFETY: as in `lead`; the reference is given back.
+            unsafe {
+                let source = lib::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+                assert!(!source.is_null());
+                let n = lib::rd_kafka_queue_length(source);
+                lib::rd_kafka_queue_destroy(source);
+                n
+            }
+        }
+
+        /// Leads a partition to the consumer's queue, as the library does with one that was never led.
+        pub(in super::super) fn mislead(&self, topic: &str, partition: i32) {
+            let topic = CString::new(topic).unwrap();
+            let client = self.consumer.client().native_ptr();
+            // SAFETY: as in `lead`; both references are given back.
+            unsafe {
+                let source = lib::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+                let queue = lib::rd_kafka_queue_get_consumer(client);
+                assert!(!source.is_null() && !queue.is_null());
+                lib::rd_kafka_queue_forward(source, queue);
+                lib::rd_kafka_queue_destroy(queue);
+                lib::rd_kafka_queue_destroy(source);
+            }
+        }
+    }
+
+    /// The library refuses no name, so one that is no text can be in a topic.
+    #[test]
+    fn headers_end_at_a_name_that_is_no_text() {
+        // SAFETY: the list lives until the end; names and values come with their lengths and are copied.
+        unsafe {
+            let list = lib::rd_kafka_headers_new(1);
+            for (name, value) in [(&b"a"[..], &b"1"[..]), (b"b\xff", b"2"), (b"c", b"3")] {
+                let (name, size) = (name.as_ptr().cast(), name.len() as isize);
+                lib::rd_kafka_header_add(list, name, size, value.as_ptr().cast(), value.len() as isize);
+            }
+            let mut seen = Vec::new();
+            let headers = Headers { list: NonNull::new(list), of: PhantomData };
+            let ended =
+                headers.each(&mut |name, value| seen.push((name.to_owned(), value.map(<[u8]>::to_vec))));
+            assert_eq!(ended, Err("a name that is not UTF-8".to_owned()));
+            assert_eq!(seen, [("a".to_owned(), Some(b"1".to_vec()))]);
+            lib::rd_kafka_headers_destroy(list);
+        }
+        let broken = Headers { list: None, of: PhantomData };
+        assert!(broken.each(&mut |_, _| {}).is_err());
+    }
 }

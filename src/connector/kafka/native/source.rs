@@ -25,11 +25,7 @@ struct Lane {
     /// Index of its topic's consumer.
     consumer: usize,
     next: i64,
-    /// An end that the broker has told: what is before it has been given once the library says that it is at an end.
-    end: i64,
     paused: bool,
-    /// Something came since it was assigned, so what is fetched of it is led to us.
-    heard: bool,
 }
 
 /// The consumer of one topic.
@@ -46,8 +42,6 @@ pub(super) struct NativeSource {
     client: Consumer,
     topics: Vec<TopicConsumer>,
     lanes: Vec<Lane>,
-    /// Ends that were told before the partitions were assigned.
-    ends: Vec<(Part, i64)>,
     /// The consumer that is asked first.
     turn: usize,
     /// No broker could be reached, and none has answered since.
@@ -68,7 +62,6 @@ impl NativeSource {
             client,
             topics: Vec::new(),
             lanes: Vec::new(),
-            ends: Vec::new(),
             turn: 0,
             down: false,
         })
@@ -97,7 +90,8 @@ impl NativeSource {
         self.lanes.get_mut(part).ok_or_else(|| KafkaError::fatal("no such partition is assigned"))
     }
 
-    /// Assigns the partitions of a consumer that are not paused, each where it stands.
+    /// Assigns the partitions of a consumer that are not paused, each where it stands. What the library had fetched of them is
+    /// outdated then, and it gives no more of that.
     fn assign(&mut self, consumer: usize) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for lane in self.lanes.iter().filter(|l| l.consumer == consumer && !l.paused) {
@@ -105,10 +99,18 @@ impl NativeSource {
                 .map_err(|e| sorted(&lane.part.to_string(), &e))?;
         }
         let Some(topic) = self.topics.get_mut(consumer) else { return Ok(()) };
+        // A partition that was led once goes to the consumer's queue no more, where its messages would come one by one.
+        topic.lead(&self.lanes);
         topic.fetching.consumer().assign(&list).map_err(|e| sorted(&topic.topic, &e))?;
         // It comes again, from where each partition stands now.
         topic.fetching.forget();
-        self.lanes.iter_mut().filter(|l| l.consumer == consumer).for_each(|l| l.heard = false);
+        // The library's thread only begins with that: it stops a partition with one message to itself and hears of that with another.
+        // Each question is answered behind what it had to do when it was asked. Who assigns before, or closes, fails an assertion of
+        // the library that ends the process (`rktp_started`); and what is led before is led no more once the partition has stopped.
+        for _ in 0..2 {
+            topic.fetching.consumer().assignment().map_err(|e| sorted(&topic.topic, &e))?;
+        }
+        topic.lead(&self.lanes);
         Ok(())
     }
 
@@ -170,6 +172,13 @@ impl NativeSource {
 }
 
 impl TopicConsumer {
+    /// What is fetched of the partitions that are assigned comes here.
+    fn lead(&self, lanes: &[Lane]) {
+        for lane in self.lanes.iter().flatten().filter_map(|i| lanes.get(*i)).filter(|l| !l.paused) {
+            self.fetching.lead(&lane.part.topic, lane.part.partition);
+        }
+    }
+
     /// Gives what comes within `wait`, as many messages as the library hands over at once.
     fn poll(
         &mut self,
@@ -181,16 +190,10 @@ impl TopicConsumer {
         let Self { fetching, lanes: places, .. } = self;
         if fetching.is_empty() {
             // What the library has to say besides comes here.
-            if let Some(Err(e)) = fetching.consumer().poll(Duration::ZERO) {
-                return Err(e);
-            }
-            // Being assigned again ends that, some time later and without a word.
-            let mut wait = wait;
-            for lane in places.iter().flatten().filter_map(|i| lanes.get(*i)) {
-                if !lane.heard && !lane.paused {
-                    fetching.lead(&lane.part.topic, lane.part.partition);
-                    wait = wait.min(SLICE);
-                }
+            match fetching.consumer().poll(Duration::ZERO) {
+                None => {}
+                Some(Ok(_) | Err(RdError::PartitionEOF(_))) => return Ok(Polled::Astray),
+                Some(Err(e)) => return Err(e),
             }
             if !fetching.fill(Duration::ZERO) && (wait.is_zero() || !fetching.fill(wait)) {
                 return Ok(Polled::Nothing);
@@ -202,11 +205,12 @@ impl TopicConsumer {
             let lane = index.and_then(|i| Some((i, lanes.get_mut(i).filter(|l| !l.paused)?)));
             let polled = match (fetched.error(), lane) {
                 (None, Some((part, lane))) => {
-                    (lane.next, lane.heard) = (fetched.offset() + 1, true);
+                    lane.next = fetched.offset() + 1;
                     give(part, &fetched, headers, take)
                 }
                 (Some(RdError::PartitionEOF(_)), Some((part, lane))) => {
-                    (lane.next, lane.heard) = (lane.next.max(lane.end), true);
+                    // What there is behind the last message (marks of transactions) has no end but this.
+                    lane.next = lane.next.max(fetched.offset());
                     Polled::of(take(Event::Reached { part, next: lane.next }))
                 }
                 (None | Some(RdError::PartitionEOF(_)), None) => continue,
@@ -243,6 +247,8 @@ enum Polled {
     Nothing,
     Something,
     Full,
+    /// A message, or an end, came where none should come, and is gone.
+    Astray,
 }
 
 impl Polled {
@@ -266,11 +272,6 @@ impl KafkaSource for NativeSource {
         for part in parts {
             let (first, end) = self.watermarks(part)?;
             bounds.push(Bounds { first, end });
-            self.ends.retain(|(p, _)| p != part);
-            self.ends.push((part.clone(), end));
-            if let Some(lane) = self.lanes.iter_mut().find(|l| l.part == *part) {
-                lane.end = lane.end.max(end);
-            }
         }
         Ok(bounds)
     }
@@ -330,15 +331,7 @@ impl KafkaSource for NativeSource {
         self.lanes.clear();
         for (i, (part, next)) in parts.iter().enumerate() {
             let consumer = self.topics.iter().position(|t| t.topic == part.topic).unwrap_or(0);
-            let end = self.ends.iter().find(|(p, _)| p == part).map_or(*next, |(_, end)| *end);
-            self.lanes.push(Lane {
-                part: part.clone(),
-                consumer,
-                next: *next,
-                end,
-                paused: false,
-                heard: false,
-            });
+            self.lanes.push(Lane { part: part.clone(), consumer, next: *next, paused: false });
             if let Some(topic) = self.topics.get_mut(consumer) {
                 let at = usize::try_from(part.partition).unwrap_or(0);
                 if topic.lanes.len() <= at {
@@ -381,7 +374,8 @@ impl KafkaSource for NativeSource {
             let Some(topic) = self.topics.get_mut(at) else { break };
             match topic.poll(&mut self.lanes, slice, headers, take) {
                 Ok(Polled::Full) => {
-                    self.down = false;
+                    // The next one has its turn, or a topic that always has something would hold up the others.
+                    (self.turn, self.down) = (at + 1, false);
                     return Ok(());
                 }
                 Ok(Polled::Something) => {
@@ -389,6 +383,11 @@ impl KafkaSource for NativeSource {
                     continue;
                 }
                 Ok(Polled::Nothing) => silent += 1,
+                Ok(Polled::Astray) => {
+                    log::debug!("topic {}: fetched aside, so it is fetched again", topic.topic);
+                    self.assign(at)?;
+                    silent += 1;
+                }
                 Err(e) => {
                     self.settle(at, &e)?;
                     silent += 1;
@@ -468,3 +467,7 @@ impl Drop for NativeSource {
         self.close(Duration::from_secs(5));
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
