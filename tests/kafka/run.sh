@@ -5,6 +5,8 @@
 #
 #   tests/kafka/run.sh [arguments of the test binary, e.g. a test's name: then no faults]
 #
+# The client over librdkafka under AddressSanitizer is a step of its own, without brokers: tests/kafka/sanitize.sh.
+#
 # Needs java 17 and mvn; without them, or if the artifacts can't be had, it prints SKIP and exits with 77.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
