@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::policy::ErrorBudget;
@@ -90,6 +91,40 @@ fn a_reader_that_has_nothing_more_does_not_hold_its_rows_back() {
     let calls = [(MS, 10, Read::More), (MS, 3, Read::Idle), (MS, 4, Read::More)];
     let mut b = bench(config(BatchStrategy::Fixed), calls);
     assert_eq!((b.poll(false), b.poll(false), b.poll(false)), (13, 4, 0));
+}
+
+/// Gives one row, and ever after says that there may be more.
+struct Hopeful {
+    calls: Arc<AtomicU32>,
+}
+
+impl DataReader for Hopeful {
+    fn schema(&self) -> Arc<Schema> {
+        Schema::of([("text", DataType::Varchar)])
+    }
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Unbounded
+    }
+    fn read(&mut self, out: &mut BatchBuilder) -> Result<Read, IoError> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            out.record().set(0, "x");
+        }
+        Ok(Read::More)
+    }
+}
+
+#[test]
+fn a_busy_next_stage_keeps_its_core_while_a_reader_hopes_for_more() {
+    let config = JobConfig { batch_linger: MS * 5, ..config(BatchStrategy::Fixed) };
+    let calls = Arc::<AtomicU32>::default();
+    let reader = Box::new(Hopeful { calls: calls.clone() });
+    let budget = Arc::new(ErrorBudget::new(&config));
+    let stage = SourceStage::new("in".into(), reader, &config, OnError::Fail, Pools::new(vec![]), 0, budget);
+    let mut bench = Bench { stage, clock: Clock::System };
+    assert_eq!(bench.poll(false), 1);
+    // It is asked again each 20 µs at most, for 5 ms.
+    let calls = calls.load(Ordering::Relaxed);
+    assert!((2..=300).contains(&calls), "{calls} calls");
 }
 
 #[test]

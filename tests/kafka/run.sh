@@ -23,7 +23,7 @@ for version in "${versions[@]}"; do
 done
 
 # Before the brokers, so that they do not wait for a compiler.
-cargo test -q --no-run --features rdkafka --test kafka_brokers
+cargo test -q --no-run --features rdkafka --lib --test kafka_brokers
 if [ $# -eq 0 ]; then
   cargo build -q --features rdkafka --bin millstream
   cargo build -q -p millstream-bench --features rdkafka
@@ -61,6 +61,9 @@ tell() { # The end of this script is what is read first: which part, why, and wh
   echo "Kafka on real brokers, FAILED: ${failed[*]}"
   exit 1
 }
+
+# The clients' own tests bring their brokers along.
+[ $# -gt 0 ] || part clients timeout 120 cargo test -q --features rdkafka --lib connector::kafka
 
 pids=()
 for version in "${versions[@]}"; do
