@@ -142,7 +142,11 @@ impl SourceStage {
 
     /// What has become of the source's parts by the last poll. Records of parts that come are behind that, those of parts that go
     /// before it.
+    #[inline]
     pub(super) fn take_shifts(&mut self) -> Shifts {
+        if self.shifts.is_empty() {
+            return Shifts::default();
+        }
         let all = std::mem::take(&mut self.shifts).into_iter();
         let (behind, before) = all.partition(|s| matches!(s, Shift::Leaving { .. }));
         Shifts { before, behind }

@@ -148,7 +148,8 @@ fn sweep(out: &mut String, run: &Lines) {
 fn latency(out: &mut String, run: &Lines) {
     let _ = writeln!(
         out,
-        "\n**latency**, memory to memory, default settings, µs from the moment when a record was due to the moment when it was written:\n\n\
+        "\n**latency**, memory to memory, default settings, µs from the moment when a record was due to the moment when it was written; \
+         *bare channel*: a thread without an engine, which shows what is the machine's:\n\n\
          | execution | records/s | p50 | p99 | p99.9 |\n|---|---|---|---|---|"
     );
     for line in run.results() {

@@ -127,7 +127,10 @@ impl Driver {
     }
 
     pub(super) fn take_events(&mut self) -> Result<(), JobError> {
-        while let Ok(event) = self.events.try_recv() {
+        // To look whether there is any needs no fence, to take one does.
+        while !self.events.is_empty()
+            && let Ok(event) = self.events.try_recv()
+        {
             match event {
                 SinkEvent::Durable { sink, epoch, position, received } => {
                     if let Some(s) = self.outflows.get(sink) {

@@ -9,7 +9,10 @@ impl Driver {
         match &mut inflow.place {
             SourcePlace::Here(stage) => {
                 let polled = counting_copies(&counters.deep_copies, || stage.poll(wait, || true))?;
-                let letters: Vec<_> = stage.letters.drain(..).collect();
+                let letters: Vec<_> = match stage.letters.is_empty() {
+                    true => Vec::new(),
+                    false => stage.letters.drain(..).collect(),
+                };
                 let Shifts { before, behind } = stage.take_shifts();
                 let moved = !(before.is_empty() && behind.is_empty());
                 match polled {
