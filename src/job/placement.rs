@@ -23,7 +23,7 @@ const DIVIDED: f64 = 1.1;
 /// come no faster …
 const WORTH_A_TRY: f64 = 1.15;
 /// … and this much once a job has run for so long whose sources hardly wait: a forecast knows nothing of how far apart the cores are,
-/// and what is tried for nothing costs little then.
+/// and what is tried for nothing costs little then. Not where helpers decode ahead: a split takes them away, and what they would do is a guess.
 const WORTH_EXPLORING: f64 = 1.05;
 const EXPLORES_AFTER: Duration = Duration::from_millis(20);
 /// Sources hardly wait that wait for at most this share of the work.
@@ -366,7 +366,9 @@ impl Autopilot {
             return None;
         }
         let (next, time) = forecast.best();
-        let explores = now.saturating_sub(self.began) >= EXPLORES_AFTER && waits <= HARDLY * inline;
+        let helped = costs.divisible.contains(&true);
+        let explores =
+            !helped && now.saturating_sub(self.began) >= EXPLORES_AFTER && waits <= HARDLY * inline;
         let enough = if explores { WORTH_EXPLORING } else { WORTH_A_TRY };
         if next.is_inline() || inline < time * enough || now < self.not_before {
             return None;

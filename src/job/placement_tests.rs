@@ -89,6 +89,16 @@ fn what_promises_little_is_tried_once_there_is_time() {
     for _ in 0..20 {
         assert_eq!(flight.window(MS * 10, Costs { waits: vec![6e-4], ..small() }), None);
     }
+    // One that is helped would lose its helpers for that.
+    let helped = || Costs { helped: 5e-4, divisible: vec![true], ..costs(2e-3, 8e-3, 3.2e-3) };
+    let mut flight = Flight::new(1, 1, 2);
+    let forecast = (helped(), Placement::all(1, 1, false));
+    let forecast = Forecast::new(&forecast.0, 2, &forecast.1);
+    let promise = forecast.inline() / forecast.best().1;
+    assert!((WORTH_EXPLORING..WORTH_A_TRY).contains(&promise), "{promise}");
+    for _ in 0..20 {
+        assert_eq!(flight.window(MS * 12, helped()), None);
+    }
 }
 
 #[test]
