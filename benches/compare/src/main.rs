@@ -55,7 +55,7 @@ pub struct Common {
     /// Threads of the engine and of the async runtime; without it as many as there are cores.
     #[arg(long, value_parser = at_least_one)]
     threads: Option<usize>,
-    /// Samples of each stage.
+    /// Samples of each stage; without it `sweep` adds some, up to 20, until its bounds are near the ratios.
     #[arg(long, value_parser = at_least_one)]
     repeat: Option<usize>,
     /// Writes JSON lines.
