@@ -446,6 +446,40 @@ fn several_topics_and_patterns_are_read_together() {
     });
 }
 
+/// The simulator gives one partition after the other, as far as a batch goes.
+#[test]
+fn a_partition_that_comes_first_makes_no_other_late() {
+    within(60, "windows over partitions", || {
+        for (topics, partitions) in [(&["in"][..], 3), (&["in-1", "in-2"][..], 2)] {
+            for batch in [1, 7, 1000] {
+                let (sim, address) = cluster();
+                for topic in topics {
+                    // One more, of which nothing comes.
+                    sim.create(topic, partitions + 1);
+                    for i in 0..100 * partitions {
+                        let row = format!(r#"{{"ts":"2026-01-01 00:{:02}:{:02}"}}"#, i / 60, i % 60);
+                        sim.append(topic, (i % partitions) as i32, SimMessage::of(&row));
+                    }
+                }
+                let columns = "(ts TIMESTAMP, WATERMARK FOR ts AS ts)";
+                let text = format!(
+                    "CREATE STREAM a {columns} WITH (connector = 'kafka', bootstrap_servers = '{address}', topic_pattern = 'in.*', \
+                     format = 'json', stop = 'latest');
+                     SELECT count(*) AS n FROM TUMBLE(a, ts, INTERVAL '1' MINUTE) GROUP BY window_end;"
+                );
+                let engine = engine("inline");
+                engine.set("batch_rows", &batch.to_string()).unwrap();
+                let counts = rows(&engine, &text);
+                let (minutes, n) = (100 * partitions / 60, (60 * topics.len()).to_string());
+                let all = 100 * partitions * topics.len();
+                let sum: usize = counts.iter().map(|row| row[0].parse::<usize>().unwrap()).sum();
+                assert_eq!(sum, all, "{topics:?}, batches of {batch}: {counts:?}");
+                assert_eq!(counts.iter().filter(|row| row[0] == n).count(), minutes, "{counts:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn tombstones_are_rows_of_nulls_or_left_out_or_errors() {
     within(60, "tombstones", || {

@@ -130,6 +130,9 @@ impl DataReader for Faulty<Box<dyn DataReader>> {
     fn wants_commit(&self) -> bool {
         self.inner.wants_commit()
     }
+    fn waiting(&self) -> Vec<(Option<Arc<str>>, i32)> {
+        self.inner.waiting()
+    }
     fn divided(&self) -> Option<usize> {
         self.inner.divided()
     }

@@ -114,6 +114,12 @@ pub trait DataReader: Send {
         false
     }
 
+    /// The partitions from which records are waiting, each with its topic where there are several: until its first record, none of them
+    /// lets the watermark pass. Asked once, before the first [`read`](Self::read) and behind [`seek`](Self::seek).
+    fn waiting(&self) -> Vec<(Option<Arc<str>>, i32)> {
+        Vec::new()
+    }
+
     /// Of how many partitions it reads a fixed part; `None` if it reads all.
     fn divided(&self) -> Option<usize> {
         None

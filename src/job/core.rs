@@ -220,6 +220,20 @@ impl Core {
         }
     }
 
+    /// From these partitions of a source records are waiting: its watermark waits for them.
+    pub(super) fn expect(&mut self, source: usize, partitions: &[(Option<Arc<str>>, i32)]) {
+        let mut ways = vec![InputRef::Source(source)];
+        while let Some(from) = ways.pop().filter(|_| !partitions.is_empty()) {
+            for target in self.targets(from).to_vec() {
+                let Target::Node { node, .. } = target else { continue };
+                match self.nodes.get_mut(node) {
+                    Some(slot) if slot.operator.makes_watermark() => slot.operator.expect(partitions),
+                    _ => ways.push(InputRef::Node(node)),
+                }
+            }
+        }
+    }
+
     /// Runs a batch of a source through everything that it feeds. `now`: wall time, µs since the Unix epoch.
     pub(super) fn push(&mut self, source: usize, batch: Batch, now: i64) -> Result<(), JobError> {
         let copies = crate::record::deep_copies_on_this_thread();

@@ -101,6 +101,9 @@ pub(super) fn open(
     let store =
         on_disk.and_then(|dir| Store::new(config.medium.clone(), dir.path(), config.state_max_bytes / 8));
     let mut core = build_core(spec, store.as_ref(), checkpoint.as_ref(), &pools, &budget, &workers)?;
+    for (source, open) in sources.iter().enumerate() {
+        core.expect(source, &open.stage.waiting());
+    }
     core.merge(order.merges);
     if let Some(checkpoint) = &checkpoint {
         let ended: Vec<bool> = sources.iter().map(|s| s.ended).collect();

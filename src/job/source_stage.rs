@@ -178,6 +178,11 @@ impl SourceStage {
         self.boundedness == Boundedness::Bounded
     }
 
+    /// The partitions from which records are waiting.
+    pub(super) fn waiting(&self) -> Vec<(Option<Arc<str>>, i32)> {
+        self.reader.waiting()
+    }
+
     /// Behind everything that was polled.
     pub(super) fn position(&self) -> Position {
         self.held.as_ref().map_or_else(|| self.reader.position(), |h| h.before.clone())

@@ -210,6 +210,12 @@ pub trait Operator: Send {
         false
     }
 
+    /// Before the first batch and behind [`restore`](Self::restore), where it makes the watermark: from these partitions of its source,
+    /// each with its topic where there are several, records are waiting.
+    fn expect(&mut self, partitions: &[(Option<Arc<str>>, i32)]) {
+        let _ = partitions;
+    }
+
     /// When [`on_timer`](Self::on_timer) is to be called, µs on the job's clock; asked after each call of another method.
     fn next_timer(&self) -> Option<i64> {
         None

@@ -15,9 +15,14 @@ const TICK: i64 = 20_000;
 /// Before the first record, and of a partition whose time of silence has not begun.
 const NEVER: i64 = i64::MIN;
 
+/// In a snapshot: the partition has a topic.
+const NAMED: u64 = 1 << 40;
+
 /// One partition of the source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Partition {
+    /// Its topic, where the records name theirs.
+    topic: Option<Arc<str>>,
     id: i32,
     /// Maximum of the watermark expression so far.
     max: i64,
@@ -58,6 +63,19 @@ pub struct WatermarkOp {
 struct Times {
     event: Option<i64>,
     watermark: Option<i64>,
+}
+
+impl Partition {
+    #[inline]
+    fn is(&self, topic: Option<&Arc<str>>, id: i32) -> bool {
+        let same = |a: &Arc<str>, b: &Arc<str>| Arc::ptr_eq(a, b) || a == b;
+        self.id == id
+            && match (&self.topic, topic) {
+                (Some(a), Some(b)) => same(a, b),
+                (None, None) => true,
+                _ => false,
+            }
+    }
 }
 
 impl WatermarkOp {
@@ -115,23 +133,38 @@ impl WatermarkOp {
     /// Position of the partition of a record, which is not silent now. `last` is the one before.
     #[inline]
     fn partition(&mut self, record: &StreamRecord, last: usize, now: i64) -> usize {
-        let id = record.partition();
+        let (topic, id) = (record.topic(), record.partition());
         match self.partitions.get(last) {
-            Some(p) if p.id == id && p.seen == now && !p.idle => last,
-            _ => self.wake(id, now),
+            Some(p) if p.is(topic, id) && p.seen == now && !p.idle => last,
+            _ => self.wake(topic, id, now),
         }
     }
 
     #[cold]
-    fn wake(&mut self, id: i32, now: i64) -> usize {
-        let at = self.partitions.iter().position(|p| p.id == id).unwrap_or_else(|| {
-            self.partitions.push(Partition { id, max: NEVER, seen: now, idle: false });
-            self.partitions.len() - 1
-        });
+    fn wake(&mut self, topic: Option<&Arc<str>>, id: i32, now: i64) -> usize {
+        let at = self.place(topic, id, now);
         if let Some(p) = self.partitions.get_mut(at) {
             (p.seen, p.idle) = (now, false);
         }
         at
+    }
+
+    /// Position of a partition; one that is new has no watermark yet.
+    fn place(&mut self, topic: Option<&Arc<str>>, id: i32, seen: i64) -> usize {
+        let mut all = self.partitions.iter();
+        let known = all.position(|p| p.is(topic, id));
+        if let (None, Some(topic)) = (known, topic)
+            && let Some(at) = self.partitions.iter().position(|p| p.is(None, id))
+            && let Some(p) = self.partitions.get_mut(at)
+        {
+            // From a snapshot of a time when records did not name their topics.
+            p.topic = Some(topic.clone());
+            return at;
+        }
+        known.unwrap_or_else(|| {
+            self.partitions.push(Partition { topic: topic.cloned(), id, max: NEVER, seen, idle: false });
+            self.partitions.len() - 1
+        })
     }
 
     /// A record of the partition brought this watermark.
@@ -275,6 +308,14 @@ impl Operator for WatermarkOp {
         true
     }
 
+    fn expect(&mut self, partitions: &[(Option<Arc<str>>, i32)]) {
+        for (topic, id) in partitions {
+            // Silence begins with the first look at the clock.
+            self.place(topic.as_ref(), *id, NEVER);
+        }
+        self.idle &= self.partitions.iter().all(|p| p.idle);
+    }
+
     fn next_timer(&self) -> Option<i64> {
         if self.by_clock {
             let seen = [self.now, self.current].iter().any(|t| *t != NEVER);
@@ -309,7 +350,13 @@ impl Operator for WatermarkOp {
         to.u64(self.current as u64);
         to.u64(self.partitions.len() as u64);
         for p in &self.partitions {
-            to.u64(p.id as u64);
+            match &p.topic {
+                Some(topic) => {
+                    to.u64(NAMED | u64::from(p.id as u32));
+                    to.bytes(topic.as_bytes());
+                }
+                None => to.u64(p.id as u64),
+            }
             to.u64(p.max as u64);
             to.u64(u64::from(p.idle));
         }
@@ -320,10 +367,16 @@ impl Operator for WatermarkOp {
         self.current = from.u64()? as i64;
         self.partitions.clear();
         for _ in 0..from.u64()? {
-            let id =
-                i32::try_from(from.u64()? as i64).map_err(|_| StateError("a partition is too big".into()))?;
+            let mut id = from.u64()?;
+            let mut topic = None;
+            if id & !u64::from(u32::MAX) == NAMED {
+                id = i64::from(id as i32) as u64;
+                let name = std::str::from_utf8(from.bytes()?);
+                topic = Some(name.map_err(|_| StateError("a topic's name is no text".into()))?.into());
+            }
+            let id = i32::try_from(id as i64).map_err(|_| StateError("a partition is too big".into()))?;
             let (max, idle) = (from.u64()? as i64, from.u64()? != 0);
-            self.partitions.push(Partition { id, max, seen: NEVER, idle });
+            self.partitions.push(Partition { topic, id, max, seen: NEVER, idle });
         }
         // Silence that was handed on is part of the state of those behind.
         self.idle = !self.partitions.is_empty() && self.partitions.iter().all(|p| p.idle);

@@ -184,6 +184,79 @@ fn a_silent_partition_is_left_out_after_its_time_and_comes_back() {
     assert_eq!(bench.watermarks, [100, 200, 250]);
 }
 
+/// A partition, and its topic where there are several.
+type Place<'a> = (Option<&'a str>, i32);
+
+fn expected(places: &[Place<'_>]) -> Vec<(Option<Arc<str>>, i32)> {
+    places.iter().map(|(topic, id)| (topic.map(Arc::from), *id)).collect()
+}
+
+fn named(n: usize, topic: Option<&str>, partition: i32, ts: i64) -> Arc<StreamRecord> {
+    let mut record = record(n, (partition, Some(ts)));
+    Arc::get_mut(&mut record).unwrap().set_topic(topic.map(Arc::from));
+    record
+}
+
+#[test]
+fn a_partition_where_records_wait_holds_the_watermark_until_its_first_one() {
+    let spec = WatermarkSpec { idle_timeout: Some(30), ..spec(0, false) };
+    let (mut op, mut bench) = (WatermarkOp::new(&spec), Bench::new());
+    op.expect(&expected(&[(None, 0), (None, 1)]));
+    bench.process(&mut op, batch(&[(0, Some(100)), (0, Some(200))]));
+    assert_eq!(stamps(&bench), [(Some(100), i64::MIN), (Some(200), i64::MIN)]);
+    let mut state = StateWriter::new();
+    op.snapshot(&mut state).unwrap();
+    // Also in another process.
+    let mut op = WatermarkOp::new(&spec);
+    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    op.expect(&expected(&[(None, 0), (None, 1)]));
+    let mut bench = Bench::new();
+    bench.process(&mut op, batch(&[(0, Some(300)), (1, Some(50)), (1, Some(70)), (0, Some(301))]));
+    assert_eq!(stamps(&bench).iter().map(|s| s.1).collect::<Vec<_>>(), [i64::MIN, i64::MIN, 50, 70]);
+    // Nobody waits for ever for one that says nothing.
+    op.expect(&expected(&[(None, 2)]));
+    bench.process(&mut op, batch(&[(1, Some(80))]));
+    assert_eq!(bench.watermarks, [70]);
+    bench.advance_clock(&mut op, 5);
+    bench.now = 20;
+    bench.process(&mut op, batch(&[(0, Some(302)), (1, Some(90))]));
+    bench.advance_clock(&mut op, 35);
+    assert_eq!(bench.watermarks, [70, 90]);
+}
+
+#[test]
+fn partitions_of_one_number_in_two_topics_are_two() {
+    let (mut op, mut bench) = (WatermarkOp::new(&spec(0, false)), Bench::new());
+    let places = expected(&[(Some("a"), 0), (Some("b"), 0)]);
+    op.expect(&places);
+    let rows = [(Some("a"), 100), (Some("b"), 10), (Some("b"), 20), (Some("a"), 101)];
+    let records = rows.iter().enumerate().map(|(n, (topic, ts))| named(n, *topic, 0, *ts)).collect();
+    bench.process(&mut op, Batch::new(records));
+    assert_eq!(stamps(&bench).iter().map(|s| s.1).collect::<Vec<_>>(), [i64::MIN, i64::MIN, 10, 20]);
+    let mut state = StateWriter::new();
+    op.snapshot(&mut state).unwrap();
+    let mut op = WatermarkOp::new(&spec(0, false));
+    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    let mut bench = Bench::new();
+    bench.process(&mut op, Batch::new(vec![named(0, Some("a"), 0, 200), named(1, Some("b"), 0, 30)]));
+    assert_eq!(bench.watermarks, [30]);
+}
+
+#[test]
+fn a_state_without_topics_goes_on_when_records_name_theirs() {
+    let (mut op, mut bench) = (WatermarkOp::new(&spec(0, false)), Bench::new());
+    bench.process(&mut op, batch(&[(0, Some(100)), (1, Some(90))]));
+    let mut state = StateWriter::new();
+    op.snapshot(&mut state).unwrap();
+    let mut op = WatermarkOp::new(&spec(0, false));
+    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    op.expect(&expected(&[(Some("t"), 0), (Some("t"), 1)]));
+    let mut bench = Bench::new();
+    let records = [(0, 200), (1, 150)].map(|(p, ts)| named(0, Some("t"), p, ts));
+    bench.process(&mut op, Batch::new(records.to_vec()));
+    assert_eq!(bench.watermarks, [150]);
+}
+
 #[test]
 fn silence_begins_anew_after_a_restore() {
     let spec = WatermarkSpec { idle_timeout: Some(30), ..spec(0, false) };

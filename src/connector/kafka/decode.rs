@@ -298,6 +298,13 @@ impl MessageDecoder {
     pub(super) fn wants_headers(&self) -> bool {
         self.system.headers
     }
+    /// Every record names its topic.
+    pub(super) fn name_topics(&mut self) {
+        self.system.topic = true;
+    }
+    pub(super) fn names_topics(&self) -> bool {
+        self.system.topic
+    }
 }
 
 fn reject(message: &Message<'_>, origin: &Arc<str>, error: RecordError, out: &mut BatchBuilder) {

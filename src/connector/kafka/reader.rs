@@ -312,6 +312,12 @@ impl DataReader for KafkaReader {
         Ok(())
     }
 
+    fn waiting(&self) -> Vec<(Option<Arc<str>>, i32)> {
+        let waits = |l: &&Lane| l.next < l.end.unwrap_or(l.bounds.end);
+        let name = |l: &Lane| (self.decoder.names_topics().then(|| l.part.topic.clone()), l.part.partition);
+        self.lanes.iter().filter(waits).map(name).collect()
+    }
+
     fn divided(&self) -> Option<usize> {
         self.policy.part_of
     }

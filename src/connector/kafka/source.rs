@@ -367,7 +367,11 @@ impl DataSource for KafkaTopics {
             bounded: self.options.stop_at_latest,
             part_of: self.slice.is_some().then_some(all),
         };
-        let decoder = self.format.decoder(scan)?;
+        let mut decoder = self.format.decoder(scan)?;
+        if !matches!(&self.options.topics, Topics::Named(names) if names.len() == 1) {
+            // Or partitions of one number would share a watermark.
+            decoder.name_topics();
+        }
         let mut reader = KafkaReader::new(scan.schema.clone(), client, lanes, decoder, policy);
         if !self.options.stop_at_latest {
             let SourceOptions { topics, common, discovery_interval, .. } = &self.options;
