@@ -151,6 +151,7 @@ fn what_the_client_lacks_is_refused_before_the_job_starts() {
             input(", isolation = 'read_committed'") + "SELECT n FROM a",
             "needs a client that knows transactions",
         ),
+        (input(", fetch = 'direct'") + "SELECT n FROM a", "fetch = 'direct' needs a client"),
         (input(", start = '2026-01-01'") + "SELECT n FROM a", "start = a time needs message timestamps"),
         (
             input("") + &output(", compression = 'zstd'") + "INSERT INTO b SELECT n FROM a",

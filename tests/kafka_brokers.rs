@@ -100,7 +100,33 @@ fn hold(
 #[cfg(feature = "rdkafka")]
 mod rdkafka {
     use super::*;
+    use millstream::connector::kafka::client::{
+        Caps, Connection, Fetch, KafkaError, KafkaSink, KafkaSource, SinkSettings, SourceSettings,
+    };
     use millstream::connector::kafka::native::Native;
+
+    /// The same, but messages are fetched by librdkafka.
+    struct ByTheLibrary;
+
+    impl KafkaClient for ByTheLibrary {
+        fn caps(&self) -> Caps {
+            Native.caps()
+        }
+        fn source(&self, settings: &SourceSettings) -> Result<Box<dyn KafkaSource>, KafkaError> {
+            Native.source(&SourceSettings { fetch: Fetch::Library, ..settings.clone() })
+        }
+        fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
+            Native.sink(settings)
+        }
+        fn largest(&self, connection: &Connection, topic: &str) -> Result<Option<usize>, KafkaError> {
+            Native.largest(connection, topic)
+        }
+    }
+
+    #[test]
+    fn fetching_by_librdkafka_conforms_on_4() {
+        conforms("fetching_by_librdkafka_conforms_on_4", "MILLSTREAM_KAFKA_4", Arc::new(ByTheLibrary));
+    }
 
     #[test]
     fn rdkafka_conforms_on_3() {

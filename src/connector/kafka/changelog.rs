@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::{
-    Connection, Event, KafkaClient, KafkaError, KafkaErrorKind, KafkaSource, Part, SinkSettings,
+    Connection, Event, Fetch, KafkaClient, KafkaError, KafkaErrorKind, KafkaSource, Part, SinkSettings,
     SourceSettings,
 };
 use super::outbox::Outbox;
@@ -207,6 +207,7 @@ impl Changelog {
             headers: false,
             prefetch_bytes: PREFETCH,
             accept_gaps: true,
+            fetch: Fetch::Auto,
         })?;
         let found = self.read_all(&mut *source, partitions);
         source.close(Duration::from_secs(5));

@@ -50,6 +50,7 @@ pub(super) enum Need<'a> {
     Transactions,
     Groups,
     Compression(&'a str),
+    DirectFetch,
     NativeOption(&'a str),
 }
 
@@ -62,6 +63,7 @@ impl Need<'_> {
             Need::Transactions => caps.transactions,
             Need::Groups => caps.groups,
             Need::Compression(codec) => caps.compression.contains(&codec),
+            Need::DirectFetch => caps.direct_fetch,
             Need::NativeOption(_) => caps.native_options,
         }
     }
@@ -75,6 +77,7 @@ impl Need<'_> {
             Need::Transactions => "SET mode = 'transactional' needs a client with transactions".into(),
             Need::Groups => "--instance needs a client that takes part in groups".into(),
             Need::Compression(codec) => format!("compression = '{codec}' needs a client that has it"),
+            Need::DirectFetch => "fetch = 'direct' needs a client that leaves fetching to the engine".into(),
             Need::NativeOption(name) => format!("'kafka.{name}' is an option of librdkafka"),
         }
     }

@@ -30,6 +30,8 @@ pub struct Caps {
     pub compression: &'static [&'static str],
     /// Takes `'kafka.…'` options through to the library.
     pub native_options: bool,
+    /// Leaves fetching to the engine, where it is asked to.
+    pub direct_fetch: bool,
 }
 
 /// What becomes of an error.
@@ -421,6 +423,20 @@ pub struct SourceSettings {
     pub prefetch_bytes: usize,
     /// What the client cannot tell from a loss is accepted (offsets that a compacted topic lacks).
     pub accept_gaps: bool,
+    /// By whom messages are fetched, where the client has a choice.
+    pub fetch: Fetch,
+}
+
+/// By whom messages are fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fetch {
+    /// By the engine where it can, else by the library.
+    #[default]
+    Auto,
+    /// By the engine, or it is an error.
+    Direct,
+    /// By the library.
+    Library,
 }
 
 /// Settings of a producer.

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Connection, KafkaError, Message, Part, SourceSettings};
+use super::client::{Connection, Fetch, KafkaError, Message, Part, SourceSettings};
 
 /// Who speaks for a group, in a form of the client's own: a member with the generation that it knows of.
 pub type GroupToken = Arc<dyn Any + Send + Sync>;
@@ -61,6 +61,7 @@ impl MemberSettings {
             headers: self.headers,
             prefetch_bytes: self.prefetch_bytes,
             accept_gaps: false,
+            fetch: Fetch::Library,
         }
     }
 }

@@ -16,6 +16,8 @@ pub mod client;
 pub mod conformance;
 mod coordinator;
 mod decode;
+#[cfg(feature = "rdkafka")]
+mod direct;
 mod encode;
 mod group_reader;
 mod kept;
@@ -40,6 +42,8 @@ mod standby;
 mod tests;
 mod topic;
 mod transactor;
+#[cfg(any(feature = "kafka", feature = "rdkafka"))]
+mod wire;
 mod writer;
 
 pub use outbox::{Outbox, Outgoing};

@@ -1,5 +1,6 @@
 //! The options of a Kafka source or sink, checked.
 
+use super::client::Fetch;
 use crate::record::sorted;
 use std::time::Duration;
 
@@ -153,6 +154,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "16 MiB",
         "sources: bytes that are fetched ahead; larger evens out slow brokers and needs more memory",
     ),
+    OptionSpec::new(
+        "fetch",
+        OptionKind::OneOf(&["auto", "direct", "library"]),
+        "auto",
+        "sources by rdkafka: who fetches messages: the engine, which is faster (plaintext, no 'kafka.…' options, no --instance), or the library",
+    ),
     OptionSpec::new("timeout", OptionKind::Duration, "30s", "how long a broker may take to answer"),
 ];
 
@@ -249,6 +256,7 @@ pub(super) struct SourceOptions {
     pub(super) isolation: Option<bool>,
     pub(super) earliest_if_gone: bool,
     pub(super) accept_gaps: bool,
+    pub(super) fetch: Fetch,
     pub(super) prefetch_bytes: usize,
     pub(super) discovery_interval: Duration,
     pub(super) partition_by: Vec<String>,
@@ -352,6 +360,11 @@ impl SourceOptions {
             isolation: typed.text("isolation")?.map(|i| i == "read_committed"),
             earliest_if_gone: typed.text("out_of_range")?.as_deref() == Some("earliest"),
             accept_gaps: typed.text("gaps")?.as_deref() == Some("accept"),
+            fetch: match typed.text("fetch")?.as_deref() {
+                Some("direct") => Fetch::Direct,
+                Some("library") => Fetch::Library,
+                _ => Fetch::Auto,
+            },
             prefetch_bytes: prefetch(&typed)?,
             discovery_interval: duration(options, "discovery_interval")?,
             partition_by: list(typed.text("partition_by")?),

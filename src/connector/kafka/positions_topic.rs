@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::client::{
-    Bounds, Connection, Event, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part,
+    Bounds, Connection, Event, Fetch, KafkaClient, KafkaError, KafkaErrorKind, KafkaSink, KafkaSource, Part,
     SourceSettings,
 };
 use super::outbox::Outbox;
@@ -69,6 +69,7 @@ impl PositionsTopic {
                 headers: false,
                 prefetch_bytes: PREFETCH,
                 accept_gaps: true,
+                fetch: Fetch::Auto,
             })
         };
         let part = Part { topic: self.topic.clone(), partition: 0 };

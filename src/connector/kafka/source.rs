@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::changelog::Changelog;
 use super::choose::{Need, cluster, connection, require};
-use super::client::{Bounds, KafkaClient, KafkaError, KafkaSource, Part, SourceSettings};
+use super::client::{Bounds, Fetch, KafkaClient, KafkaError, KafkaSource, Part, SourceSettings};
 use super::decode::MessageFormat;
 use super::group_reader::{GroupPolicy, GroupReader, GroupSeat};
 use super::kept::Keeper;
@@ -52,6 +52,9 @@ impl KafkaTopics {
         if matches!(options.start, Start::Time(_)) {
             needs.push(Need::Timestamps("start = a time"));
         }
+        if options.fetch == Fetch::Direct {
+            needs.push(Need::DirectFetch);
+        }
         needs.extend(options.common.native.iter().map(|(name, _)| Need::NativeOption(name)));
         require(&client.caps(), &needs)?;
         Ok(Self { schema, client, format, options, share: None, slice: None })
@@ -65,6 +68,7 @@ impl KafkaTopics {
             headers,
             prefetch_bytes: self.options.prefetch_bytes,
             accept_gaps: self.options.accept_gaps,
+            fetch: self.options.fetch,
         }
     }
 
@@ -80,6 +84,11 @@ impl KafkaTopics {
 
     /// Opens it as a member of the group.
     fn join(&self, scan: &Scan, share: &Share) -> Result<Box<dyn DataReader>, IoError> {
+        if self.options.fetch == Fetch::Direct {
+            return Err(IoError::config(
+                "fetch = 'direct' and --instance exclude each other: librdkafka fetches for members of a group",
+            ));
+        }
         let own = self.settings(scan.system.headers);
         let mut client = self.client.source(&own)?;
         self.provide(client.as_mut())?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{
-    Caps, Connection, Event, KafkaClient, KafkaError, KafkaSink, KafkaSource, Part, SinkSettings,
+    Caps, Connection, Event, Fetch, KafkaClient, KafkaError, KafkaSink, KafkaSource, Part, SinkSettings,
     SourceSettings,
 };
 use super::outbox::Outbox;
@@ -173,6 +173,7 @@ fn source_settings(cluster: &dyn Cluster) -> SourceSettings {
         headers: caps.headers,
         prefetch_bytes: 4 << 20,
         accept_gaps: false,
+        fetch: Fetch::Auto,
     }
 }
 

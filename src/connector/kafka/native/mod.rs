@@ -3,8 +3,10 @@
 //! Its defaults are changed where they would lose records or hold too much of them; see `config`.
 
 mod admin;
+mod asking;
 mod config;
 mod fetched;
+mod library;
 mod member;
 mod sink;
 mod source;
@@ -39,6 +41,7 @@ impl KafkaClient for Native {
             compression: &["none", "gzip", "snappy", "lz4", "zstd"],
             groups: true,
             native_options: true,
+            direct_fetch: true,
         }
     }
     fn source(&self, settings: &SourceSettings) -> Result<Box<dyn KafkaSource>, KafkaError> {

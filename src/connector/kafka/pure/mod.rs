@@ -33,6 +33,7 @@ impl KafkaClient for Pure {
             compression: &["none", "gzip", "snappy"],
             groups: false,
             native_options: false,
+            direct_fetch: false,
         }
     }
     fn source(&self, settings: &SourceSettings) -> Result<Box<dyn KafkaSource>, KafkaError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Pure;
 use crate::connector::kafka::client::{
-    Connection, Event, KafkaClient, KafkaError, KafkaErrorKind, KafkaSource, Part, SourceSettings,
+    Connection, Event, Fetch, KafkaClient, KafkaError, KafkaErrorKind, KafkaSource, Part, SourceSettings,
 };
 
 /// What the broker does with a request.
@@ -21,7 +21,7 @@ enum Reply {
     Nonsense,
 }
 
-type Fetch = dyn Fn(i32, i64, usize, usize) -> Reply + Send + Sync;
+type Answers = dyn Fn(i32, i64, usize, usize) -> Reply + Send + Sync;
 
 /// A broker with one topic `t` that speaks version 0.
 struct FakeBroker {
@@ -44,11 +44,12 @@ fn text(t: &str) -> Vec<u8> {
 }
 
 /// The lowest version of Fetch that it speaks, its partitions, how it fetches (partition, offset, bytes, count of calls).
-fn broker(least_fetch: i16, partitions: i32, fetch: Box<Fetch>) -> FakeBroker {
+fn broker(least_fetch: i16, partitions: i32, fetch: Box<Answers>) -> FakeBroker {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = i32::from(listener.local_addr().unwrap().port());
     let commits = Arc::<AtomicUsize>::default();
-    let (seen, fetch, fetches) = (commits.clone(), Arc::<Fetch>::from(fetch), Arc::<AtomicUsize>::default());
+    let (seen, fetch, fetches) =
+        (commits.clone(), Arc::<Answers>::from(fetch), Arc::<AtomicUsize>::default());
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let (seen, fetch, fetches) = (seen.clone(), fetch.clone(), fetches.clone());
@@ -157,6 +158,7 @@ fn settings(address: &str) -> SourceSettings {
         headers: false,
         prefetch_bytes: 4 << 20,
         accept_gaps: false,
+        fetch: Fetch::Auto,
     }
 }
 

@@ -1,110 +1,19 @@
 //! Requests of our own, where the library has none or can't be trusted with them: which versions a broker speaks, and the
-//! offsets of groups. Connections, reads and writes have time-outs, and answers have a largest size.
+//! offsets of groups.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::connector::kafka::client::{KafkaError, KafkaErrorKind, Part};
+use crate::connector::kafka::wire::{API_VERSIONS, Answer, Body, FETCH, ask, connect, versions};
 
-const FETCH: i16 = 1;
 const OFFSET_COMMIT: i16 = 8;
 const OFFSET_FETCH: i16 = 9;
 const FIND_COORDINATOR: i16 = 10;
-const API_VERSIONS: i16 = 18;
-
-/// Largest answer that is believed.
-const LARGEST: usize = 4 << 20;
 
 /// Answers that mean "not now": the coordinator loads, is not there, or is another one.
 const NOT_NOW: [i16; 3] = [14, 15, 16];
-
-#[derive(Default)]
-struct Body(Vec<u8>);
-
-impl Body {
-    fn i16(mut self, n: i16) -> Self {
-        self.0.extend_from_slice(&n.to_be_bytes());
-        self
-    }
-    fn i32(mut self, n: i32) -> Self {
-        self.0.extend_from_slice(&n.to_be_bytes());
-        self
-    }
-    fn i64(mut self, n: i64) -> Self {
-        self.0.extend_from_slice(&n.to_be_bytes());
-        self
-    }
-    fn text(self, text: &str) -> Self {
-        let mut this = self.i16(text.len() as i16);
-        this.0.extend_from_slice(text.as_bytes());
-        this
-    }
-}
-
-/// Reads an answer; every step may find that it is cut off.
-struct Answer<'a>(&'a [u8]);
-
-impl<'a> Answer<'a> {
-    fn take(&mut self, n: usize) -> io::Result<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.0 = tail;
-        Ok(head)
-    }
-    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| io::ErrorKind::UnexpectedEof.into())
-    }
-    fn i16(&mut self) -> io::Result<i16> {
-        Ok(i16::from_be_bytes(self.array()?))
-    }
-    fn i32(&mut self) -> io::Result<i32> {
-        Ok(i32::from_be_bytes(self.array()?))
-    }
-    fn i64(&mut self) -> io::Result<i64> {
-        Ok(i64::from_be_bytes(self.array()?))
-    }
-    fn text(&mut self) -> io::Result<&'a str> {
-        let n = usize::try_from(self.i16()?.max(0)).unwrap_or(0);
-        std::str::from_utf8(self.take(n)?).map_err(|_| io::ErrorKind::InvalidData.into())
-    }
-    fn count(&mut self) -> io::Result<usize> {
-        // Each element takes at least a byte.
-        let n = usize::try_from(self.i32()?.max(0)).unwrap_or(0);
-        if n <= self.0.len() { Ok(n) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
-
-/// Connects within the time-out.
-pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for socket in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&socket, timeout) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(timeout))?;
-                stream.set_write_timeout(Some(timeout))?;
-                return Ok(stream);
-            }
-            Err(e) => last = e,
-        }
-    }
-    Err(last)
-}
-
-fn ask(stream: &mut TcpStream, key: i16, version: i16, body: Body) -> io::Result<Vec<u8>> {
-    let head = Body::default().i16(key).i16(version).i32(7).text("millstream");
-    let size = (head.0.len() + body.0.len()) as i32;
-    stream.write_all(&[&size.to_be_bytes()[..], &head.0, &body.0].concat())?;
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let size = usize::try_from(i32::from_be_bytes(size)).unwrap_or(usize::MAX);
-    if !(4..=LARGEST).contains(&size) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer of impossible size"));
-    }
-    let mut answer = vec![0; size];
-    stream.read_exact(&mut answer)?;
-    answer.drain(..4);
-    Ok(answer)
-}
 
 /// Sees to it that a broker still speaks the versions that the library does.
 ///
@@ -121,8 +30,8 @@ pub(super) fn probe(address: &str, timeout: Duration) -> Result<(), KafkaError> 
         }
         Err(e) => return Err(said(e)),
     };
-    match least_fetch(&answer).map_err(said)? {
-        Some(least) if least > 0 => Err(KafkaError::new(
+    match versions(&answer, FETCH).map_err(said)? {
+        Some((least, _)) if least > 0 => Err(KafkaError::new(
             KafkaErrorKind::Unsupported,
             format!(
                 "broker {address} speaks Fetch from version {least} on (Kafka 4), and the client 'kafka' speaks version 0: build \
@@ -131,21 +40,6 @@ pub(super) fn probe(address: &str, timeout: Duration) -> Result<(), KafkaError> 
         )),
         _ => Ok(()),
     }
-}
-
-/// The lowest version of Fetch in an answer to ApiVersions.
-fn least_fetch(answer: &[u8]) -> io::Result<Option<i16>> {
-    let mut answer = Answer(answer);
-    if answer.i16()? != 0 {
-        return Ok(None);
-    }
-    for _ in 0..answer.count()? {
-        let (key, least, _) = (answer.i16()?, answer.i16()?, answer.i16()?);
-        if key == FETCH {
-            return Ok(Some(least));
-        }
-    }
-    Ok(None)
 }
 
 /// A connection to the coordinator of a group.
@@ -276,19 +170,4 @@ pub(super) fn committed(
         mine.map(|(_, _, offset, _)| *offset).filter(|o| *o >= 0)
     };
     Ok(parts.iter().map(of).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lowest_version_of_fetch_is_found_and_a_cut_answer_is_an_error() {
-        let answer = Body::default().i16(0).i32(2).i16(0).i16(3).i16(9).i16(1).i16(4).i16(17).0;
-        assert_eq!(least_fetch(&answer).unwrap(), Some(4));
-        for n in 0..answer.len() {
-            assert!(least_fetch(&answer[..n]).is_err(), "{n}");
-        }
-        assert_eq!(least_fetch(&Body::default().i16(35).0).unwrap(), None);
-    }
 }

@@ -44,6 +44,7 @@ const ALL: Caps = Caps {
     compression: &["none", "gzip", "snappy", "lz4", "zstd"],
     groups: true,
     native_options: true,
+    direct_fetch: false,
 };
 
 impl Default for SimKafka {
