@@ -286,3 +286,78 @@ fn closing_waits_for_nobody_who_waits() {
     source.close(Duration::from_secs(8));
     assert!(from.elapsed() < Duration::from_secs(5), "{:?}", from.elapsed());
 }
+
+/// Jumps, pauses, leaders that move, brokers that go and come, errors in between, all at once and by chance.
+#[test]
+fn whatever_happens_each_message_comes_once_in_its_order() {
+    const PARTS: usize = 4;
+    const N: i64 = 600;
+    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
+    println!("seed {seed}");
+    let mut random = seed;
+    let mut below = |n: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % n as u64) as usize
+    };
+    let broker = Broker::with(3, &[("t", PARTS as i32)], &[]);
+    (0..PARTS).for_each(|p| broker.count("t", p as i32, 0..N as usize));
+    let parts: Vec<(Part, i64)> = (0..PARTS).map(|p| (part("t", p as i32), 0)).collect();
+    let mut source = broker.source(Fetch::Direct, &parts);
+    let (mut next, mut paused) = ([0_i64; PARTS], [false; PARTS]);
+    let from = Instant::now();
+    let mut round = 0;
+    while round < 150 || next != [N; PARTS] {
+        assert!(from.elapsed() < 2 * PATIENCE, "seed {seed}: stuck at {next:?}, paused {paused:?}");
+        let (p, id) = (below(PARTS), below(3) as i32 + 1);
+        match if round < 150 { below(12) } else { usize::MAX } {
+            0 => {
+                next[p] = below(N as usize + 1) as i64;
+                paused[p] = false;
+                source.seek(p, next[p]).unwrap();
+            }
+            1 => {
+                paused[p] = true;
+                source.pause(p).unwrap();
+            }
+            2 => {
+                paused[p] = false;
+                source.resume(p, next[p]).unwrap();
+            }
+            3 => broker.cluster.partition_leader("t", p as i32, Some(id)).unwrap(),
+            4 => broker.cluster.partition_leader("t", p as i32, None).unwrap(),
+            5 => broker.cluster.broker_down(id).unwrap(),
+            6 => broker.cluster.broker_up(id).unwrap(),
+            7 => {
+                let passing =
+                    [Code::RD_KAFKA_RESP_ERR__TRANSPORT, Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION];
+                broker.cluster.request_errors(RDKafkaApiKey::Fetch, &passing[..=below(2)]);
+            }
+            usize::MAX if round == 150 => {
+                (1..=3).for_each(|id| broker.cluster.broker_up(id).unwrap());
+                for p in 0..PARTS {
+                    broker.cluster.partition_leader("t", p as i32, Some(p as i32 % 3 + 1)).unwrap();
+                    source.resume(p, next[p]).unwrap();
+                    paused[p] = false;
+                }
+            }
+            _ => {}
+        }
+        round += 1;
+        let mut left = 1 + below(200);
+        let polled = source.poll(Duration::from_millis(20), &mut |event| {
+            match event {
+                Event::Message(m) => {
+                    assert!(!paused[m.part], "seed {seed}: partition {} is paused", m.part);
+                    assert_eq!((m.part, m.offset), (m.part, next[m.part]), "seed {seed}");
+                    next[m.part] += 1;
+                }
+                Event::Reached { part, next: end } => assert_eq!((end, next[part]), (N, N), "seed {seed}"),
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(polled.as_ref().err().is_none_or(|e| e.kind == KafkaErrorKind::Retriable), "{polled:?}");
+    }
+}
