@@ -5,7 +5,7 @@
 //! [`DataWriter`]; [`connector::memory`] has ready-made ones for channels, vectors and iterators. For embedding, depend on the
 //! crate without default features: they are the command line and C code for compression.
 #![cfg_attr(not(feature = "rdkafka"), forbid(unsafe_code))]
-// `connector/kafka/native/fetched.rs` alone.
+// `fetched.rs` and `produced.rs` in `connector/kafka/native` alone.
 #![cfg_attr(feature = "rdkafka", deny(unsafe_code))]
 #![cfg_attr(
     not(test),

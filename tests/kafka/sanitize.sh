@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of the client over librdkafka under AddressSanitizer and LeakSanitizer: connector/kafka/native/fetched.rs holds the
-# unsafe code of the crate. They bring their broker along. librdkafka is compiled with the sanitizer too, if the C compiler has one;
+# Runs the tests of the client over librdkafka under AddressSanitizer and LeakSanitizer: fetched.rs and produced.rs in connector/kafka/native
+# hold the unsafe code of the crate. They bring their broker along. librdkafka is compiled with the sanitizer too, if the C compiler has one;
 # else Rust alone, and of the library what it allocates and frees.
 #
 #   tests/kafka/sanitize.sh [arguments of the test binary]

@@ -149,6 +149,10 @@ impl<'a> Outgoing<'a> {
     pub fn value(&self) -> Option<&'a [u8]> {
         self.slot.value.map(|s| self.outbox.text(s))
     }
+    /// Whether it has neither headers nor a timestamp of its own.
+    pub fn is_plain(&self) -> bool {
+        self.slot.timestamp.is_none() && self.slot.headers.is_empty()
+    }
     /// Headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
         let outbox = self.outbox;

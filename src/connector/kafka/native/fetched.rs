@@ -5,10 +5,10 @@
 //! over many at once. So what is fetched of the assigned partitions is led to a queue of its own; all else that the library has to say
 //! stays in the consumer's queue and comes through the safe interface.
 //!
-//! This file holds all that is unsafe in the crate. What it relies on is the library's documentation (`rdkafka.h`): objects may be
-//! used on any thread; queues are counted and must be gone before their client is; a message taken from a queue is the taker's until it
-//! is destroyed, with all that it points to, and holds no more than its own references. `tests/kafka/sanitize.sh` runs the tests of
-//! this room under AddressSanitizer.
+//! This file and `produced` hold all that is unsafe in the crate. What it relies on is the library's documentation (`rdkafka.h`):
+//! objects may be used on any thread; queues are counted and must be gone before their client is; a message taken from a queue is the
+//! taker's until it is destroyed, with all that it points to, and holds no more than its own references. `tests/kafka/sanitize.sh` runs
+//! the tests of this room under AddressSanitizer.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -164,13 +164,8 @@ impl Fetched<'_> {
     }
 
     pub(super) fn headers(&self) -> Option<Headers<'_>> {
-        let mut list = std::ptr::null_mut();
-        // SAFETY: the message is ours; what is written to `list` lives as long as it.
-        let code = unsafe { lib::rd_kafka_message_headers(self.message.as_ptr(), &mut list) };
-        match code {
-            lib::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT => None,
-            code => Some(Headers { list: NonNull::new(list).filter(|_| !code.is_error()), of: PhantomData }),
-        }
+        // SAFETY: the message is ours, and lives as long as `self`.
+        unsafe { Headers::of(self.message.as_ptr()) }
     }
 }
 
@@ -186,6 +181,22 @@ pub(super) struct Headers<'a> {
     /// `None`: the library can't read them.
     list: Option<NonNull<lib::rd_kafka_headers_t>>,
     of: PhantomData<&'a ()>,
+}
+
+impl Headers<'_> {
+    /// Those of a message, if it has any.
+    ///
+    /// # Safety
+    /// The message lives for `'_`, and nobody changes it.
+    pub(super) unsafe fn of(message: *const lib::rd_kafka_message_t) -> Option<Self> {
+        let mut list = std::ptr::null_mut();
+        // SAFETY: as the caller promises; what is written to `list` lives as long as the message.
+        let code = unsafe { lib::rd_kafka_message_headers(message, &mut list) };
+        match code {
+            lib::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT => None,
+            code => Some(Headers { list: NonNull::new(list).filter(|_| !code.is_error()), of: PhantomData }),
+        }
+    }
 }
 
 impl HeaderList for Headers<'_> {
@@ -213,7 +224,7 @@ impl HeaderList for Headers<'_> {
 ///
 /// # Safety
 /// `from` is null or points to `len` bytes that live and do not change for `'a`.
-unsafe fn bytes<'a>(from: *mut c_void, len: usize) -> Option<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(from: *mut c_void, len: usize) -> Option<&'a [u8]> {
     // SAFETY: as the caller promises.
     NonNull::new(from.cast::<u8>()).map(|at| unsafe { std::slice::from_raw_parts(at.as_ptr(), len) })
 }

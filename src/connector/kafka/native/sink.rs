@@ -11,6 +11,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 
+use super::produced::Producing;
 use super::{Consumer, admin, config, drop_within, failed, metadata, partitions_of, said, sorted};
 use crate::connector::kafka::client::{
     Counts, Failed, KafkaError, KafkaErrorKind, KafkaSink, KafkaTxn, Sent, SinkSettings,
@@ -27,6 +28,15 @@ struct Deliveries {
 
 pub(super) struct Context(Arc<Deliveries>);
 
+impl Context {
+    pub(super) fn acked(&self, messages: u64) {
+        self.0.acked.fetch_add(messages, Ordering::Relaxed);
+    }
+    pub(super) fn failed(&self, seq: usize, error: RdError, message: OwnedMessage) {
+        self.0.failed.lock().push((seq, error, message));
+    }
+}
+
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         said(level, facility, message);
@@ -39,19 +49,18 @@ impl ClientContext for Context {
 impl ProducerContext<NoCustomPartitioner> for Context {
     type DeliveryOpaque = usize;
 
+    /// What the crate itself takes from the library while it commits, and when it is dropped; else `produced` does.
     fn delivery(&self, result: &DeliveryResult<'_>, seq: usize) {
         match result {
-            Ok(_) => {
-                self.0.acked.fetch_add(1, Ordering::Relaxed);
-            }
-            Err((error, message)) => self.0.failed.lock().push((seq, error.clone(), message.detach())),
+            Ok(_) => self.acked(1),
+            Err((error, message)) => self.failed(seq, error.clone(), message.detach()),
         }
     }
 }
 
 pub(super) struct NativeSink {
     pub(super) settings: SinkSettings,
-    producer: Option<BaseProducer<Context>>,
+    producing: Option<Producing>,
     deliveries: Arc<Deliveries>,
     accepted: u64,
     failed: Vec<Failed>,
@@ -70,19 +79,25 @@ pub(super) struct NativeSink {
 const ROOM: Duration = Duration::from_secs(1);
 /// How long closing waits for an abort.
 const ABORT: Duration = Duration::from_secs(3);
-/// `poll` never returns early.
+/// How long a poll waits for something to come.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
 impl NativeSink {
     pub(super) fn connect(settings: &SinkSettings) -> Result<Self, KafkaError> {
         let deliveries = Arc::<Deliveries>::default();
         let context = Context(deliveries.clone());
-        let producer = BaseProducer::from_config_and_context(&config::producer(settings)?, context)
-            .map_err(|e| sorted("settings", &e))?;
+        let config = config::producer(settings)?;
+        // The library's own default where nobody set it.
+        let largest = config.create_native_config().and_then(|c| c.get("message.max.bytes"));
+        let largest = largest.map_err(|e| sorted("settings", &e))?.parse().unwrap_or(0);
+        let producer =
+            BaseProducer::from_config_and_context(&config, context).map_err(|e| sorted("settings", &e))?;
         metadata(producer.client(), &settings.connection)?;
+        let producing = Producing::new(producer, largest);
+        let producing = producing.ok_or_else(|| KafkaError::fatal("the library has no memory"))?;
         Ok(Self {
             settings: settings.clone(),
-            producer: Some(producer),
+            producing: Some(producing),
             deliveries,
             accepted: 0,
             failed: Vec::new(),
@@ -95,7 +110,13 @@ impl NativeSink {
     }
 
     pub(super) fn producer(&self) -> Result<&BaseProducer<Context>, KafkaError> {
-        self.producer.as_ref().ok_or_else(|| KafkaError::fatal("the producer is closed"))
+        self.producing.as_ref().map(Producing::producer).ok_or_else(closed)
+    }
+
+    /// Takes what has come back; waits for it up to `wait`, and no longer than until something comes.
+    pub(super) fn poll(&self, wait: Duration) -> Result<(), KafkaError> {
+        self.producing.as_ref().ok_or_else(closed)?.poll(wait);
+        Ok(())
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -184,7 +205,7 @@ impl NativeSink {
             return Ok(());
         }
         loop {
-            self.producer()?.poll(TICK);
+            self.poll(TICK)?;
             if self.deliveries.acked.load(Ordering::Relaxed) > before.0 {
                 return Ok(());
             }
@@ -201,12 +222,22 @@ impl NativeSink {
         }
     }
 
+    /// Why a message was not taken.
+    fn refused(&self, topic: &str, error: &RdError) -> KafkaError {
+        let mut said = sorted(&format!("topic {topic}"), error);
+        if error.rdkafka_error_code() == Some(Code::State) {
+            // The library's word for a transaction that can only be aborted.
+            said.kind = KafkaErrorKind::AbortTxn;
+        }
+        self.in_transaction(said)
+    }
+
     /// Polls until nothing is in flight.
     pub(super) fn wait(&self, deadline: Duration) -> Result<(), KafkaError> {
         let clock = Clock::System;
         let until = clock.monotonic() + deadline;
         while self.in_flight() > 0 {
-            self.producer()?.poll(TICK);
+            self.poll(TICK)?;
             if self.in_flight() > 0 && clock.monotonic() > until {
                 return Err(KafkaError::retriable(format!(
                     "brokers {}: {} messages are not acknowledged after {deadline:?}",
@@ -217,6 +248,10 @@ impl NativeSink {
         }
         Ok(())
     }
+}
+
+fn closed() -> KafkaError {
+    KafkaError::fatal("the producer is closed")
 }
 
 fn record<'a>(topic: &'a str, message: &Outgoing<'a>, seq: usize) -> BaseRecord<'a, [u8], [u8], usize> {
@@ -261,28 +296,32 @@ impl KafkaSink for NativeSink {
         let mut full_since: Option<Duration> = None;
         while let Some(message) = outbox.get(from + accepted) {
             let seq = usize::try_from(self.accepted).unwrap_or(usize::MAX);
-            match self.producer()?.send(record(topic, &message, seq)) {
-                Ok(()) => {
-                    self.accepted += 1;
-                    accepted += 1;
-                    full_since = None;
-                }
-                Err((RdError::MessageProduction(Code::QueueFull), _)) => {
+            let producing = self.producing.as_mut().ok_or_else(closed)?;
+            let (taken, refused) = match producing.send(topic, outbox, from + accepted, seq) {
+                Some(run) => run,
+                None => match producing.producer().send(record(topic, &message, seq)) {
+                    Ok(()) => (1, None),
+                    Err((error, _)) => (0, Some(error)),
+                },
+            };
+            self.accepted += taken as u64;
+            accepted += taken;
+            if taken > 0 {
+                full_since = None;
+            }
+            match refused {
+                None => {}
+                Some(RdError::MessageProduction(Code::QueueFull)) => {
                     let now = clock.monotonic();
                     if now.saturating_sub(*full_since.get_or_insert(now)) > ROOM {
                         let stopped =
                             KafkaError::retriable(format!("topic {topic}: the producer's queue is full"));
                         return Ok(Sent { accepted, stopped: Some(stopped) });
                     }
-                    self.producer()?.poll(TICK);
+                    self.poll(TICK)?;
                 }
-                Err((error, _)) => {
-                    let mut said = sorted(&format!("topic {topic}"), &error);
-                    if error.rdkafka_error_code() == Some(Code::State) {
-                        // The library's word for a transaction that can only be aborted.
-                        said.kind = KafkaErrorKind::AbortTxn;
-                    }
-                    let error = self.in_transaction(said);
+                Some(error) => {
+                    let error = self.refused(topic, &error);
                     return match error.kind {
                         KafkaErrorKind::Record => Ok(Sent { accepted, stopped: Some(error) }),
                         _ => Err(error),
@@ -290,12 +329,12 @@ impl KafkaSink for NativeSink {
                 }
             }
         }
-        self.producer()?.poll(Duration::ZERO);
+        self.poll(Duration::ZERO)?;
         Ok(Sent { accepted, stopped: None })
     }
 
     fn nudge(&mut self) -> Result<(), KafkaError> {
-        self.producer()?.poll(Duration::ZERO);
+        self.poll(Duration::ZERO)?;
         self.settle(self.settings.connection.timeout)
     }
 
@@ -324,25 +363,29 @@ impl KafkaSink for NativeSink {
     }
 
     fn close(&mut self, deadline: Duration) {
-        if self.producer.is_some()
+        if self.producing.is_some()
             && self.settings.transactional_id.is_some()
             && let Err(e) = self.abort_within(deadline.min(ABORT))
         {
             // What was not committed is thrown away; that the transaction is aborted now spares readers the wait for its end.
             log::debug!("{e}");
         }
-        let Some(producer) = self.producer.take() else { return };
+        let Some(producing) = self.producing.take() else { return };
         let groups: Vec<Consumer> = self.groups.drain(..).map(|(_, consumer)| consumer).collect();
         let clock = Clock::System;
         let until = clock.monotonic() + deadline;
         // Dropping it throws away what is not sent.
-        while producer.in_flight_count() > 0 && clock.monotonic() < until {
-            producer.poll(TICK);
+        while producing.producer().in_flight_count() > 0 && clock.monotonic() < until {
+            producing.poll(TICK);
         }
         drop_within(
             "a Kafka producer",
-            (producer, groups),
+            (producing, groups),
             until.saturating_sub(clock.monotonic()).max(TICK),
         );
     }
 }
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

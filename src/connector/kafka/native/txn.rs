@@ -123,7 +123,7 @@ impl NativeSink {
             if error.kind != KafkaErrorKind::Retriable || clock.monotonic() >= until {
                 return Err(error);
             }
-            self.producer()?.poll(TICK);
+            self.poll(TICK)?;
         }
     }
 }
@@ -218,7 +218,7 @@ impl KafkaTxn for NativeSink {
     fn abort(&mut self) -> Result<(), KafkaError> {
         self.abort_within(self.timeout())?;
         while self.producer()?.in_flight_count() > 0 {
-            self.producer()?.poll(TICK);
+            self.poll(TICK)?;
         }
         self.forget_failed();
         Ok(())
