@@ -482,6 +482,31 @@ fn a_partition_that_comes_first_makes_no_other_late() {
 }
 
 #[test]
+fn a_partition_without_a_single_row_holds_no_window_back() {
+    within(60, "windows beside rejects", || {
+        for mode in MODES {
+            let (sim, address) = cluster();
+            sim.create("in", 2);
+            for i in 0..100 {
+                let row = format!(r#"{{"ts":"2026-01-01 00:00:{:02}"}}"#, i % 60);
+                sim.append("in", 0, SimMessage::of(if i < 60 { &row } else { "{}" }));
+                sim.append("in", 1, SimMessage::of("no row"));
+            }
+            sim.append("in", 0, SimMessage::of(r#"{"ts":"2026-01-01 00:01:00"}"#));
+            let columns = "(ts TIMESTAMP, WATERMARK FOR ts AS ts)";
+            let more = ", format = 'json', on_error = 'skip', idle_timeout = 'off'";
+            let text = stream("a", columns, &address, "in", more)
+                + "SELECT count(*) AS n FROM TUMBLE(a, ts, INTERVAL '1' MINUTE) WHERE ts IS NOT NULL GROUP BY window_end;";
+            let mut job = engine(mode).sql(&text).unwrap().start().unwrap();
+            let first = job.rows().next().unwrap();
+            assert_eq!(first.values()[0].as_i64(), Some(60), "{mode}");
+            job.stop(Stop::Abort);
+            let _ = job.wait();
+        }
+    });
+}
+
+#[test]
 fn tombstones_are_rows_of_nulls_or_left_out_or_errors() {
     within(60, "tombstones", || {
         let (sim, address) = cluster();

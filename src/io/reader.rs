@@ -115,7 +115,7 @@ pub trait DataReader: Send {
     }
 
     /// The partitions from which records are waiting, each with its topic where there are several: until its first record, none of them
-    /// lets the watermark pass. Asked once, before the first [`read`](Self::read) and behind [`seek`](Self::seek).
+    /// lets the watermark pass. One of which none comes after all is told as [`Shift::Silent`]. Asked once, before the first [`read`](Self::read) and behind [`seek`](Self::seek).
     fn waiting(&self) -> Vec<(Option<Arc<str>>, i32)> {
         Vec::new()
     }
@@ -145,6 +145,14 @@ pub enum Shift {
     },
     /// Nothing more of it comes, and nothing more may come of its state: it is given up with the next commit.
     Leaving {
+        /// Its number.
+        part: i32,
+    },
+    /// Of a partition that was [`waiting`](DataReader::waiting) no record has come, and none is waiting any more: what was there
+    /// were none, or could not be decoded.
+    Silent {
+        /// Its topic, where there are several.
+        topic: Option<Arc<str>>,
         /// Its number.
         part: i32,
     },

@@ -222,16 +222,41 @@ impl Core {
 
     /// From these partitions of a source records are waiting: its watermark waits for them.
     pub(super) fn expect(&mut self, source: usize, partitions: &[(Option<Arc<str>>, i32)]) {
-        let mut ways = vec![InputRef::Source(source)];
-        while let Some(from) = ways.pop().filter(|_| !partitions.is_empty()) {
-            for target in self.targets(from).to_vec() {
-                let Target::Node { node, .. } = target else { continue };
-                match self.nodes.get_mut(node) {
-                    Some(slot) if slot.operator.makes_watermark() => slot.operator.expect(partitions),
-                    _ => ways.push(InputRef::Node(node)),
+        for node in self.makers(source) {
+            if let Some(slot) = self.nodes.get_mut(node).filter(|_| !partitions.is_empty()) {
+                slot.operator.expect(partitions);
+                slot.timer = slot.operator.next_timer();
+            }
+        }
+    }
+
+    /// It waited for that one for nothing.
+    pub(super) fn expect_no_more(
+        &mut self,
+        source: usize,
+        topic: Option<&Arc<str>>,
+        part: i32,
+    ) -> Result<(), JobError> {
+        (self.source, self.origin) = (source, None);
+        self.makers(source)
+            .into_iter()
+            .try_for_each(|node| self.run(node, |op, out| op.expect_no_more(topic, part, out)))
+    }
+
+    /// The operators that make the watermark of a source.
+    fn makers(&self, source: usize) -> Vec<usize> {
+        let (mut ways, mut makers) = (vec![InputRef::Source(source)], Vec::new());
+        while let Some(from) = ways.pop() {
+            for target in self.targets(from) {
+                let Target::Node { node, .. } = *target else { continue };
+                match self.nodes.get(node).is_some_and(|s| s.operator.makes_watermark()) {
+                    true if makers.contains(&node) => {}
+                    true => makers.push(node),
+                    false => ways.push(InputRef::Node(node)),
                 }
             }
         }
+        makers
     }
 
     /// Runs a batch of a source through everything that it feeds. `now`: wall time, µs since the Unix epoch.

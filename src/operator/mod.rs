@@ -216,6 +216,11 @@ pub trait Operator: Send {
         let _ = partitions;
     }
 
+    /// From that partition no record comes for the moment, if none has come: it was [expected](Self::expect) for nothing.
+    fn expect_no_more(&mut self, topic: Option<&Arc<str>>, partition: i32, out: &mut Output<'_>) {
+        let _ = (topic, partition, out);
+    }
+
     /// When [`on_timer`](Self::on_timer) is to be called, µs on the job's clock; asked after each call of another method.
     fn next_timer(&self) -> Option<i64> {
         None

@@ -310,10 +310,18 @@ impl Operator for WatermarkOp {
 
     fn expect(&mut self, partitions: &[(Option<Arc<str>>, i32)]) {
         for (topic, id) in partitions {
-            // Silence begins with the first look at the clock.
-            self.place(topic.as_ref(), *id, NEVER);
+            let at = self.place(topic.as_ref(), *id, NEVER);
+            if let Some(p) = self.partitions.get_mut(at) {
+                // Silence begins with the first look at the clock, also where it had lasted before a stop.
+                (p.seen, p.idle) = (NEVER, false);
+            }
         }
-        self.idle &= self.partitions.iter().all(|p| p.idle);
+    }
+
+    fn expect_no_more(&mut self, topic: Option<&Arc<str>>, partition: i32, out: &mut Output<'_>) {
+        self.partitions.retain(|p| p.max != NEVER || !p.is(topic, partition));
+        self.settle();
+        self.hand_on(out);
     }
 
     fn next_timer(&self) -> Option<i64> {

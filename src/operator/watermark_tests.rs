@@ -258,6 +258,41 @@ fn a_state_without_topics_goes_on_when_records_name_theirs() {
 }
 
 #[test]
+fn an_idle_partition_where_records_wait_speaks_again() {
+    let spec = WatermarkSpec { idle_timeout: Some(30), ..spec(0, false) };
+    let (mut op, mut bench) = (WatermarkOp::new(&spec), Bench::new());
+    op.expect(&expected(&[(None, 0), (None, 1)]));
+    bench.process(&mut op, batch(&[(0, Some(100)), (1, Some(90))]));
+    bench.advance_clock(&mut op, 1000);
+    assert!(bench.idle);
+    let mut state = StateWriter::new();
+    op.snapshot(&mut state).unwrap();
+    let mut op = WatermarkOp::new(&spec);
+    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    op.expect(&expected(&[(None, 0), (None, 1)]));
+    // Those behind know from their own state that it was silent.
+    let mut bench = Bench::new();
+    bench.idle = true;
+    bench.process(&mut op, batch(&[(0, Some(200)), (1, Some(95)), (0, Some(201))]));
+    assert!(!bench.idle);
+    assert_eq!(stamps(&bench).iter().map(|s| s.1).collect::<Vec<_>>(), [90, 90, 95]);
+}
+
+#[test]
+fn a_partition_that_brings_nothing_after_all_holds_nothing_back() {
+    let (mut op, mut bench) = (WatermarkOp::new(&spec(0, false)), Bench::new());
+    op.expect(&expected(&[(None, 0), (None, 1), (None, 2)]));
+    bench.process(&mut op, batch(&[(0, Some(100)), (2, Some(40))]));
+    assert!(bench.watermarks.is_empty());
+    bench.run(|out| op.expect_no_more(None, 1, out));
+    assert_eq!(bench.watermarks, [40]);
+    // One that has brought something is not let go.
+    bench.run(|out| op.expect_no_more(None, 2, out));
+    bench.process(&mut op, batch(&[(0, Some(200)), (1, Some(120))]));
+    assert_eq!(bench.watermarks, [40]);
+}
+
+#[test]
 fn silence_begins_anew_after_a_restore() {
     let spec = WatermarkSpec { idle_timeout: Some(30), ..spec(0, false) };
     let (mut op, mut bench) = (WatermarkOp::new(&spec), Bench::new());

@@ -9,7 +9,7 @@ use super::decode::MessageDecoder;
 use super::options::Topics;
 use super::position;
 use super::source::parts;
-use crate::io::{Boundedness, DataReader, IoError, Read};
+use crate::io::{Boundedness, DataReader, IoError, Read, Shift};
 use crate::record::{BatchBuilder, Clock, Position, Schema};
 
 /// How long the end may take.
@@ -27,18 +27,28 @@ pub(super) struct Lane {
     /// Where it ends, if it does.
     end: Option<i64>,
     done: bool,
+    /// The watermark waits for its first record.
+    waits: bool,
 }
 
 impl Lane {
     pub(super) fn new(part: Part, next: i64, bounds: Bounds, end: Option<i64>) -> Self {
         let name: Arc<str> = part.to_string().into();
-        Self { part, name, next, bounds, end, done: false }
+        Self { part, name, next, bounds, end, done: false, waits: false }
     }
     pub(super) fn next(&self) -> i64 {
         self.next
     }
     fn is_over(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
+    }
+    /// Messages were there when the source was opened that were not read yet.
+    fn has_waiting(&self) -> bool {
+        self.next < self.end.unwrap_or(self.bounds.end)
+    }
+    /// Everything before `next` was given; what is behind the end is for another time.
+    fn go_on(&mut self, next: i64) {
+        self.next = self.next.max(self.end.map_or(next, |end| next.min(end)));
     }
 }
 
@@ -64,6 +74,8 @@ pub(super) struct KafkaReader {
     /// Messages that were gone before they were read, under `out_of_range = 'earliest'`.
     lost: u64,
     discovery: Option<Discovery>,
+    /// Partitions of which no record has come though the watermark waited for one.
+    silent: Vec<Shift>,
 }
 
 /// The search for partitions that came since.
@@ -93,6 +105,7 @@ impl KafkaReader {
             pending: None,
             lost: 0,
             discovery: None,
+            silent: Vec::new(),
         }
     }
 
@@ -148,6 +161,8 @@ impl KafkaReader {
 
     /// Assigns the partitions where they stand, which may be where a checkpoint left them.
     fn start(&mut self) -> Result<(), KafkaError> {
+        // As `waiting` has told it.
+        self.lanes.iter_mut().for_each(|l| l.waits = l.has_waiting());
         for lane in &mut self.lanes {
             let bounds = lane.bounds;
             self.lost += lane.enter(bounds, self.policy.earliest_if_gone)?;
@@ -167,6 +182,15 @@ impl KafkaReader {
             }
         }
         Ok(())
+    }
+
+    /// Finds out where the watermark has waited for nothing.
+    fn tell_silent(&mut self) {
+        for lane in self.lanes.iter_mut().filter(|l| l.waits && !l.has_waiting()) {
+            lane.waits = false;
+            let topic = self.decoder.names_topics().then(|| lane.part.topic.clone());
+            self.silent.push(Shift::Silent { topic, part: lane.part.partition });
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -244,6 +268,7 @@ impl DataReader for KafkaReader {
         let mut moved = false;
         let (lanes, decoder) = (&mut self.lanes, &mut self.decoder);
         let polled = self.client.poll(wait, &mut |event| {
+            let mut over = false;
             match event {
                 Event::Message(message) => {
                     let Some(lane) = lanes.get_mut(message.part) else { return ControlFlow::Continue(()) };
@@ -252,23 +277,30 @@ impl DataReader for KafkaReader {
                         return ControlFlow::Continue(());
                     }
                     if lane.end.is_none_or(|end| message.offset < end) {
+                        let records = out.len();
                         add(decoder, &message, &lane.name, &lane.part, out);
+                        lane.waits &= out.len() == records;
                         moved = true;
                     }
-                    lane.next = message.offset + 1;
+                    lane.go_on(message.offset + 1);
+                    over = lane.is_over();
                 }
                 Event::Reached { part, next } => {
                     if let Some(lane) = lanes.get_mut(part) {
-                        lane.next = lane.next.max(next);
+                        lane.go_on(next);
+                        over = lane.is_over();
                     }
                 }
             }
-            if out.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // What comes behind the ends is not for us.
+            let over = over && lanes.iter().all(Lane::is_over);
+            if out.is_full() || over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let polled = polled.and_then(|()| self.settle_ends()).or_else(|e| match e.kind {
             KafkaErrorKind::OutOfRange(part) => self.settle_range(part),
             _ => Err(e),
         });
+        self.tell_silent();
         match polled {
             Ok(()) => {}
             // What was given counts; the error is told next time.
@@ -313,9 +345,12 @@ impl DataReader for KafkaReader {
     }
 
     fn waiting(&self) -> Vec<(Option<Arc<str>>, i32)> {
-        let waits = |l: &&Lane| l.next < l.end.unwrap_or(l.bounds.end);
         let name = |l: &Lane| (self.decoder.names_topics().then(|| l.part.topic.clone()), l.part.partition);
-        self.lanes.iter().filter(waits).map(name).collect()
+        self.lanes.iter().filter(|l| l.has_waiting()).map(name).collect()
+    }
+
+    fn take_shift(&mut self) -> Option<Shift> {
+        self.silent.pop()
     }
 
     fn divided(&self) -> Option<usize> {

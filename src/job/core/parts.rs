@@ -147,7 +147,10 @@ impl Core {
     }
 
     /// A part comes or goes.
-    pub(in crate::job) fn shift(&mut self, shift: Shift) -> Result<(), JobError> {
+    pub(in crate::job) fn shift(&mut self, source: usize, shift: Shift) -> Result<(), JobError> {
+        if let Shift::Silent { topic, part } = &shift {
+            return self.expect_no_more(source, topic.as_ref(), *part);
+        }
         let Some(parts) = &mut self.parts else { return Ok(()) };
         match shift {
             Shift::Gained { part, state } => {
@@ -168,6 +171,7 @@ impl Core {
                 self.drop_part(part);
                 Ok(())
             }
+            Shift::Silent { .. } => Ok(()),
         }
     }
 

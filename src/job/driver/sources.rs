@@ -21,17 +21,17 @@ impl Driver {
                         batch.set_born(batch.born().or(Some(self.laps.now())));
                         counters.forwarded.add(batch.came() as u64);
                         self.post(letters)?;
-                        self.shift(before)?;
+                        self.shift(i, before)?;
                         self.process(i, batch)?;
-                        self.shift(behind)?;
+                        self.shift(i, behind)?;
                         Ok(Taken::Something)
                     }
                     Polled::Idle(until) => {
                         counters.times.waiting.add_time(self.laps.waited());
                         let worked = !letters.is_empty() || moved;
                         self.post(letters)?;
-                        self.shift(before)?;
-                        self.shift(behind)?;
+                        self.shift(i, before)?;
+                        self.shift(i, behind)?;
                         Ok(if worked { Taken::Something } else { Taken::Nothing(until) })
                     }
                     Polled::End => {
@@ -70,7 +70,7 @@ impl Driver {
             }
             Message::Parcel(Parcel::Shared(_)) => {}
             Message::Letters(letters) => self.post(letters)?,
-            Message::Shift(shift) => self.shift(vec![shift])?,
+            Message::Shift(shift) => self.shift(i, vec![shift])?,
             Message::Barrier { epoch, position, count } => {
                 self.check_arrived(i, count)?;
                 if let Some(keeping) = &mut self.keeping {
@@ -169,15 +169,16 @@ impl Driver {
     }
 
     /// Parts of a source come or go.
-    fn shift(&mut self, shifts: Vec<Shift>) -> Result<(), JobError> {
+    fn shift(&mut self, i: usize, shifts: Vec<Shift>) -> Result<(), JobError> {
         if shifts.is_empty() {
             return Ok(());
         }
         let mut core = self.core.lock();
         core.lock_acquisitions += 1;
-        shifts.into_iter().try_for_each(|shift| core.shift(shift))?;
+        shifts.into_iter().try_for_each(|shift| core.shift(i, shift))?;
         self.timer = core.next_timer();
-        Ok(())
+        drop(core);
+        self.deliver()
     }
 
     /// Runs one batch, which has just been read or received, through the operators – the one place where the engine lock is taken per batch – and delivers the results.

@@ -217,7 +217,15 @@ fn stops(cluster: &dyn Cluster) -> Verdict {
     let mut reader = reader(cluster, &topic, &[TO_LATEST])?;
     produce(cluster, &topic, &[json(10..15, 1), json(20..25, 0)].concat())?;
     let items = read_all(reader.as_mut(), Limits::default())?;
-    equal("numbers", &numbers(&items), &(0..10).collect())
+    equal("numbers", &numbers(&items), &(0..10).collect())?;
+    // What came since is for the next run.
+    let position = reader.position();
+    drop(reader);
+    let mut next = self::reader(cluster, &topic, &[TO_LATEST])?;
+    next.seek(&position).map_err(|e| e.to_string())?;
+    let mut rest = numbers(&read_all(next.as_mut(), Limits::default())?);
+    rest.sort_unstable();
+    equal("numbers of the next run", &rest, &(10..15).chain(20..25).collect())
 }
 
 fn retention(cluster: &dyn Cluster) -> Verdict {
