@@ -95,15 +95,22 @@ pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream>
     Err(last)
 }
 
+/// By what name brokers know us.
+pub(super) const CLIENT: &str = "millstream";
+
+/// A request: its key, its version, a number that its answer repeats, and who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) key: i16,
+    pub(super) version: i16,
+    pub(super) number: i32,
+    pub(super) client: &'a str,
+}
+
 /// Sends a request.
-pub(super) fn send(
-    stream: &mut TcpStream,
-    key: i16,
-    version: i16,
-    number: i32,
-    body: &[u8],
-) -> io::Result<()> {
-    let head = Body::default().i16(key).i16(version).i32(number).text("millstream");
+pub(super) fn send(stream: &mut TcpStream, request: Request<'_>, body: &[u8]) -> io::Result<()> {
+    let Request { key, version, number, client } = request;
+    let head = Body::default().i16(key).i16(version).i32(number).text(client);
     let size = (head.0.len() + body.len()) as i32;
     stream.write_all(&[&size.to_be_bytes()[..], &head.0, body].concat())
 }
@@ -125,8 +132,8 @@ pub(super) fn announced(stream: &mut TcpStream, number: i32, largest: usize) -> 
 
 /// Asks for little and waits for the answer.
 pub(super) fn ask(stream: &mut TcpStream, key: i16, version: i16, body: Body) -> io::Result<Vec<u8>> {
-    const NUMBER: i32 = 7;
-    send(stream, key, version, NUMBER, &body.0)?;
+    const NUMBER: i32 = -7;
+    send(stream, Request { key, version, number: NUMBER, client: CLIENT }, &body.0)?;
     let mut answer = vec![0; announced(stream, NUMBER, LARGEST)?];
     stream.read_exact(&mut answer)?;
     Ok(answer)

@@ -1,8 +1,6 @@
 //! Batches of records as brokers keep and send them: message format 2, since Kafka 0.11
 //! (<https://kafka.apache.org/documentation/#recordbatch>). Nothing is copied: keys, values and headers are places in what was fetched.
 
-use std::io;
-
 use super::unpack::Codec;
 use crate::connector::kafka::client::HeaderList;
 
@@ -234,33 +232,46 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Where reading goes on behind these batches, if there is one; sees to it that all of them are whole and can be read. What is cut off
-/// at the end is left.
-///
-/// # Errors
-/// What is wrong with which offset.
-pub(super) fn check(mut bytes: &[u8]) -> io::Result<Option<i64>> {
-    let mut next = None;
+/// What was found of the batches that a broker sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// Where reading goes on behind those that are whole and can be read.
+    pub(super) next: Option<i64>,
+    /// Their bytes.
+    pub(super) bytes: usize,
+    /// What is wrong with the one behind them.
+    pub(super) fault: Option<Fault>,
+}
+
+/// Why a batch is not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Its format is from before 0.11.
+    Old,
+    /// It is not whole, or makes no sense.
+    Broken(&'static str),
+}
+
+/// Looks through batches; what is cut off at the end is left.
+pub(super) fn check(all: &[u8]) -> Checked {
+    let mut checked = Checked::default();
     loop {
-        let broken = |why: &str| {
-            let at = next.map_or_else(|| "at the beginning".to_owned(), |n: i64| format!("at offset {n}"));
-            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{at}: {why}")))
-        };
-        match Batch::look(bytes) {
-            Look::Batch(batch) => {
-                if !batch.is_whole(bytes) {
-                    return broken("a batch whose checksum is wrong");
-                }
-                if batch.codec().is_none() {
-                    return Err(io::ErrorKind::Unsupported.into());
-                }
-                next = Some(batch.last + 1);
-                bytes = bytes.get(batch.size..).unwrap_or(&[]);
+        let rest = all.get(checked.bytes..).unwrap_or(&[]);
+        let fault = match Batch::look(rest) {
+            Look::Batch(batch) if !batch.is_whole(rest) => Fault::Broken("a batch whose checksum is wrong"),
+            Look::Batch(batch) if batch.codec().is_none() => {
+                Fault::Broken("a batch packed in an unknown way")
             }
-            Look::Cut => return Ok(next),
-            Look::Old => return Err(io::ErrorKind::Unsupported.into()),
-            Look::Broken(why) => return broken(why),
-        }
+            Look::Batch(batch) => {
+                (checked.next, checked.bytes) = (Some(batch.last + 1), checked.bytes + batch.size);
+                continue;
+            }
+            Look::Cut => return checked,
+            Look::Old => Fault::Old,
+            Look::Broken(why) => Fault::Broken(why),
+        };
+        checked.fault = Some(fault);
+        return checked;
     }
 }
 

@@ -150,7 +150,7 @@ proptest! {
         let mut whole = batch(40, 0, 0, -1, 1, &bytes);
         let at = CHECKED + at % (whole.len() - CHECKED);
         whole[at] ^= by;
-        prop_assert!(check(&whole).is_err(), "byte {}", at);
+        prop_assert!(check(&whole).fault.is_some(), "byte {}", at);
     }
 }
 
@@ -162,39 +162,35 @@ fn reading_goes_on_behind_the_last_whole_batch() {
         [(0, None), (batches[0].len(), Some(10)), (batches[0].len() * 2, Some(21)), (all.len(), Some(30))];
     for n in 0..=all.len() {
         let expected = behind.iter().rev().find(|(size, _)| *size <= n).and_then(|(_, next)| *next);
-        assert_eq!(check(&all[..n]).unwrap(), expected, "{n} bytes");
+        let checked = check(&all[..n]);
+        assert_eq!((checked.next, checked.fault), (expected, None), "{n} bytes");
+        assert!(behind.contains(&(checked.bytes, expected)));
     }
 }
 
 #[test]
 fn what_is_not_read_here_is_told_apart_from_what_is_broken() {
     let good = batch(5, 4, 0, -1, 0, &[]);
-    let kind = |at: usize, byte: u8| {
+    let fault = |at: usize, byte: u8| {
         let mut bytes = good.clone();
         bytes[at] = byte;
-        check(&bytes).map_err(|e| e.kind())
+        check(&bytes).fault.unwrap()
     };
     // Formats 0 and 1, then one that will come.
-    assert_eq!(
-        [0, 1, 3].map(|magic| kind(MAGIC, magic).unwrap_err()),
-        [io::ErrorKind::Unsupported, io::ErrorKind::Unsupported, io::ErrorKind::InvalidData]
-    );
-    // A length less than a head's, a negative base.
-    assert_eq!(kind(11, 20), Err(io::ErrorKind::InvalidData));
-    assert_eq!(kind(0, 0x80), Err(io::ErrorKind::InvalidData));
+    assert_eq!([0, 1].map(|magic| fault(MAGIC, magic)), [Fault::Old, Fault::Old]);
+    // A format of the future, a length less than a head's, a negative base.
+    for (at, byte) in [(MAGIC, 3), (11, 20), (0, 0x80)] {
+        assert!(matches!(fault(at, byte), Fault::Broken(_)), "byte {at}");
+    }
     // A codec that nobody knows.
-    let packed = batch(5, 4, 6, -1, 0, &[]);
-    assert_eq!(check(&packed).unwrap_err().kind(), io::ErrorKind::Unsupported);
-    let error = check(
-        &[good.clone(), {
-            let mut b = good;
-            b[60] ^= 1;
-            b
-        }]
-        .concat(),
-    )
-    .unwrap_err();
-    assert_eq!(error.to_string(), "at offset 10: a batch whose checksum is wrong");
+    let packed = check(&batch(5, 4, 6, -1, 0, &[]));
+    assert_eq!(packed.fault, Some(Fault::Broken("a batch packed in an unknown way")));
+    // What is before it counts.
+    let mut bad = good.clone();
+    bad[60] ^= 1;
+    let fault = Some(Fault::Broken("a batch whose checksum is wrong"));
+    let expected = Checked { next: Some(10), bytes: good.len(), fault };
+    assert_eq!(check(&[good, bad].concat()), expected);
 }
 
 #[test]

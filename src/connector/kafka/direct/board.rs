@@ -15,10 +15,14 @@ use super::protocol::{Leaders, code};
 use crate::connector::kafka::client::Part;
 use crate::record::Clock;
 
-/// How long it takes at least until leaders are looked for again.
+/// How long it takes at least until leaders are looked for again; twice that the next time, …
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// … so many times.
+const DOUBLINGS: u32 = 4;
 /// How long a topic may be unknown to a broker, as one is that was made a moment ago.
-const PROPAGATION: Duration = Duration::from_secs(5);
+const PROPAGATION: Duration = Duration::from_secs(10);
+/// More brokers than anybody has.
+const BROKERS: usize = 1000;
 /// Answers of a broker that are under way at the same time: one is fetched, one waits, one is read.
 pub(super) const BUFFERS: usize = 3;
 
@@ -38,6 +42,8 @@ pub(super) struct Lane {
     pub(super) told: Option<i64>,
     /// Since when brokers do not know it.
     unknown: Option<Duration>,
+    /// Since when nothing can be fetched of it, and why.
+    pub(super) failing: Option<(Duration, String)>,
 }
 
 /// A broker that leads something, or did.
@@ -96,6 +102,7 @@ pub(super) struct Settings {
     pub(super) wait_millis: i32,
     pub(super) prefetch_bytes: usize,
     pub(super) read_committed: bool,
+    pub(super) client_id: String,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +114,8 @@ pub(super) struct Board {
     over: bool,
     /// Leaders are not looked for before, on the monotonic clock.
     look_at: Duration,
+    /// How often they were looked for since the last answer of a leader.
+    looks: u32,
     /// Why no broker can be reached.
     pub(super) down: Option<String>,
 }
@@ -150,6 +159,7 @@ impl Shared {
             active: true,
             told: None,
             unknown: None,
+            failing: None,
         };
         let board = Board { lanes: parts.iter().map(lane).collect(), ..Board::default() };
         Self { settings, board: Mutex::new(board), changed: Condvar::new(), parcels }
@@ -165,6 +175,7 @@ impl Shared {
         let lane = board.lanes.get_mut(lane)?;
         lane.version += 1;
         (lane.active, lane.next, lane.told, lane.unknown) = (active, next, None, None);
+        lane.failing = None;
         let version = lane.version;
         drop(board);
         self.changed.notify_all();
@@ -176,19 +187,38 @@ impl Shared {
         let Parcel { mut buffer, broker } = parcel;
         buffer.pieces.clear();
         buffer.bytes.clear();
-        // One batch may have been much larger than the others.
-        if buffer.bytes.capacity() > 2 * self.buffer_bytes() {
+        let mut board = self.board.lock();
+        // One batch may have been much larger than the others, or there were fewer brokers.
+        if buffer.bytes.capacity() > 2 * buffer_bytes(self.settings.prefetch_bytes, board.brokers.len()) {
             buffer.bytes = Vec::new();
         }
-        if let Some(known) = self.board.lock().brokers.get_mut(broker) {
+        if let Some(known) = board.brokers.get_mut(broker) {
             known.free.push(buffer);
         }
+        drop(board);
         self.changed.notify_all();
     }
 
-    /// Bytes of an answer.
-    pub(super) fn buffer_bytes(&self) -> usize {
-        buffer_bytes(self.settings.prefetch_bytes, 1)
+    /// Lets everybody look whether there is something to do.
+    pub(super) fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.board.lock().over
+    }
+
+    /// Waits, unless everything is over.
+    pub(super) fn rest(&self, wait: Duration) {
+        let until = Clock::System.monotonic() + wait;
+        let mut board = self.board.lock();
+        while !board.over {
+            let left = until.saturating_sub(Clock::System.monotonic());
+            if left.is_zero() {
+                return;
+            }
+            self.changed.wait_for(&mut board, left);
+        }
     }
 
     /// Waits for something to do. What is asked of the broker comes in `asked`, in the order of the last time; those of which something
@@ -202,7 +232,8 @@ impl Shared {
             let now = Clock::System.monotonic();
             let lost = board.lanes.iter().any(|l| l.active && l.leader.is_none());
             if lost && now >= board.look_at {
-                board.look_at = now + LOOK_AGAIN;
+                board.look_at = now + LOOK_AGAIN * 2_u32.pow(board.looks.min(DOUBLINGS));
+                board.looks += 1;
                 return (Task::Look, 0);
             }
             board.want(broker, asked);
@@ -246,17 +277,19 @@ impl Shared {
         let mut board = self.board.lock();
         board.down = None;
         let now = Clock::System.monotonic();
-        let mut parcel = None;
+        let (mut parcel, mut failed) = (None, None);
         for at in 0..board.lanes.len() {
             let Some(lane) = board.lanes.get(at).filter(|l| l.leader.is_none()) else { continue };
             let topic = leaders.topics.iter().find(|t| *t.name == *lane.part.topic);
             let partition = topic.and_then(|t| t.partitions.iter().find(|(n, _)| *n == lane.part.partition));
             let error = match (topic.map(|t| t.error), partition) {
                 (Some(code::NONE), Some((_, leader))) => {
-                    let leader = match leaders.brokers.iter().find(|(id, _)| id == leader) {
-                        Some((id, address)) => Some(self.known(&mut board, *id, address)?),
-                        None => None,
-                    };
+                    let found = leaders.brokers.iter().find(|(id, _)| id == leader);
+                    let found = found.map(|(id, address)| self.known(&mut board, *id, address));
+                    let leader = found.transpose().unwrap_or_else(|e| {
+                        failed = Some(e);
+                        None
+                    });
                     if let Some(lane) = board.lanes.get_mut(at) {
                         (lane.leader, lane.unknown) = (leader, None);
                     }
@@ -265,17 +298,24 @@ impl Shared {
                 (Some(code::NONE) | None, _) => code::UNKNOWN_TOPIC_OR_PARTITION,
                 (Some(error), _) => error,
             };
-            if code::NOT_NOW.contains(&error) {
-                continue;
-            }
             let Some(lane) = board.lanes.get_mut(at).filter(|l| l.active) else { continue };
-            let since = *lane.unknown.get_or_insert(now);
-            if error == code::UNKNOWN_TOPIC_OR_PARTITION && now.saturating_sub(since) < PROPAGATION {
+            if error == code::UNKNOWN_TOPIC_OR_PARTITION {
+                let since = *lane.unknown.get_or_insert(now);
+                if now.saturating_sub(since) < PROPAGATION {
+                    continue;
+                }
+            } else if !code::FATAL.contains(&error) {
+                lane.unknown = None;
+                lane.fail(now, &super::protocol::meaning(error));
                 continue;
             }
             lane.active = false;
             let piece = lane.in_trouble(at, Trouble::Fatal(super::protocol::meaning(error)));
             parcel.get_or_insert_with(Buffer::default).pieces.push(piece);
+        }
+        if let Some((id, address)) = leaders.brokers.first().filter(|_| board.brokers.is_empty()) {
+            // Somebody has to look for the others.
+            failed = self.known(&mut board, *id, address).err().or(failed);
         }
         drop(board);
         if let Some(buffer) = parcel {
@@ -283,7 +323,7 @@ impl Shared {
             self.send(Parcel { buffer, broker: usize::MAX });
         }
         self.changed.notify_all();
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// The place of a broker, which has a thread.
@@ -295,6 +335,9 @@ impl Shared {
             return Ok(at);
         }
         let at = board.brokers.len();
+        if at >= BROKERS {
+            return Err(io::Error::other("more brokers than anybody has"));
+        }
         let shared = self.clone();
         let run = move || broker::run(&shared, at);
         std::thread::Builder::new().name("ms-kafka-fetch".into()).spawn(run)?;
@@ -319,15 +362,19 @@ impl Shared {
     }
 
     /// A broker can't be reached, or does not answer: others may lead its partitions by now.
-    pub(super) fn lost(&self, broker: usize) {
+    pub(super) fn lost(&self, broker: usize, why: &str) {
         let mut board = self.board.lock();
         if let Some(known) = board.brokers.get_mut(broker) {
             known.stream = None;
         }
-        board.look_at = Clock::System.monotonic() + LOOK_AGAIN;
+        let now = Clock::System.monotonic();
+        board.look_at = board.look_at.max(now + LOOK_AGAIN);
         for lane in board.lanes.iter_mut().filter(|l| l.leader == Some(broker)) {
             lane.leader = None;
+            lane.fail(now, why);
         }
+        drop(board);
+        self.changed.notify_all();
     }
 
     pub(super) fn send(&self, parcel: Parcel) {
@@ -401,7 +448,31 @@ impl Board {
     }
 }
 
+impl Board {
+    /// A leader has answered.
+    pub(super) fn answered(&mut self) {
+        (self.looks, self.down) = (0, None);
+    }
+
+    /// Why nothing comes, if that has lasted.
+    pub(super) fn failure(&self, now: Duration, patience: Duration) -> Option<String> {
+        let mut active = self.lanes.iter().filter(|l| l.active);
+        if let Some(why) = self.down.as_ref().filter(|_| active.clone().any(|l| l.leader.is_none())) {
+            return Some(format!("no broker can be reached: {why}"));
+        }
+        active.find_map(|l| {
+            let (since, why) = l.failing.as_ref()?;
+            (now.saturating_sub(*since) > patience).then(|| format!("nothing comes of {}: {why}", l.part))
+        })
+    }
+}
+
 impl Lane {
+    /// Nothing can be fetched of it for the moment.
+    pub(super) fn fail(&mut self, now: Duration, why: &str) {
+        self.failing.get_or_insert_with(|| (now, why.to_owned()));
+    }
+
     pub(super) fn in_trouble(&self, at: usize, trouble: Trouble) -> Piece {
         Piece {
             lane: at,

@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch;
+use super::batch::{self, Checked, Fault};
 use super::board::{Asked, Buffer, Parcel, Piece, Shared, Task, Trouble};
 use super::protocol::{self, FETCH_VERSION, Fetched, Leaders, Terms, Wanted, code, meaning};
-use crate::connector::kafka::wire::{FETCH, announced, connect, send};
+use crate::connector::kafka::wire::{FETCH, Request, announced, connect, send};
+use crate::record::Clock;
 
 /// Largest answer that is believed: a batch may be larger than what is asked for.
 const LARGEST: usize = 256 << 20;
@@ -26,12 +27,14 @@ struct Fetching<'a> {
     number: i32,
     request: Vec<u8>,
     asked: Vec<Asked>,
+    /// For how many ms the broker wants to be left alone.
+    throttled: u64,
 }
 
 /// Fetches until everything is over.
 pub(super) fn run(shared: &Arc<Shared>, broker: usize) {
     let (request, asked) = (Vec::new(), Vec::new());
-    let mut fetching = Fetching { shared, broker, stream: None, number: 0, request, asked };
+    let mut fetching = Fetching { shared, broker, stream: None, number: 0, request, asked, throttled: 0 };
     let _running = shared.running();
     loop {
         match shared.next(broker, &mut fetching.asked) {
@@ -44,29 +47,37 @@ pub(super) fn run(shared: &Arc<Shared>, broker: usize) {
                     Ok(true) => shared.send(parcel),
                     Ok(false) => shared.give_back(parcel),
                     Err(e) => {
-                        log::debug!("broker {}: {e}", shared.address(broker));
+                        let why = format!("broker {}: {e}", shared.address(broker));
+                        log::debug!("{why}");
                         shared.give_back(parcel);
                         fetching.stream = None;
-                        shared.lost(broker);
+                        shared.lost(broker, &why);
                     }
+                }
+                if fetching.throttled > 0 {
+                    shared.rest(Duration::from_millis(std::mem::take(&mut fetching.throttled)));
                 }
             }
         }
     }
 }
 
-/// Asks one broker after the other who leads what.
+/// Asks one broker after the other who leads what, no longer than a question may take.
 pub(super) fn look(shared: &Shared, own: Option<&mut TcpStream>) -> io::Result<Leaders> {
     let topics = shared.topics();
     let topics: Vec<&str> = topics.iter().map(|t| &**t).collect();
-    if let Some(stream) = own
-        && let Ok(found) = protocol::leaders(stream, &topics)
-    {
-        return Ok(found);
+    if let Some(stream) = own {
+        return protocol::leaders(stream, &topics);
     }
+    let clock = Clock::System;
+    let until = clock.monotonic() + shared.settings.timeout;
     let mut last = io::Error::other("no broker is known");
     for address in shared.addresses() {
-        let asked = connect(&address, shared.settings.timeout.min(CONNECT))
+        let left = until.saturating_sub(clock.monotonic());
+        if left.is_zero() || shared.is_over() {
+            break;
+        }
+        let asked = connect(&address, left.min(CONNECT))
             .and_then(|mut stream| protocol::leaders(&mut stream, &topics));
         match asked {
             Ok(found) => return Ok(found),
@@ -78,8 +89,15 @@ pub(super) fn look(shared: &Shared, own: Option<&mut TcpStream>) -> io::Result<L
 
 impl Fetching<'_> {
     fn look(&mut self) {
-        let found = look(self.shared, self.stream.as_mut()).and_then(|found| self.shared.led(&found));
-        if let Err(e) = found {
+        let mut found = match &mut self.stream {
+            Some(stream) => look(self.shared, Some(stream)),
+            None => look(self.shared, None),
+        };
+        if found.is_err() && self.stream.take().is_some() {
+            // Its answer may still come, and would be taken for that to another question.
+            found = look(self.shared, None);
+        }
+        if let Err(e) = found.and_then(|found| self.shared.led(&found)) {
             log::debug!("looking for leaders: {e}");
             self.shared.lock().down = Some(e.to_string());
         }
@@ -87,10 +105,11 @@ impl Fetching<'_> {
 
     fn connected(&mut self) -> io::Result<&mut TcpStream> {
         if self.stream.is_none() {
-            let timeout = self.shared.settings.timeout;
-            let stream = connect(&self.shared.address(self.broker), timeout.min(CONNECT))?;
+            let settings = &self.shared.settings;
+            let stream = connect(&self.shared.address(self.broker), settings.timeout.min(CONNECT))?;
             // A broker answers later than it waits for something to send.
-            stream.set_read_timeout(Some(timeout + Duration::from_millis(500)))?;
+            let wait = Duration::from_millis(settings.wait_millis.unsigned_abs().into());
+            stream.set_read_timeout(Some(settings.timeout + wait))?;
             stream.set_nodelay(true)?;
             if !self.shared.connected(self.broker, &stream) {
                 return Err(io::ErrorKind::Interrupted.into());
@@ -116,10 +135,12 @@ impl Fetching<'_> {
             from: a.from,
         });
         protocol::fetch(wanted, terms, &mut self.request);
-        self.number = self.number.wrapping_add(1);
+        self.number = self.number.wrapping_add(1) & i32::MAX;
         let (number, request) = (self.number, std::mem::take(&mut self.request));
+        let shared = self.shared.clone();
         let stream = self.connected()?;
-        send(stream, FETCH, FETCH_VERSION, number, &request)?;
+        let client = &shared.settings.client_id;
+        send(stream, Request { key: FETCH, version: FETCH_VERSION, number, client }, &request)?;
         let size = announced(stream, number, LARGEST)?;
         buffer.bytes.reserve_exact(size);
         let read = Read::take(&mut *stream, size as u64).read_to_end(&mut buffer.bytes)?;
@@ -134,9 +155,10 @@ impl Fetching<'_> {
     fn sort(&mut self, buffer: &mut Buffer) -> io::Result<bool> {
         let Buffer { bytes, pieces } = buffer;
         // Looked through before anybody else has to wait for it.
-        let found = self.find(bytes)?;
-        let mut board = self.shared.lock();
-        board.down = None;
+        let (found, throttled) = self.find(bytes)?;
+        self.throttled = throttled;
+        let now = Clock::System.monotonic();
+        let (mut board, mut lost) = (self.shared.lock(), false);
         for Found { place, error, next, mut piece } in found {
             let lane = board.lanes.get_mut(piece.lane);
             let Some((a, lane)) = self.asked.get_mut(place).zip(lane) else { continue };
@@ -147,19 +169,24 @@ impl Fetching<'_> {
             match error {
                 code::NONE => {}
                 code::OFFSET_OUT_OF_RANGE => piece.trouble = Some(Trouble::OutOfRange),
-                error if error == code::UNKNOWN_TOPIC_OR_PARTITION || code::NOT_NOW.contains(&error) => {
+                error if code::FATAL.contains(&error) => piece.trouble = Some(Trouble::Fatal(meaning(error))),
+                error => {
                     // Somebody looks for the leader.
-                    lane.leader = None;
+                    (lane.leader, lost) = (None, true);
+                    lane.fail(now, &meaning(error));
                     continue;
                 }
-                error => piece.trouble = Some(Trouble::Fatal(meaning(error))),
             }
-            lane.active = piece.trouble.is_none();
-            a.came = lane.active && next.is_some();
-            lane.next = next.filter(|_| lane.active).unwrap_or(lane.next).max(lane.next);
+            (lane.active, lane.failing) = (piece.trouble.is_none(), None);
+            a.came = next.is_some();
+            lane.next = next.unwrap_or(lane.next).max(lane.next);
             if lane.told.replace(piece.end) != Some(piece.end) || a.came || piece.trouble.is_some() {
                 pieces.push(piece);
             }
+        }
+        match lost {
+            true => self.shared.wake(),
+            false => board.answered(),
         }
         drop(board);
         // Those of which something came are last the next time: an answer may be full before their turn.
@@ -168,10 +195,10 @@ impl Fetching<'_> {
         Ok(!pieces.is_empty())
     }
 
-    /// What is in an answer for each partition that was asked for.
-    fn find(&self, bytes: &[u8]) -> io::Result<Vec<Found>> {
+    /// What is in an answer for each partition that was asked for, and for how many ms the broker wants to be left alone.
+    fn find(&self, bytes: &[u8]) -> io::Result<(Vec<Found>, u64)> {
         let (asked, mut found, mut at) = (&self.asked, Vec::with_capacity(self.asked.len()), 0);
-        protocol::fetched(bytes, self.shared.settings.read_committed, &mut |f| {
+        let throttled = protocol::fetched(bytes, self.shared.settings.read_committed, &mut |f| {
             // Mostly in the order of the request.
             let (n, topic) = (asked.len(), f.topic);
             let same = |a: &&Asked| a.part.partition == f.partition && *a.part.topic == *topic;
@@ -179,16 +206,25 @@ impl Fetching<'_> {
             let Some(place) = places.find(|i| asked.get(*i).as_ref().is_some_and(same)) else { return };
             let Some(a) = asked.get(place) else { return };
             at = place + 1;
-            let (next, trouble) = match batch::check(bytes.get(f.records.clone()).unwrap_or(&[])) {
-                Ok(next) => (next, None),
-                Err(e) if e.kind() == io::ErrorKind::Unsupported => (None, Some(Trouble::Unfit)),
-                Err(e) => (None, Some(Trouble::Fatal(e.to_string()))),
+            let Checked { next, bytes: good, fault } =
+                batch::check(bytes.get(f.records.clone()).unwrap_or(&[]));
+            let trouble = match fault {
+                Some(Fault::Old) => Some(Trouble::Unfit),
+                Some(Fault::Broken(why)) => {
+                    Some(Trouble::Fatal(format!("behind offset {}: {why}", next.unwrap_or(a.from) - 1)))
+                }
+                // What is first in an answer comes whole, however large it is.
+                None if next.is_none() && !f.records.is_empty() && place == 0 => {
+                    Some(Trouble::Fatal(format!("at offset {}: the broker sends no whole batch", a.from)))
+                }
+                None => None,
             };
             let Fetched { error, end, aborted, records, .. } = f;
+            let records = records.start..records.start + good;
             let piece = Piece { lane: a.lane, version: a.version, records, end, aborted, trouble };
             found.push(Found { place, error, next, piece });
         })?;
-        Ok(found)
+        Ok((found, throttled))
     }
 }
 

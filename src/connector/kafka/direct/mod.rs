@@ -15,6 +15,7 @@ mod broker;
 mod protocol;
 mod unpack;
 
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +26,15 @@ use self::batch::{Batch, Look, Record};
 use self::board::{Parcel, Settings, Shared, Trouble};
 use self::unpack::Codec;
 use super::client::{Event, HeaderList, KafkaError, Message, Part, SourceSettings};
-use super::wire::connect;
+use super::wire::{CLIENT, connect};
+use crate::record::Clock;
 
 /// Options of the library that change nothing here, or that are understood.
 const WAIT: &str = "fetch.wait.max.ms";
 /// How long a broker waits for something to send.
 const WAIT_MILLIS: i32 = 100;
+/// What is kept for packed batches.
+const UNPACKED: usize = 16 << 20;
 
 /// Why nothing more comes.
 #[derive(Debug)]
@@ -70,9 +74,17 @@ struct Open {
     /// What was given of the piece's bytes.
     given: usize,
     /// The batch under way, and how much of its records was given.
-    batch: Option<(Batch, usize)>,
+    batch: Option<Under>,
     /// Producers whose transaction, which is under way there, was aborted.
     aborted: Vec<i64>,
+}
+
+/// A batch under way.
+struct Under {
+    head: Batch,
+    /// Bytes of its records that were given, and their number.
+    done: usize,
+    count: usize,
 }
 
 /// What is given.
@@ -91,19 +103,26 @@ pub(super) fn fits(settings: &SourceSettings) -> Result<(), String> {
 }
 
 /// Whether one of the brokers that are named speaks what is spoken here.
-pub(super) fn is_understood(settings: &SourceSettings) -> bool {
+///
+/// # Errors
+/// None of them can be reached.
+pub(super) fn is_understood(settings: &SourceSettings) -> Result<bool, KafkaError> {
     let servers = settings.connection.servers.split(',');
-    let spoken = |server: &str| {
-        let asked = connect(server, settings.connection.timeout.min(broker::CONNECT));
-        asked.and_then(|mut stream| protocol::speaks(&mut stream))
-    };
+    let mut last = String::new();
     for server in servers {
-        match spoken(server.trim()) {
-            Ok(understood) => return understood,
-            Err(e) => log::debug!("broker {server}: {e}"),
+        match connect(server.trim(), settings.connection.timeout.min(broker::CONNECT)) {
+            Ok(mut stream) => match protocol::speaks(&mut stream) {
+                Ok(understood) => return Ok(understood),
+                // It hangs up on who does not encrypt.
+                Err(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                    return Ok(false);
+                }
+                Err(e) => last = format!("{server}: {e}"),
+            },
+            Err(e) => last = format!("{server}: {e}"),
         }
     }
-    false
+    Err(KafkaError::retriable(format!("brokers {}: {last}", settings.connection.servers)))
 }
 
 impl Fetcher {
@@ -112,7 +131,8 @@ impl Fetcher {
     /// # Errors
     /// No broker answers.
     pub(super) fn start(settings: &SourceSettings, parts: &[(Part, i64)]) -> Result<Self, KafkaError> {
-        let wait = settings.connection.native.iter().rev().find(|(name, _)| name == WAIT);
+        let native = |of: &str| settings.connection.native.iter().rev().find(|(name, _)| name == of);
+        let (wait, client) = (native(WAIT), native("client.id"));
         let (sender, parcels) = crossbeam_channel::unbounded();
         let own = Settings {
             servers: settings.connection.servers.split(',').map(|s| s.trim().to_owned()).collect(),
@@ -120,6 +140,7 @@ impl Fetcher {
             wait_millis: wait.and_then(|(_, ms)| ms.parse().ok()).unwrap_or(WAIT_MILLIS),
             prefetch_bytes: settings.prefetch_bytes,
             read_committed: settings.read_committed,
+            client_id: client.map_or_else(|| CLIENT.to_owned(), |(_, id)| id.clone()),
         };
         let shared = Arc::new(Shared::new(own, parts, sender));
         broker::look(&shared, None)
@@ -147,8 +168,14 @@ impl Fetcher {
         self.lanes.iter().enumerate().filter(|(_, l)| l.paused).map(|(i, _)| i)
     }
 
-    /// Goes on at that offset.
+    /// Goes on at that offset, now or when the partition is paused no more.
     pub(super) fn seek(&mut self, lane: usize, offset: i64) {
+        let paused = self.lanes.get(lane).is_some_and(|l| l.paused);
+        self.change(lane, paused, offset);
+    }
+
+    /// Fetches that partition again, from that offset on.
+    pub(super) fn resume(&mut self, lane: usize, offset: i64) {
         self.change(lane, false, offset);
     }
 
@@ -218,6 +245,10 @@ impl Fetcher {
                     if let Some(open) = self.open.take() {
                         self.shared.give_back(open.parcel);
                     }
+                    // One batch may have been much larger than the others.
+                    if self.unpacked.capacity() > UNPACKED {
+                        self.unpacked = Vec::new();
+                    }
                 }
                 Err(stop) => return Err(stop),
             }
@@ -225,13 +256,11 @@ impl Fetcher {
     }
 
     fn nothing(&self) -> Result<(), Stop> {
-        match &self.shared.lock().down {
+        let Settings { servers, timeout, .. } = &self.shared.settings;
+        match self.shared.lock().failure(Clock::System.monotonic(), *timeout) {
             None => Ok(()),
             Some(why) => {
-                let servers = self.shared.settings.servers.join(",");
-                Err(Stop::Error(KafkaError::retriable(format!(
-                    "no broker of {servers} can be reached: {why}"
-                ))))
+                Err(Stop::Error(KafkaError::retriable(format!("brokers {}: {why}", servers.join(",")))))
             }
         }
     }
@@ -262,22 +291,14 @@ impl Open {
                 aborted.clear();
                 continue;
             };
-            if let Some(trouble) = piece.trouble.take() {
-                *at += 1;
-                return Err(match trouble {
-                    Trouble::OutOfRange => Stop::OutOfRange(index),
-                    Trouble::Unfit => Stop::Unfit(lane.part.clone()),
-                    Trouble::Fatal(why) => Stop::Error(KafkaError::fatal(format!("{}: {why}", lane.part))),
-                });
-            }
             let records = bytes.get(piece.records.clone()).unwrap_or(&[]);
             loop {
-                if let Some((head, done)) = batch {
+                if let Some(Under { head, done, count }) = batch {
                     let packed = head.records(records.get(*given..).unwrap_or(&[]));
                     let all: &[u8] = if head.codec() == Some(Codec::None) { packed } else { unpacked };
                     let mut giving =
                         Giving { index, lane: &mut *lane, headers: how.headers, take: &mut *take };
-                    if giving.records(head, all, done)?.is_break() {
+                    if giving.records(head, all, done, count)?.is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                     lane.next = lane.next.max(head.last + 1);
@@ -300,11 +321,19 @@ impl Open {
                         .and_then(|c| c.unpack(head.records(rest), unpacked).map_err(|e| e.to_string()))
                         .map_err(|why| unreadable(lane, &head, &why))?,
                 }
-                *batch = Some((head, 0));
+                *batch = Some(Under { head, done: 0, count: 0 });
             }
-            let (end, reached) = (piece.end, lane.next);
+            let (end, reached, trouble) = (piece.end, lane.next, piece.trouble.take());
             (*at, *given) = (*at + 1, 0);
             aborted.clear();
+            // What is whole before it was given.
+            if let Some(trouble) = trouble {
+                return Err(match trouble {
+                    Trouble::OutOfRange => Stop::OutOfRange(index),
+                    Trouble::Unfit => Stop::Unfit(lane.part.clone()),
+                    Trouble::Fatal(why) => Stop::Error(KafkaError::fatal(format!("{}: {why}", lane.part))),
+                });
+            }
             if (0..=reached).contains(&end) && take(Event::Reached { part: index, next: reached }).is_break()
             {
                 return Ok(ControlFlow::Break(()));
@@ -356,12 +385,18 @@ struct Giving<'a, 'b> {
 
 impl Giving<'_, '_> {
     /// Gives what is left of a batch.
-    fn records(&mut self, head: &Batch, all: &[u8], done: &mut usize) -> Result<ControlFlow<()>, Stop> {
+    fn records(
+        &mut self,
+        head: &Batch,
+        all: &[u8],
+        done: &mut usize,
+        count: &mut usize,
+    ) -> Result<ControlFlow<()>, Stop> {
         while let Some((record, size)) =
             all.get(*done..).filter(|rest| !rest.is_empty()).and_then(Record::first)
         {
-            *done += size;
-            let offset = head.base + record.offset_delta;
+            (*done, *count) = (*done + size, *count + 1);
+            let offset = head.base.saturating_add(record.offset_delta);
             if offset < self.lane.next || offset > head.last {
                 continue;
             }
@@ -381,6 +416,9 @@ impl Giving<'_, '_> {
         }
         if *done < all.len() {
             return Err(unreadable(self.lane, head, "a record that ends before its length"));
+        }
+        if *count != head.count {
+            return Err(unreadable(self.lane, head, &format!("{count} records instead of {}", head.count)));
         }
         Ok(ControlFlow::Continue(()))
     }

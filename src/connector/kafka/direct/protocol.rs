@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use crate::connector::kafka::wire::{API_VERSIONS, Answer, Body, FETCH, METADATA, ask, versions};
 
-/// Versions of requests: the newest that needs no identifiers of topics, spoken by brokers from 2.3 on.
-pub(super) const FETCH_VERSION: i16 = 11;
+/// Versions of requests: what is used here and no more, spoken by brokers from 2.1 to 4.x.
+pub(super) const FETCH_VERSION: i16 = 10;
 const METADATA_VERSION: i16 = 4;
 
 /// Codes of errors that something is done about.
@@ -15,14 +15,18 @@ pub(super) mod code {
     pub(in super::super) const NONE: i16 = 0;
     pub(in super::super) const OFFSET_OUT_OF_RANGE: i16 = 1;
     pub(in super::super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-    /// The leader is another one, or there is none at the moment; or a replica has not all yet.
-    pub(in super::super) const NOT_NOW: [i16; 9] = [5, 6, 7, 8, 9, 56, 74, 75, 78];
+    /// No retry helps: the log is corrupt, the topic's name is none, it may not be read, or not like this. All other errors may pass:
+    /// mostly the leader is another one, or there is none at the moment.
+    pub(in super::super) const FATAL: [i16; 6] = [2, 17, 29, 31, 35, 76];
 }
 
 /// What a code means that ends reading.
 pub(super) fn meaning(code: i16) -> String {
     match code {
         2 => "the broker finds what it keeps corrupt".into(),
+        5 => "the partition has no leader".into(),
+        6 => "the partition has another leader".into(),
+        56 => "the broker can't read its disk".into(),
         3 => "there is no such topic or partition any more".into(),
         29 => "not authorized to read the topic".into(),
         code => format!("error {code} of the protocol"),
@@ -141,8 +145,8 @@ pub(super) fn fetch<'a>(wanted: impl Iterator<Item = Wanted<'a>>, terms: Terms, 
         put(&mut out.0, partitions_at, partitions);
     }
     put(&mut out.0, topics_at, topics);
-    // Nothing of a session is forgotten; no rack.
-    *body = out.i32(0).text("").0;
+    // Nothing of a session is forgotten.
+    *body = out.i32(0).0;
 }
 
 fn put(bytes: &mut [u8], at: usize, n: i32) {
@@ -165,7 +169,7 @@ pub(super) struct Fetched<'a> {
     pub(super) records: Range<usize>,
 }
 
-/// Reads an answer to [`fetch`].
+/// Reads an answer to [`fetch`]; gives for how many ms the broker wants to be left alone.
 ///
 /// # Errors
 /// It makes no sense, or the request as a whole was refused.
@@ -173,9 +177,9 @@ pub(super) fn fetched<'a>(
     bytes: &'a [u8],
     read_committed: bool,
     each: &mut dyn FnMut(Fetched<'a>),
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let mut answer = Answer(bytes);
-    answer.i32()?;
+    let throttled = answer.i32()?;
     let error = answer.i16()?;
     if error != code::NONE {
         return Err(io::Error::other(meaning(error)));
@@ -191,8 +195,6 @@ pub(super) fn fetched<'a>(
             for _ in 0..answer.count()? {
                 aborted.push((answer.i64()?, answer.i64()?));
             }
-            // A replica that is nearer.
-            answer.i32()?;
             let size = answer.count()?;
             let at = bytes.len() - answer.0.len();
             answer.take(size)?;
@@ -200,7 +202,7 @@ pub(super) fn fetched<'a>(
             each(Fetched { topic, partition, error, end, aborted, records: at..at + size });
         }
     }
-    Ok(())
+    Ok(u64::try_from(throttled).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -227,7 +229,7 @@ mod tests {
         }
     }
 
-    /// By the protocol's definition of Fetch, version 11.
+    /// By the protocol's definition of Fetch, version 10.
     #[test]
     fn a_request_names_partitions_under_their_topics() {
         let wanted = [("a", 3, 5), ("a", 1, 6), ("b", 0, 7)];
@@ -238,19 +240,19 @@ mod tests {
         let part = |b: Body, n, from| b.i32(n).i32(-1).i64(from).i64(-1).i32(100);
         let mut expected = Body::default().i32(-1).i32(9).i32(1).i32(1000).i8(1).i32(0).i32(-1).i32(2);
         expected = part(part(expected.text("a").i32(2), 3, 5), 1, 6);
-        expected = part(expected.text("b").i32(1), 0, 7).i32(0).text("");
+        expected = part(expected.text("b").i32(1), 0, 7).i32(0);
         assert_eq!(body, expected.0);
     }
 
     #[test]
     fn an_answer_is_read_and_a_cut_one_is_an_error() {
-        let mut answer = Body::default().i32(0).i16(0).i32(0).i32(1).text("t").i32(2);
-        answer = answer.i32(0).i16(0).i64(90).i64(80).i64(1).i32(1).i64(55).i64(70).i32(-1).i32(3);
+        let mut answer = Body::default().i32(9).i16(0).i32(0).i32(1).text("t").i32(2);
+        answer = answer.i32(0).i16(0).i64(90).i64(80).i64(1).i32(1).i64(55).i64(70).i32(3);
         answer.0.extend_from_slice(b"abc");
-        answer = answer.i32(1).i16(1).i64(-1).i64(-1).i64(-1).i32(-1).i32(-1).i32(-1);
+        answer = answer.i32(1).i16(1).i64(-1).i64(-1).i64(-1).i32(-1).i32(-1);
         for read_committed in [false, true] {
             let mut seen = Vec::new();
-            fetched(&answer.0, read_committed, &mut |f| seen.push(f)).unwrap();
+            assert_eq!(fetched(&answer.0, read_committed, &mut |f| seen.push(f)).unwrap(), 9);
             let end = if read_committed { 80 } else { 90 };
             assert_eq!((seen[0].topic, seen[0].partition, seen[0].error, seen[0].end), ("t", 0, 0, end));
             assert_eq!(

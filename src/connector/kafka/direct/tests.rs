@@ -226,11 +226,15 @@ fn a_batch_whose_content_can_not_be_read_is_an_error_with_its_place() {
         &Written { time: 0, offset: 0, key: None, value: Some(vec![7; 20]), headers: Vec::new() },
         &mut cut,
     );
+    let whole = cut.clone();
     cut.pop();
-    for (attributes, records, why) in
-        [(1, vec![1, 2, 3], ""), (0, cut, "a record that ends before its length")]
-    {
-        let bytes = batch(7, 0, attributes, -1, 1, &records);
+    let cases = [
+        (1, 1, vec![1, 2, 3], ""),
+        (0, 1, cut, "a record that ends before its length"),
+        (0, 2, whole, "1 records instead of 2"),
+    ];
+    for (attributes, count, records, why) in cases {
+        let bytes = batch(7, 0, attributes, -1, count, &records);
         let part = Part { topic: "t".into(), partition: 2 };
         let mut lanes = [Lane { part, version: 0, next: 0, paused: false }];
         let piece = Piece {
@@ -256,5 +260,42 @@ fn a_batch_whose_content_can_not_be_read_is_an_error_with_its_place() {
             e.message.starts_with("t/2: the batch at offset 7 can't be read: ") && e.message.ends_with(why),
             "{e}"
         );
+    }
+}
+
+#[test]
+fn what_is_whole_before_what_is_not_is_given() {
+    let log = Log::new(&[Step::Plain(3)]);
+    let (bytes, _) = log.fetch(0, 9, false);
+    for (trouble, count) in [(Trouble::Unfit, 3), (Trouble::Fatal("why".into()), 3)] {
+        let part = Part { topic: "t".into(), partition: 2 };
+        let mut lanes = [Lane { part, version: 0, next: 0, paused: false }];
+        let piece = Piece {
+            lane: 0,
+            version: 0,
+            records: 0..bytes.len(),
+            end: 9,
+            aborted: Vec::new(),
+            trouble: Some(trouble.clone()),
+        };
+        let buffer = Buffer { bytes: bytes.clone(), pieces: vec![piece] };
+        let mut open = Open {
+            parcel: Parcel { buffer, broker: 0 },
+            piece: 0,
+            given: 0,
+            batch: None,
+            aborted: Vec::new(),
+        };
+        let (mut seen, how) = (0, How { headers: false, read_committed: false });
+        let stop = open.give(&mut lanes, &mut Vec::new(), how, &mut |_| {
+            seen += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!((seen, lanes[0].next), (count, 3));
+        match (stop.unwrap_err(), trouble) {
+            (Stop::Unfit(part), Trouble::Unfit) => assert_eq!(part.partition, 2),
+            (Stop::Error(e), Trouble::Fatal(_)) => assert_eq!(e.message, "t/2: why"),
+            (stop, trouble) => panic!("{stop:?} of {trouble:?}"),
+        }
     }
 }

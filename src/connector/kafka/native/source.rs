@@ -16,8 +16,13 @@ pub(super) struct NativeSource {
     /// Fetched by ourselves; false: by the library. `None`: not decided yet.
     direct: Option<bool>,
     parts: Vec<Part>,
+    /// Where each begins that could not be assigned yet, and whether it is paused.
+    begins: Vec<(i64, bool)>,
     way: Way,
 }
+
+/// How long a replica that lags is left alone.
+const LAG: Duration = Duration::from_millis(20);
 
 /// By whom messages come.
 enum Way {
@@ -30,7 +35,7 @@ enum Way {
 impl NativeSource {
     pub(super) fn connect(settings: &SourceSettings) -> Result<Self, KafkaError> {
         let asking = Asking::connect(settings)?;
-        let mut source = Self { asking, direct: None, parts: Vec::new(), way: Way::None };
+        let mut source = Self { asking, direct: None, parts: Vec::new(), begins: Vec::new(), way: Way::None };
         if settings.fetch == Fetch::Direct {
             source.choose()?;
         }
@@ -47,10 +52,12 @@ impl NativeSource {
             Fetch::Library => Some("fetch = 'library'".to_owned()),
             _ => direct::fits(settings).err(),
         };
-        let unfit = unfit.or_else(|| {
-            let why = "the brokers do not speak version 11 of Fetch without encryption";
-            (!direct::is_understood(settings)).then(|| why.to_owned())
-        });
+        let unfit = match unfit {
+            None if !direct::is_understood(settings)? => {
+                Some("the brokers do not speak version 10 of Fetch without encryption".to_owned())
+            }
+            unfit => unfit,
+        };
         if let Some(why) = &unfit {
             if settings.fetch == Fetch::Direct {
                 let message = format!("fetch = 'direct': {why}; fetch = 'auto' leaves it to librdkafka");
@@ -74,8 +81,14 @@ impl NativeSource {
         let from: Vec<(Part, i64)> = self.parts.iter().cloned().zip(fetcher.positions()).collect();
         let paused: Vec<usize> = fetcher.paused().collect();
         self.direct = Some(false);
-        self.start(&from)?;
-        paused.into_iter().try_for_each(|part| self.pause(part))
+        let began = self.start(&from);
+        match began {
+            Ok(()) => paused.into_iter().try_for_each(|part| self.pause(part)),
+            Err(e) => {
+                paused.into_iter().for_each(|part| self.note(part, None, Some(true)));
+                Err(e)
+            }
+        }
     }
 
     /// Whether an offset that was out of range is so still: a replica may have lagged.
@@ -83,12 +96,37 @@ impl NativeSource {
         let Way::Direct(fetcher) = &self.way else { return Ok(()) };
         let place = self.parts.get(index).zip(fetcher.positions().nth(index));
         let Some((part, next)) = place else { return Ok(()) };
-        let bounds = self.asking.bounds(std::slice::from_ref(part))?;
+        // If nobody can be asked now, it is found out again.
+        let part = part.clone();
+        self.seek(index, next)?;
+        let bounds = self.asking.bounds(std::slice::from_ref(&part))?;
         if bounds.first().is_some_and(|b| !(b.first..=b.end).contains(&next)) {
             let message = format!("{part}: offset {next} is out of range");
             return Err(KafkaError::new(KafkaErrorKind::OutOfRange(index), message));
         }
-        self.seek(index, next)
+        // A replica that lags a little.
+        std::thread::park_timeout(LAG);
+        Ok(())
+    }
+
+    /// Assigns the partitions. If that fails the next poll tries again.
+    fn begin(&mut self) -> Result<(), KafkaError> {
+        let parts: Vec<(Part, i64)> =
+            self.parts.iter().cloned().zip(self.begins.iter().map(|(offset, _)| *offset)).collect();
+        self.way = match self.choose()? {
+            true => Way::Direct(Fetcher::start(&self.asking.settings, &parts)?),
+            false => Way::Library(Library::start(&self.asking, &parts)?),
+        };
+        let begins = std::mem::take(&mut self.begins);
+        let paused = begins.iter().enumerate().filter(|(_, (_, paused))| *paused);
+        paused.map(|(i, _)| i).collect::<Vec<_>>().into_iter().try_for_each(|i| self.pause(i))
+    }
+
+    /// Notes where a partition goes on, for when it is assigned.
+    fn note(&mut self, part: usize, offset: Option<i64>, paused: Option<bool>) {
+        if let Some(begin) = self.begins.get_mut(part) {
+            *begin = (offset.unwrap_or(begin.0), paused.unwrap_or(begin.1));
+        }
     }
 
     fn assigned(&self, part: usize) -> Result<(), KafkaError> {
@@ -127,11 +165,8 @@ impl KafkaSource for NativeSource {
     fn start(&mut self, parts: &[(Part, i64)]) -> Result<(), KafkaError> {
         self.way = Way::None;
         self.parts = parts.iter().map(|(part, _)| part.clone()).collect();
-        self.way = match self.choose()? {
-            true => Way::Direct(Fetcher::start(&self.asking.settings, parts)?),
-            false => Way::Library(Library::start(&self.asking, parts)?),
-        };
-        Ok(())
+        self.begins = parts.iter().map(|(_, offset)| (*offset, false)).collect();
+        self.begin()
     }
 
     fn poll(
@@ -140,6 +175,7 @@ impl KafkaSource for NativeSource {
         take: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), KafkaError> {
         match &mut self.way {
+            Way::None if !self.parts.is_empty() => self.begin(),
             Way::None => {
                 std::thread::park_timeout(wait);
                 Ok(())
@@ -159,7 +195,7 @@ impl KafkaSource for NativeSource {
         match &mut self.way {
             Way::Direct(fetcher) => fetcher.pause(part),
             Way::Library(library) => library.pause(part)?,
-            Way::None => {}
+            Way::None => self.note(part, None, Some(true)),
         }
         Ok(())
     }
@@ -167,9 +203,9 @@ impl KafkaSource for NativeSource {
     fn resume(&mut self, part: usize, offset: i64) -> Result<(), KafkaError> {
         self.assigned(part)?;
         match &mut self.way {
-            Way::Direct(fetcher) => fetcher.seek(part, offset),
+            Way::Direct(fetcher) => fetcher.resume(part, offset),
             Way::Library(library) => library.resume(part, offset)?,
-            Way::None => {}
+            Way::None => self.note(part, Some(offset), Some(false)),
         }
         Ok(())
     }
@@ -179,7 +215,7 @@ impl KafkaSource for NativeSource {
         match &mut self.way {
             Way::Direct(fetcher) => fetcher.seek(part, offset),
             Way::Library(library) => library.seek(part, offset)?,
-            Way::None => {}
+            Way::None => self.note(part, Some(offset), None),
         }
         Ok(())
     }
@@ -194,7 +230,7 @@ impl KafkaSource for NativeSource {
             Way::Library(library) => library.close(deadline),
             Way::None => {}
         }
-        self.way = Way::None;
+        (self.way, self.parts, self.begins) = (Way::None, Vec::new(), Vec::new());
     }
 }
 
