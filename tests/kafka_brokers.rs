@@ -105,15 +105,17 @@ mod rdkafka {
     };
     use millstream::connector::kafka::native::Native;
 
-    /// The same, but messages are fetched by librdkafka.
-    struct ByTheLibrary;
+    use millstream::connector::kafka::member::{KafkaMember, MemberSettings};
 
-    impl KafkaClient for ByTheLibrary {
+    /// The same, but it is settled who fetches.
+    struct By(Fetch);
+
+    impl KafkaClient for By {
         fn caps(&self) -> Caps {
             Native.caps()
         }
         fn source(&self, settings: &SourceSettings) -> Result<Box<dyn KafkaSource>, KafkaError> {
-            Native.source(&SourceSettings { fetch: Fetch::Library, ..settings.clone() })
+            Native.source(&SourceSettings { fetch: self.0, ..settings.clone() })
         }
         fn sink(&self, settings: &SinkSettings) -> Result<Box<dyn KafkaSink>, KafkaError> {
             Native.sink(settings)
@@ -121,11 +123,14 @@ mod rdkafka {
         fn largest(&self, connection: &Connection, topic: &str) -> Result<Option<usize>, KafkaError> {
             Native.largest(connection, topic)
         }
+        fn member(&self, settings: &MemberSettings) -> Result<Box<dyn KafkaMember>, KafkaError> {
+            Native.member(&MemberSettings { fetch: self.0, ..settings.clone() })
+        }
     }
 
     #[test]
     fn fetching_by_librdkafka_conforms_on_4() {
-        conforms("fetching_by_librdkafka_conforms_on_4", "MILLSTREAM_KAFKA_4", Arc::new(ByTheLibrary));
+        conforms("fetching_by_librdkafka_conforms_on_4", "MILLSTREAM_KAFKA_4", Arc::new(By(Fetch::Library)));
     }
 
     #[test]
@@ -139,15 +144,27 @@ mod rdkafka {
     }
 
     #[test]
-    fn members_of_rdkafka_conform_on_3() {
-        let members = conformance::member_cases();
-        hold("members_of_rdkafka_conform_on_3", "MILLSTREAM_KAFKA_3", Arc::new(Native), members);
+    fn members_we_fetch_for_conform_on_3() {
+        let (client, members) = (Arc::new(By(Fetch::Direct)), conformance::member_cases());
+        hold("members_we_fetch_for_conform_on_3", "MILLSTREAM_KAFKA_3", client, members);
     }
 
     #[test]
-    fn members_of_rdkafka_conform_on_4() {
-        let members = conformance::member_cases();
-        hold("members_of_rdkafka_conform_on_4", "MILLSTREAM_KAFKA_4", Arc::new(Native), members);
+    fn members_librdkafka_fetches_for_conform_on_3() {
+        let (client, members) = (Arc::new(By(Fetch::Library)), conformance::member_cases());
+        hold("members_librdkafka_fetches_for_conform_on_3", "MILLSTREAM_KAFKA_3", client, members);
+    }
+
+    #[test]
+    fn members_we_fetch_for_conform_on_4() {
+        let (client, members) = (Arc::new(By(Fetch::Direct)), conformance::member_cases());
+        hold("members_we_fetch_for_conform_on_4", "MILLSTREAM_KAFKA_4", client, members);
+    }
+
+    #[test]
+    fn members_librdkafka_fetches_for_conform_on_4() {
+        let (client, members) = (Arc::new(By(Fetch::Library)), conformance::member_cases());
+        hold("members_librdkafka_fetches_for_conform_on_4", "MILLSTREAM_KAFKA_4", client, members);
     }
 
     #[test]

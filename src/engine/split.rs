@@ -18,6 +18,7 @@ const SHARED: &[&str] = &[
     "assignor",
     "membership",
     "prefetch_bytes",
+    "fetch",
     "discovery_interval",
     "on_error",
     "dlq",

@@ -424,8 +424,9 @@ def network(rig, count):
 class Group:
     """Three instances of a job that share a group, while its topic grows."""
 
-    def __init__(self, rig, name, rows, mode="transactional", more="", timeout="30s", restarts=0):
+    def __init__(self, rig, name, rows, mode="transactional", more="", timeout="30s", restarts=0, fetch="direct"):
         self.rig, self.name, self.rows, self.mode, self.more, self.timeout, self.restarts = rig, name, rows, mode, more, timeout, restarts
+        self.more += f", fetch = '{fetch}'"
         self.input, self.output = rig.topic(f"{name}-in", 6), rig.topic(f"{name}-out", 6)
         self.feeder = Feeder(rig, name, self.feed(), self.input, rows)
         self.running = {}
@@ -496,6 +497,10 @@ def group_transactional(rig, count):
 
 def group_eager(rig, count):
     return comes_and_goes(rig, "group-eager", max(2, count // 5), more=", assignor = 'range', membership = 'static'")
+
+
+def group_library(rig, count):
+    return comes_and_goes(rig, "group-library", max(2, count // 5), fetch="library")
 
 
 def group_simple(rig, count):
@@ -634,6 +639,7 @@ FAULTS = {
     "network": network,
     "group": group_transactional,
     "group-eager": group_eager,
+    "group-library": group_library,
     "group-simple": group_simple,
     "group-counts": group_counts,
     "group-counts-eager": group_counts_eager,

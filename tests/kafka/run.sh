@@ -96,7 +96,7 @@ for version in "${versions[@]}"; do "$broker" stop "$dir/$version"; done
 
 # What clients and brokers say to each other differs little between the versions: both get the most important faults, one of them the rest.
 faults="python3 tests/kafka/faults.py $engine"
-$faults "${versions[0]}" --only kills engine-stopped engine-stopped-slow zombie group group-counts group-eager group-simple group-split group-lost >"$dir/faults" 2>&1 &
+$faults "${versions[0]}" --only kills engine-stopped engine-stopped-slow zombie group group-counts group-eager group-library group-simple group-split group-lost >"$dir/faults" 2>&1 &
 older=$!
 part "faults-${versions[1]}" $faults "${versions[1]}" --only kills broker-killed broker-stopped engine-stopped zombie network \
   group group-counts group-counts-eager group-stopped

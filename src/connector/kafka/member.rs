@@ -49,6 +49,8 @@ pub struct MemberSettings {
     pub headers: bool,
     /// Bytes that are fetched ahead.
     pub prefetch_bytes: usize,
+    /// By whom messages are fetched, where the client has a choice.
+    pub fetch: Fetch,
 }
 
 impl MemberSettings {
@@ -61,7 +63,7 @@ impl MemberSettings {
             headers: self.headers,
             prefetch_bytes: self.prefetch_bytes,
             accept_gaps: false,
-            fetch: Fetch::Library,
+            fetch: self.fetch,
         }
     }
 }

@@ -158,7 +158,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "fetch",
         OptionKind::OneOf(&["auto", "direct", "library"]),
         "auto",
-        "sources by rdkafka: who fetches: the engine (faster; plaintext, no 'kafka.…' options, no --instance) or the library",
+        "sources by rdkafka: who fetches: the engine (faster; plaintext, no 'kafka.…' options but of groups) or the library",
     ),
     OptionSpec::new("timeout", OptionKind::Duration, "30s", "how long a broker may take to answer"),
 ];

@@ -84,11 +84,6 @@ impl KafkaTopics {
 
     /// Opens it as a member of the group.
     fn join(&self, scan: &Scan, share: &Share) -> Result<Box<dyn DataReader>, IoError> {
-        if self.options.fetch == Fetch::Direct {
-            return Err(IoError::config(
-                "fetch = 'direct' and --instance exclude each other: librdkafka fetches for members of a group",
-            ));
-        }
         let own = self.settings(scan.system.headers);
         let mut client = self.client.source(&own)?;
         self.provide(client.as_mut())?;
@@ -114,6 +109,7 @@ impl KafkaTopics {
             read_committed: own.read_committed,
             headers: own.headers,
             prefetch_bytes: own.prefetch_bytes,
+            fetch: own.fetch,
         };
         let policy = GroupPolicy {
             start: self.options.start.clone(),

@@ -7,7 +7,7 @@ use super::{
     Case, Cluster, PATIENCE, Sample, Verdict, case_if, connection, ensure, equal, parts, produce,
     sink_settings, source_settings, told,
 };
-use crate::connector::kafka::client::{Caps, KafkaErrorKind, KafkaSource, Part};
+use crate::connector::kafka::client::{Caps, Fetch, KafkaErrorKind, KafkaSource, Part};
 use crate::connector::kafka::member::{Change, GroupToken, KafkaMember, MemberSettings};
 use crate::record::Clock;
 
@@ -68,6 +68,7 @@ impl Member {
             read_committed: caps.read_committed,
             headers: caps.headers,
             prefetch_bytes: 4 << 20,
+            fetch: Fetch::Auto,
         }
     }
 

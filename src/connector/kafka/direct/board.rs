@@ -26,10 +26,11 @@ const BROKERS: usize = 1000;
 /// Answers of a broker that are under way at the same time: one is fetched, one waits, one is read.
 pub(super) const BUFFERS: usize = 3;
 
-/// A partition as it is fetched.
-#[derive(Debug)]
+/// A partition as it is fetched: a place that may be another partition's later.
+#[derive(Debug, Default)]
 pub(super) struct Lane {
-    pub(super) part: Part,
+    /// `None`: nothing is assigned.
+    pub(super) part: Option<Part>,
     /// What was fetched under another number is outdated.
     pub(super) version: u64,
     /// The offset to fetch next.
@@ -152,14 +153,10 @@ pub(super) struct Asked {
 impl Shared {
     pub(super) fn new(settings: Settings, parts: &[(Part, i64)], parcels: Sender<Parcel>) -> Self {
         let lane = |(part, next): &(Part, i64)| Lane {
-            part: part.clone(),
-            version: 0,
+            part: Some(part.clone()),
             next: *next,
-            leader: None,
             active: true,
-            told: None,
-            unknown: None,
-            failing: None,
+            ..Lane::default()
         };
         let board = Board { lanes: parts.iter().map(lane).collect(), ..Board::default() };
         Self { settings, board: Mutex::new(board), changed: Condvar::new(), parcels }
@@ -172,7 +169,7 @@ impl Shared {
     /// Changes what is fetched of a partition: what was fetched before is outdated.
     pub(super) fn change(&self, lane: usize, active: bool, next: i64) -> Option<u64> {
         let mut board = self.board.lock();
-        let lane = board.lanes.get_mut(lane)?;
+        let lane = board.lanes.get_mut(lane).filter(|l| l.part.is_some())?;
         lane.version += 1;
         (lane.active, lane.next, lane.told, lane.unknown) = (active, next, None, None);
         lane.failing = None;
@@ -180,6 +177,40 @@ impl Shared {
         drop(board);
         self.changed.notify_all();
         Some(version)
+    }
+
+    /// Puts another partition into a place, or none: what was fetched before is outdated, and the leader is looked for anew.
+    pub(super) fn put(&self, at: usize, new: Option<(Part, i64)>) -> u64 {
+        let mut board = self.board.lock();
+        if board.lanes.len() <= at {
+            board.lanes.resize_with(at + 1, Lane::default);
+        }
+        let Some(lane) = board.lanes.get_mut(at) else { return 0 };
+        let version = lane.version + 1;
+        let (active, next) = (new.is_some(), new.as_ref().map_or(0, |(_, next)| *next));
+        *lane = Lane { part: new.map(|(part, _)| part), version, next, active, ..Lane::default() };
+        if active {
+            // Its leader is looked for at once, however long others were looked for in vain.
+            (board.looks, board.look_at) = (0, Duration::ZERO);
+        }
+        drop(board);
+        self.changed.notify_all();
+        version
+    }
+
+    /// Whether leaders may be looked for now; if so, nobody else does for a while.
+    pub(super) fn may_look(&self) -> bool {
+        let (mut board, now) = (self.board.lock(), Clock::System.monotonic());
+        let may = now >= board.look_at;
+        if may {
+            board.look_at = now + LOOK_AGAIN;
+        }
+        may
+    }
+
+    /// Whether there is a thread; it looks for all other leaders.
+    pub(super) fn is_served(&self) -> bool {
+        !self.board.lock().brokers.is_empty()
     }
 
     /// Takes a buffer back.
@@ -266,7 +297,8 @@ impl Shared {
 
     pub(super) fn topics(&self) -> Vec<Arc<str>> {
         let board = self.board.lock();
-        let mut topics: Vec<Arc<str>> = board.lanes.iter().map(|l| l.part.topic.clone()).collect();
+        let mut topics: Vec<Arc<str>> =
+            board.lanes.iter().filter_map(|l| Some(l.part.as_ref()?.topic.clone())).collect();
         topics.sort();
         topics.dedup();
         topics
@@ -280,8 +312,9 @@ impl Shared {
         let (mut parcel, mut failed) = (None, None);
         for at in 0..board.lanes.len() {
             let Some(lane) = board.lanes.get(at).filter(|l| l.leader.is_none()) else { continue };
-            let topic = leaders.topics.iter().find(|t| *t.name == *lane.part.topic);
-            let partition = topic.and_then(|t| t.partitions.iter().find(|(n, _)| *n == lane.part.partition));
+            let Some(part) = &lane.part else { continue };
+            let topic = leaders.topics.iter().find(|t| *t.name == *part.topic);
+            let partition = topic.and_then(|t| t.partitions.iter().find(|(n, _)| *n == part.partition));
             let error = match (topic.map(|t| t.error), partition) {
                 (Some(code::NONE), Some((_, leader))) => {
                     let found = leaders.brokers.iter().find(|(id, _)| id == leader);
@@ -427,9 +460,15 @@ fn buffer_bytes(prefetch: usize, brokers: usize) -> usize {
 impl Board {
     /// The partitions that a broker leads and that are to be fetched: in the order of `asked`, then the others.
     fn want(&self, broker: usize, asked: &mut Vec<Asked>) {
-        let wanted = |l: &Lane| l.active && l.leader == Some(broker);
-        asked.retain_mut(|a| match self.lanes.get(a.lane).filter(|l| wanted(l)) {
+        let wanted = |l: &&Lane| l.active && l.leader == Some(broker);
+        asked.retain_mut(|a| match self.lanes.get(a.lane).filter(wanted) {
             Some(lane) => {
+                // Its place may be another one's by now.
+                if a.version != lane.version
+                    && let Some(part) = &lane.part
+                {
+                    a.part.clone_from(part);
+                }
                 (a.version, a.from, a.told) = (lane.version, lane.next, lane.told);
                 true
             }
@@ -439,9 +478,10 @@ impl Board {
             return;
         }
         for (i, lane) in self.lanes.iter().enumerate().filter(|(_, l)| wanted(l)) {
-            if !asked.iter().any(|a| a.lane == i) {
-                let part = lane.part.clone();
-                let (version, from, told) = (lane.version, lane.next, lane.told);
+            if let Some(part) = &lane.part
+                && !asked.iter().any(|a| a.lane == i)
+            {
+                let (part, version, from, told) = (part.clone(), lane.version, lane.next, lane.told);
                 asked.push(Asked { lane: i, version, part, from, told, came: false });
             }
         }
@@ -462,7 +502,8 @@ impl Board {
         }
         active.find_map(|l| {
             let (since, why) = l.failing.as_ref()?;
-            (now.saturating_sub(*since) > patience).then(|| format!("nothing comes of {}: {why}", l.part))
+            let part = l.part.as_ref()?;
+            (now.saturating_sub(*since) > patience).then(|| format!("nothing comes of {part}: {why}"))
         })
     }
 }

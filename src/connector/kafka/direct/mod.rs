@@ -29,8 +29,10 @@ use super::client::{Event, HeaderList, KafkaError, Message, Part, SourceSettings
 use super::wire::{CLIENT, connect};
 use crate::record::Clock;
 
-/// Options of the library that change nothing here, or that are understood.
+/// The option of the library that is understood here.
 const WAIT: &str = "fetch.wait.max.ms";
+/// Options of the library that change nothing here: what concerns groups is the library's in any case.
+const ASIDE: &[&str] = &["client.id", "heartbeat.interval.ms", "max.poll.interval.ms", "session.timeout.ms"];
 /// How long a broker waits for something to send.
 const WAIT_MILLIS: i32 = 100;
 /// What is kept for packed batches.
@@ -52,6 +54,8 @@ pub(super) struct Fetcher {
     shared: Arc<Shared>,
     parcels: Receiver<Parcel>,
     lanes: Vec<Lane>,
+    /// There is a thread.
+    served: bool,
     open: Option<Open>,
     /// The records of a batch that came packed.
     unpacked: Vec<u8>,
@@ -60,7 +64,8 @@ pub(super) struct Fetcher {
 
 /// A partition for its owner.
 struct Lane {
-    part: Part,
+    /// `None`: nothing is assigned.
+    part: Option<Part>,
     version: u64,
     /// The offset to give next.
     next: i64,
@@ -96,7 +101,8 @@ struct How {
 
 /// Whether what is asked for can be had here; else why not.
 pub(super) fn fits(settings: &SourceSettings) -> Result<(), String> {
-    match settings.connection.native.iter().find(|(name, _)| !matches!(name.as_str(), WAIT | "client.id")) {
+    match settings.connection.native.iter().find(|(name, _)| name != WAIT && !ASIDE.contains(&name.as_str()))
+    {
         Some((name, _)) => Err(format!("'kafka.{name}' is an option of librdkafka")),
         None => Ok(()),
     }
@@ -131,6 +137,13 @@ impl Fetcher {
     /// # Errors
     /// No broker answers.
     pub(super) fn start(settings: &SourceSettings, parts: &[(Part, i64)]) -> Result<Self, KafkaError> {
+        let mut fetcher = Self::new(settings, parts);
+        fetcher.look()?;
+        Ok(fetcher)
+    }
+
+    /// As [`start`](Self::start), but asks no broker yet: the first poll does.
+    pub(super) fn new(settings: &SourceSettings, parts: &[(Part, i64)]) -> Self {
         let native = |of: &str| settings.connection.native.iter().rev().find(|(name, _)| name == of);
         let (wait, client) = (native(WAIT), native("client.id"));
         let (sender, parcels) = crossbeam_channel::unbounded();
@@ -142,20 +155,57 @@ impl Fetcher {
             read_committed: settings.read_committed,
             client_id: client.map_or_else(|| CLIENT.to_owned(), |(_, id)| id.clone()),
         };
-        let shared = Arc::new(Shared::new(own, parts, sender));
-        broker::look(&shared, None)
-            .and_then(|found| shared.led(&found))
-            .map_err(|e| KafkaError::retriable(format!("brokers {}: {e}", settings.connection.servers)))?;
-        let lane =
-            |(part, next): &(Part, i64)| Lane { part: part.clone(), version: 0, next: *next, paused: false };
-        Ok(Self {
-            shared,
+        let lane = |(part, next): &(Part, i64)| Lane {
+            part: Some(part.clone()),
+            version: 0,
+            next: *next,
+            paused: false,
+        };
+        Self {
+            shared: Arc::new(Shared::new(own, parts, sender)),
             parcels,
             lanes: parts.iter().map(lane).collect(),
+            served: false,
             open: None,
             unpacked: Vec::new(),
             headers: settings.headers,
-        })
+        }
+    }
+
+    /// Looks for leaders while no thread does.
+    fn look(&mut self) -> Result<(), KafkaError> {
+        if self.served || self.lanes.iter().all(|l| l.part.is_none()) || !self.shared.may_look() {
+            return Ok(());
+        }
+        let found = broker::look(&self.shared, None).and_then(|found| self.shared.led(&found));
+        found.map_err(|e| {
+            KafkaError::retriable(format!("brokers {}: {e}", self.shared.settings.servers.join(",")))
+        })?;
+        self.served = self.shared.is_served();
+        Ok(())
+    }
+
+    /// Puts a partition into a place, which may have been another one's: nothing more of that is given.
+    pub(super) fn assign(&mut self, at: usize, part: &Part, next: i64) {
+        let version = self.shared.put(at, Some((part.clone(), next)));
+        self.set(at, Lane { part: Some(part.clone()), version, next, paused: false });
+    }
+
+    /// Empties a place: nothing more of it is given.
+    pub(super) fn release(&mut self, at: usize) {
+        if at < self.lanes.len() {
+            let version = self.shared.put(at, None);
+            self.set(at, Lane { version, ..Lane::none() });
+        }
+    }
+
+    fn set(&mut self, at: usize, lane: Lane) {
+        if self.lanes.len() <= at {
+            self.lanes.resize_with(at + 1, Lane::none);
+        }
+        if let Some(place) = self.lanes.get_mut(at) {
+            *place = lane;
+        }
     }
 
     /// The offset that comes next of each partition.
@@ -166,6 +216,11 @@ impl Fetcher {
     /// The partitions that are paused.
     pub(super) fn paused(&self) -> impl Iterator<Item = usize> {
         self.lanes.iter().enumerate().filter(|(_, l)| l.paused).map(|(i, _)| i)
+    }
+
+    /// The offset that comes next of that partition.
+    pub(super) fn position(&self, lane: usize) -> Option<i64> {
+        self.lanes.get(lane).map(|l| l.next)
     }
 
     /// Goes on at that offset, now or when the partition is paused no more.
@@ -222,6 +277,7 @@ impl Fetcher {
         wait: Duration,
         take: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
+        self.look().map_err(Stop::Error)?;
         let mut wait = Some(wait);
         loop {
             if self.open.is_none() {
@@ -263,6 +319,18 @@ impl Fetcher {
                 Err(Stop::Error(KafkaError::retriable(format!("brokers {}: {why}", servers.join(",")))))
             }
         }
+    }
+}
+
+impl Lane {
+    /// A place with nothing in it.
+    const fn none() -> Self {
+        Self { part: None, version: 0, next: 0, paused: true }
+    }
+
+    /// Its partition, for messages.
+    fn name(&self) -> Part {
+        self.part.clone().unwrap_or_else(|| Part { topic: "".into(), partition: -1 })
     }
 }
 
@@ -330,8 +398,8 @@ impl Open {
             if let Some(trouble) = trouble {
                 return Err(match trouble {
                     Trouble::OutOfRange => Stop::OutOfRange(index),
-                    Trouble::Unfit => Stop::Unfit(lane.part.clone()),
-                    Trouble::Fatal(why) => Stop::Error(KafkaError::fatal(format!("{}: {why}", lane.part))),
+                    Trouble::Unfit => Stop::Unfit(lane.name()),
+                    Trouble::Fatal(why) => Stop::Error(KafkaError::fatal(format!("{}: {why}", lane.name()))),
                 });
             }
             if (0..=reached).contains(&end) && take(Event::Reached { part: index, next: reached }).is_break()
@@ -344,7 +412,7 @@ impl Open {
 }
 
 fn unreadable(lane: &Lane, head: &Batch, why: &str) -> Stop {
-    let what = format!("{}: the batch at offset {} can't be read: {why}", lane.part, head.base);
+    let what = format!("{}: the batch at offset {} can't be read: {why}", lane.name(), head.base);
     Stop::Error(KafkaError::fatal(what))
 }
 

@@ -135,7 +135,7 @@ impl Log {
 fn read(log: &Log, from: i64, batches: usize, bite: usize, read_committed: bool) -> (Vec<i64>, Option<i64>) {
     let end = if read_committed { log.stable() } else { log.end };
     let part = Part { topic: "t".into(), partition: 0 };
-    let mut lanes = [Lane { part, version: 0, next: from, paused: false }];
+    let mut lanes = [Lane { part: Some(part), version: 0, next: from, paused: false }];
     let (mut seen, mut reached, mut unpacked) = (Vec::new(), None, Vec::new());
     let how = How { headers: true, read_committed };
     loop {
@@ -193,7 +193,7 @@ fn what_was_fetched_for_another_place_is_not_given() {
     let log = Log::new(&[Step::Plain(3), Step::Plain(3)]);
     let (bytes, aborted) = log.fetch(0, 9, false);
     let part = Part { topic: "t".into(), partition: 0 };
-    let mut lanes = [Lane { part, version: 1, next: 4, paused: false }];
+    let mut lanes = [Lane { part: Some(part), version: 1, next: 4, paused: false }];
     let piece = |version| Piece {
         lane: 0,
         version,
@@ -236,7 +236,7 @@ fn a_batch_whose_content_can_not_be_read_is_an_error_with_its_place() {
     for (attributes, count, records, why) in cases {
         let bytes = batch(7, 0, attributes, -1, count, &records);
         let part = Part { topic: "t".into(), partition: 2 };
-        let mut lanes = [Lane { part, version: 0, next: 0, paused: false }];
+        let mut lanes = [Lane { part: Some(part), version: 0, next: 0, paused: false }];
         let piece = Piece {
             lane: 0,
             version: 0,
@@ -269,7 +269,7 @@ fn what_is_whole_before_what_is_not_is_given() {
     let (bytes, _) = log.fetch(0, 9, false);
     for (trouble, count) in [(Trouble::Unfit, 3), (Trouble::Fatal("why".into()), 3)] {
         let part = Part { topic: "t".into(), partition: 2 };
-        let mut lanes = [Lane { part, version: 0, next: 0, paused: false }];
+        let mut lanes = [Lane { part: Some(part), version: 0, next: 0, paused: false }];
         let piece = Piece {
             lane: 0,
             version: 0,

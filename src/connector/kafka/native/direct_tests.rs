@@ -11,6 +11,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
 use super::tests::{Broker, PATIENCE, Seen, nothing, part, until};
 use super::{NativeSource, Way};
 use crate::connector::kafka::client::{Event, Fetch, KafkaError, KafkaErrorKind, KafkaSource, Part};
+use crate::connector::kafka::direct::Fetcher;
 
 /// Reads on until the ends of the partitions are these.
 fn read_to(source: &mut NativeSource, seen: &mut Seen, ends: &[i64]) {
@@ -435,5 +436,88 @@ fn whatever_happens_each_message_comes_once_in_its_order() {
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(polled.as_ref().err().is_none_or(|e| e.kind == KafkaErrorKind::Retriable), "{polled:?}");
+    }
+}
+
+/// Polls for so many messages; checks that each is of whoever is in its slot, and comes next.
+fn take(fetcher: &mut Fetcher, slots: &mut [Option<(Part, i64)>], most: usize) -> usize {
+    let mut given = 0;
+    let polled = fetcher.poll(Duration::from_millis(20), &mut |event| {
+        if let Event::Message(m) = event {
+            let (part, next) = slots[m.part].as_mut().expect("a message of an empty slot");
+            let value = String::from_utf8_lossy(m.value.unwrap()).into_owned();
+            assert_eq!((m.offset, value), (*next, format!("{part}@{next}")), "slot {}", m.part);
+            *next += 1;
+            given += 1;
+        }
+        if given == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    polled.unwrap();
+    given
+}
+
+#[test]
+fn slots_are_of_whoever_is_in_them_whatever_is_under_way() {
+    let broker = Broker::with(2, &[("t", 3), ("u", 3)], &[]);
+    let parts: Vec<Part> = ["t", "u"].iter().flat_map(|t| (0..3).map(|p| part(t, p))).collect();
+    for (n, p) in parts.iter().enumerate() {
+        broker.cluster.partition_leader(&p.topic, p.partition, Some(n as i32 % 2 + 1)).unwrap();
+        for at in 0..2_000 {
+            let value = format!("{p}@{at}");
+            broker.send(BaseRecord::to(&p.topic).partition(p.partition).payload(value.as_bytes()));
+        }
+        broker.flush();
+    }
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("seed {seed}");
+    let mut state = seed | 1;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    let mut fetcher = Fetcher::new(&broker.settings(Fetch::Direct), &[]);
+    let mut slots: Vec<Option<(Part, i64)>> = vec![None; 4];
+    assert_eq!(take(&mut fetcher, &mut slots, 1), 0);
+    for _ in 0..300 {
+        let slot = random(4);
+        // What is there goes, in the middle of an answer mostly, and somebody else may come into its place at once.
+        let free: Vec<&Part> =
+            parts.iter().filter(|p| slots.iter().flatten().all(|(q, _)| q != *p)).collect();
+        match (random(4), &mut slots[slot]) {
+            (0, place) => {
+                fetcher.release(slot);
+                *place = None;
+            }
+            (1, Some((_, next))) => {
+                *next = random(2_000) as i64;
+                fetcher.seek(slot, *next);
+            }
+            (_, place) => {
+                let (new, from) = (free[random(free.len())], random(1_990) as i64);
+                fetcher.assign(slot, new, from);
+                *place = Some((new.clone(), from));
+            }
+        }
+        take(&mut fetcher, &mut slots, 1 + random(150));
+    }
+    // All that is there comes to its end, and nothing else.
+    let from = Instant::now();
+    while slots.iter().flatten().any(|(_, next)| *next < 2_000) {
+        assert!(from.elapsed() < PATIENCE, "nothing comes any more: {slots:?}");
+        take(&mut fetcher, &mut slots, usize::MAX);
+    }
+    // An empty place stays empty.
+    (0..4).for_each(|slot| fetcher.release(slot));
+    slots.fill(None);
+    fetcher.seek(0, 0);
+    (0..5).for_each(|_| assert_eq!(take(&mut fetcher, &mut slots, 1), 0));
+    fetcher.assign(9, &parts[0], 0);
+    slots.resize(10, None);
+    slots[9] = Some((parts[0].clone(), 0));
+    let from = Instant::now();
+    while take(&mut fetcher, &mut slots, 1) == 0 {
+        assert!(from.elapsed() < PATIENCE);
     }
 }

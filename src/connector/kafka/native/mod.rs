@@ -8,6 +8,7 @@ mod config;
 mod fetched;
 mod library;
 mod member;
+mod membership;
 mod produced;
 mod sink;
 mod source;

@@ -47,37 +47,13 @@ impl NativeSource {
         if let Some(direct) = self.direct {
             return Ok(direct);
         }
-        let settings = &self.asking.settings;
-        let unfit = match settings.fetch {
-            Fetch::Library => Some("fetch = 'library'".to_owned()),
-            _ => direct::fits(settings).err(),
-        };
-        let unfit = match unfit {
-            None if !direct::is_understood(settings)? => {
-                Some("the brokers do not speak version 10 of Fetch without encryption".to_owned())
-            }
-            unfit => unfit,
-        };
-        if let Some(why) = &unfit {
-            if settings.fetch == Fetch::Direct {
-                let message = format!("fetch = 'direct': {why}; fetch = 'auto' leaves it to librdkafka");
-                return Err(KafkaError::new(KafkaErrorKind::Unsupported, message));
-            }
-            log::debug!("brokers {}: librdkafka fetches: {why}", settings.connection.servers);
-        }
-        Ok(*self.direct.insert(unfit.is_none()))
+        Ok(*self.direct.insert(is_direct(&self.asking.settings)?))
     }
 
     /// The library goes on where we can't.
     fn hand_over(&mut self, part: &Part) -> Result<(), KafkaError> {
         let Way::Direct(fetcher) = &self.way else { return Ok(()) };
-        let why = "messages in a format from before Kafka 0.11";
-        if self.asking.settings.fetch == Fetch::Direct {
-            let message =
-                format!("fetch = 'direct': {part} has {why}; fetch = 'auto' leaves them to librdkafka");
-            return Err(KafkaError::new(KafkaErrorKind::Unsupported, message));
-        }
-        log::info!("{part} has {why}: librdkafka fetches from here on");
+        only_for_library(self.asking.settings.fetch, part)?;
         let from: Vec<(Part, i64)> = self.parts.iter().cloned().zip(fetcher.positions()).collect();
         let paused: Vec<usize> = fetcher.paused().collect();
         self.direct = Some(false);
@@ -94,7 +70,7 @@ impl NativeSource {
     /// Whether an offset that was out of range is so still: a replica may have lagged.
     fn out_of_range(&mut self, index: usize) -> Result<(), KafkaError> {
         let Way::Direct(fetcher) = &self.way else { return Ok(()) };
-        let place = self.parts.get(index).zip(fetcher.positions().nth(index));
+        let place = self.parts.get(index).zip(fetcher.position(index));
         let Some((part, next)) = place else { return Ok(()) };
         // If nobody can be asked now, it is found out again.
         let part = part.clone();
@@ -135,6 +111,39 @@ impl NativeSource {
             false => Err(KafkaError::fatal("no such partition is assigned")),
         }
     }
+}
+
+/// Whether we fetch; else the library does.
+pub(super) fn is_direct(settings: &SourceSettings) -> Result<bool, KafkaError> {
+    let unfit = match settings.fetch {
+        Fetch::Library => Some("fetch = 'library'".to_owned()),
+        _ => direct::fits(settings).err(),
+    };
+    let unfit = match unfit {
+        None if !direct::is_understood(settings)? => {
+            Some("the brokers do not speak version 10 of Fetch without encryption".to_owned())
+        }
+        unfit => unfit,
+    };
+    if let Some(why) = &unfit {
+        if settings.fetch == Fetch::Direct {
+            let message = format!("fetch = 'direct': {why}; fetch = 'auto' leaves it to librdkafka");
+            return Err(KafkaError::new(KafkaErrorKind::Unsupported, message));
+        }
+        log::debug!("brokers {}: librdkafka fetches: {why}", settings.connection.servers);
+    }
+    Ok(unfit.is_none())
+}
+
+/// Who insists that we fetch is told what the library could do.
+pub(super) fn only_for_library(fetch: Fetch, part: &Part) -> Result<(), KafkaError> {
+    let why = "messages in a format from before Kafka 0.11";
+    if fetch == Fetch::Direct {
+        let message = format!("fetch = 'direct': {part} has {why}; fetch = 'auto' leaves them to librdkafka");
+        return Err(KafkaError::new(KafkaErrorKind::Unsupported, message));
+    }
+    log::info!("{part} has {why}: librdkafka fetches from here on");
+    Ok(())
 }
 
 impl KafkaSource for NativeSource {
@@ -245,4 +254,4 @@ impl Drop for NativeSource {
 mod direct_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(super) mod tests;

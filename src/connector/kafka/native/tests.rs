@@ -17,21 +17,25 @@ use crate::connector::kafka::client::{
 };
 use crate::connector::kafka::native::library::TopicConsumer;
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(in crate::connector::kafka::native) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Brokers in memory.
-pub(super) struct Broker {
-    pub(super) cluster: MockCluster<'static, DefaultProducerContext>,
+pub(in crate::connector::kafka::native) struct Broker {
+    pub(in crate::connector::kafka::native) cluster: MockCluster<'static, DefaultProducerContext>,
     producer: BaseProducer,
 }
 
 impl Broker {
-    pub(super) fn new(topics: &[(&str, i32)]) -> Self {
+    pub(in crate::connector::kafka::native) fn new(topics: &[(&str, i32)]) -> Self {
         Self::with(1, topics, &[])
     }
 
     /// So many brokers, and a producer with these settings.
-    pub(super) fn with(brokers: i32, topics: &[(&str, i32)], settings: &[(&str, &str)]) -> Self {
+    pub(in crate::connector::kafka::native) fn with(
+        brokers: i32,
+        topics: &[(&str, i32)],
+        settings: &[(&str, &str)],
+    ) -> Self {
         let cluster = MockCluster::new(brokers).unwrap();
         for (topic, partitions) in topics {
             cluster.create_topic(topic, *partitions, 1).unwrap();
@@ -48,23 +52,28 @@ impl Broker {
         Self { cluster, producer: config.create().unwrap() }
     }
 
-    pub(super) fn send(&self, record: BaseRecord<'_, [u8], [u8]>) {
+    pub(in crate::connector::kafka::native) fn send(&self, record: BaseRecord<'_, [u8], [u8]>) {
         self.producer.send(record).unwrap();
     }
 
     /// Sends messages whose values are these numbers.
-    pub(super) fn count(&self, topic: &str, partition: i32, numbers: std::ops::Range<usize>) {
+    pub(in crate::connector::kafka::native) fn count(
+        &self,
+        topic: &str,
+        partition: i32,
+        numbers: std::ops::Range<usize>,
+    ) {
         for n in numbers {
             self.send(BaseRecord::to(topic).partition(partition).payload(n.to_string().as_bytes()));
         }
         self.flush();
     }
 
-    pub(super) fn flush(&self) {
+    pub(in crate::connector::kafka::native) fn flush(&self) {
         self.producer.flush(PATIENCE).unwrap();
     }
 
-    pub(super) fn settings(&self, fetch: Fetch) -> SourceSettings {
+    pub(in crate::connector::kafka::native) fn settings(&self, fetch: Fetch) -> SourceSettings {
         SourceSettings {
             connection: Connection {
                 servers: self.cluster.bootstrap_servers(),
@@ -80,7 +89,11 @@ impl Broker {
         }
     }
 
-    pub(super) fn source(&self, fetch: Fetch, from: &[(Part, i64)]) -> NativeSource {
+    pub(in crate::connector::kafka::native) fn source(
+        &self,
+        fetch: Fetch,
+        from: &[(Part, i64)],
+    ) -> NativeSource {
         let mut source = NativeSource::connect(&self.settings(fetch)).unwrap();
         source.start(from).unwrap();
         assert_eq!(matches!(source.way, Way::Direct(_)), fetch != Fetch::Library);
@@ -88,19 +101,19 @@ impl Broker {
     }
 }
 
-pub(super) fn part(topic: &str, partition: i32) -> Part {
+pub(in crate::connector::kafka::native) fn part(topic: &str, partition: i32) -> Part {
     Part { topic: topic.into(), partition }
 }
 
 /// What has come of each partition, in order.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(in crate::connector::kafka::native) struct Seen {
     offsets: Vec<Vec<i64>>,
     reached: Vec<Option<i64>>,
 }
 
 impl Seen {
-    pub(super) fn take(&mut self, event: &Event<'_>) {
+    pub(in crate::connector::kafka::native) fn take(&mut self, event: &Event<'_>) {
         let at = match event {
             Event::Message(m) => m.part,
             Event::Reached { part, .. } => *part,
@@ -117,11 +130,11 @@ impl Seen {
         }
     }
 
-    pub(super) fn of(&self, part: usize) -> &[i64] {
+    pub(in crate::connector::kafka::native) fn of(&self, part: usize) -> &[i64] {
         self.offsets.get(part).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn end(&self, part: usize) -> Option<i64> {
+    pub(in crate::connector::kafka::native) fn end(&self, part: usize) -> Option<i64> {
         self.reached.get(part).copied().flatten()
     }
 }
@@ -143,6 +156,7 @@ macro_rules! both_ways {
         }
     };
 }
+pub(in crate::connector::kafka::native) use both_ways;
 
 fn library(source: &mut NativeSource) -> &mut Library {
     match &mut source.way {
@@ -152,7 +166,10 @@ fn library(source: &mut NativeSource) -> &mut Library {
 }
 
 /// Polls until `done` says so, which breaks off at once.
-pub(super) fn until(source: &mut NativeSource, mut done: impl FnMut(Event<'_>) -> bool) {
+pub(in crate::connector::kafka::native) fn until(
+    source: &mut NativeSource,
+    mut done: impl FnMut(Event<'_>) -> bool,
+) {
     let from = Instant::now();
     let mut over = false;
     while !over {
@@ -176,7 +193,7 @@ fn fetched(source: &mut NativeSource, topic: usize, partition: i32, n: usize) {
     }
 }
 
-pub(super) fn nothing(source: &mut NativeSource) -> Result<(), KafkaError> {
+pub(in crate::connector::kafka::native) fn nothing(source: &mut NativeSource) -> Result<(), KafkaError> {
     source.poll(Duration::from_millis(100), &mut |_| ControlFlow::Continue(()))
 }
 
