@@ -184,6 +184,15 @@ fn a_silent_partition_is_left_out_after_its_time_and_comes_back() {
     assert_eq!(bench.watermarks, [100, 200, 250]);
 }
 
+/// The operator in another process, from what it kept.
+fn again(op: &mut WatermarkOp, spec: &WatermarkSpec) -> WatermarkOp {
+    let mut state = StateWriter::new();
+    op.snapshot(&mut state).unwrap();
+    let mut op = WatermarkOp::new(spec);
+    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    op
+}
+
 /// A partition, and its topic where there are several.
 type Place<'a> = (Option<&'a str>, i32);
 
@@ -204,11 +213,8 @@ fn a_partition_where_records_wait_holds_the_watermark_until_its_first_one() {
     op.expect(&expected(&[(None, 0), (None, 1)]));
     bench.process(&mut op, batch(&[(0, Some(100)), (0, Some(200))]));
     assert_eq!(stamps(&bench), [(Some(100), i64::MIN), (Some(200), i64::MIN)]);
-    let mut state = StateWriter::new();
-    op.snapshot(&mut state).unwrap();
     // Also in another process.
-    let mut op = WatermarkOp::new(&spec);
-    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    let mut op = again(&mut op, &spec);
     op.expect(&expected(&[(None, 0), (None, 1)]));
     let mut bench = Bench::new();
     bench.process(&mut op, batch(&[(0, Some(300)), (1, Some(50)), (1, Some(70)), (0, Some(301))]));
@@ -233,10 +239,7 @@ fn partitions_of_one_number_in_two_topics_are_two() {
     let records = rows.iter().enumerate().map(|(n, (topic, ts))| named(n, *topic, 0, *ts)).collect();
     bench.process(&mut op, Batch::new(records));
     assert_eq!(stamps(&bench).iter().map(|s| s.1).collect::<Vec<_>>(), [i64::MIN, i64::MIN, 10, 20]);
-    let mut state = StateWriter::new();
-    op.snapshot(&mut state).unwrap();
-    let mut op = WatermarkOp::new(&spec(0, false));
-    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    let mut op = again(&mut op, &spec(0, false));
     let mut bench = Bench::new();
     bench.process(&mut op, Batch::new(vec![named(0, Some("a"), 0, 200), named(1, Some("b"), 0, 30)]));
     assert_eq!(bench.watermarks, [30]);
@@ -246,10 +249,7 @@ fn partitions_of_one_number_in_two_topics_are_two() {
 fn a_state_without_topics_goes_on_when_records_name_theirs() {
     let (mut op, mut bench) = (WatermarkOp::new(&spec(0, false)), Bench::new());
     bench.process(&mut op, batch(&[(0, Some(100)), (1, Some(90))]));
-    let mut state = StateWriter::new();
-    op.snapshot(&mut state).unwrap();
-    let mut op = WatermarkOp::new(&spec(0, false));
-    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    let mut op = again(&mut op, &spec(0, false));
     op.expect(&expected(&[(Some("t"), 0), (Some("t"), 1)]));
     let mut bench = Bench::new();
     let records = [(0, 200), (1, 150)].map(|(p, ts)| named(0, Some("t"), p, ts));
@@ -265,10 +265,7 @@ fn an_idle_partition_where_records_wait_speaks_again() {
     bench.process(&mut op, batch(&[(0, Some(100)), (1, Some(90))]));
     bench.advance_clock(&mut op, 1000);
     assert!(bench.idle);
-    let mut state = StateWriter::new();
-    op.snapshot(&mut state).unwrap();
-    let mut op = WatermarkOp::new(&spec);
-    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    let mut op = again(&mut op, &spec);
     op.expect(&expected(&[(None, 0), (None, 1)]));
     // Those behind know from their own state that it was silent.
     let mut bench = Bench::new();
@@ -297,10 +294,7 @@ fn silence_begins_anew_after_a_restore() {
     let spec = WatermarkSpec { idle_timeout: Some(30), ..spec(0, false) };
     let (mut op, mut bench) = (WatermarkOp::new(&spec), Bench::new());
     bench.process(&mut op, batch(&[(0, Some(10)), (1, Some(5)), (0, Some(90))]));
-    let mut state = StateWriter::new();
-    op.snapshot(&mut state).unwrap();
-    let mut op = WatermarkOp::new(&spec);
-    op.restore(&mut StateReader::new(&state.into_bytes())).unwrap();
+    let mut op = again(&mut op, &spec);
     let mut bench = Bench::new();
     bench.advance_clock(&mut op, 1000);
     assert_eq!((op.next_timer(), bench.watermarks.as_slice()), (Some(1030), [10].as_slice()));

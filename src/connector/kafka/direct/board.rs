@@ -130,7 +130,7 @@ pub(super) struct Shared {
 
 /// What a broker's thread does next.
 pub(super) enum Task {
-    /// Fetch these into the buffer: index, version and offset.
+    /// Fetch what is asked for into the buffer.
     Fetch(Buffer),
     /// Look who leads the partitions that have no leader.
     Look,
@@ -486,9 +486,7 @@ impl Board {
             }
         }
     }
-}
 
-impl Board {
     /// A leader has answered.
     pub(super) fn answered(&mut self) {
         (self.looks, self.down) = (0, None);

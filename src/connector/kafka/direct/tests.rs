@@ -131,11 +131,20 @@ impl Log {
     }
 }
 
+/// A partition of topic `t` under that version, at that offset.
+fn lane(partition: i32, version: u64, next: i64) -> Lane {
+    Lane { part: Some(Part { topic: "t".into(), partition }), version, next, paused: false }
+}
+
+/// An answer of which nothing was given.
+fn opened(buffer: Buffer) -> Open {
+    Open { parcel: Parcel { buffer, broker: 0 }, piece: 0, given: 0, batch: None, aborted: Vec::new() }
+}
+
 /// Everything from an offset on, by fetches of so many batches, given in bites of so many messages.
 fn read(log: &Log, from: i64, batches: usize, bite: usize, read_committed: bool) -> (Vec<i64>, Option<i64>) {
     let end = if read_committed { log.stable() } else { log.end };
-    let part = Part { topic: "t".into(), partition: 0 };
-    let mut lanes = [Lane { part: Some(part), version: 0, next: from, paused: false }];
+    let mut lanes = [lane(0, 0, from)];
     let (mut seen, mut reached, mut unpacked) = (Vec::new(), None, Vec::new());
     let how = How { headers: true, read_committed };
     loop {
@@ -143,13 +152,7 @@ fn read(log: &Log, from: i64, batches: usize, bite: usize, read_committed: bool)
         let (bytes, aborted) = log.fetch(before, batches, read_committed);
         let piece = Piece { lane: 0, version: 0, records: 0..bytes.len(), end, aborted, trouble: None };
         let buffer = Buffer { bytes, pieces: vec![piece] };
-        let mut open = Open {
-            parcel: Parcel { buffer, broker: 0 },
-            piece: 0,
-            given: 0,
-            batch: None,
-            aborted: Vec::new(),
-        };
+        let mut open = opened(buffer);
         loop {
             let mut left = bite;
             let given = open.give(&mut lanes, &mut unpacked, how, &mut |event| {
@@ -192,8 +195,7 @@ proptest! {
 fn what_was_fetched_for_another_place_is_not_given() {
     let log = Log::new(&[Step::Plain(3), Step::Plain(3)]);
     let (bytes, aborted) = log.fetch(0, 9, false);
-    let part = Part { topic: "t".into(), partition: 0 };
-    let mut lanes = [Lane { part: Some(part), version: 1, next: 4, paused: false }];
+    let mut lanes = [lane(0, 1, 4)];
     let piece = |version| Piece {
         lane: 0,
         version,
@@ -203,8 +205,7 @@ fn what_was_fetched_for_another_place_is_not_given() {
         trouble: None,
     };
     let buffer = Buffer { bytes: bytes.clone(), pieces: vec![piece(0), piece(1), piece(2)] };
-    let mut open =
-        Open { parcel: Parcel { buffer, broker: 0 }, piece: 0, given: 0, batch: None, aborted: Vec::new() };
+    let mut open = opened(buffer);
     let mut seen = Vec::new();
     let how = How { headers: false, read_committed: false };
     let given = open.give(&mut lanes, &mut Vec::new(), how, &mut |event| {
@@ -235,8 +236,7 @@ fn a_batch_whose_content_can_not_be_read_is_an_error_with_its_place() {
     ];
     for (attributes, count, records, why) in cases {
         let bytes = batch(7, 0, attributes, -1, count, &records);
-        let part = Part { topic: "t".into(), partition: 2 };
-        let mut lanes = [Lane { part: Some(part), version: 0, next: 0, paused: false }];
+        let mut lanes = [lane(2, 0, 0)];
         let piece = Piece {
             lane: 0,
             version: 0,
@@ -246,13 +246,7 @@ fn a_batch_whose_content_can_not_be_read_is_an_error_with_its_place() {
             trouble: None,
         };
         let buffer = Buffer { bytes, pieces: vec![piece] };
-        let mut open = Open {
-            parcel: Parcel { buffer, broker: 0 },
-            piece: 0,
-            given: 0,
-            batch: None,
-            aborted: Vec::new(),
-        };
+        let mut open = opened(buffer);
         let how = How { headers: false, read_committed: false };
         let e = open.give(&mut lanes, &mut Vec::new(), how, &mut |_| ControlFlow::Continue(())).unwrap_err();
         let Stop::Error(e) = e else { panic!("{e:?}") };
@@ -268,8 +262,7 @@ fn what_is_whole_before_what_is_not_is_given() {
     let log = Log::new(&[Step::Plain(3)]);
     let (bytes, _) = log.fetch(0, 9, false);
     for (trouble, count) in [(Trouble::Unfit, 3), (Trouble::Fatal("why".into()), 3)] {
-        let part = Part { topic: "t".into(), partition: 2 };
-        let mut lanes = [Lane { part: Some(part), version: 0, next: 0, paused: false }];
+        let mut lanes = [lane(2, 0, 0)];
         let piece = Piece {
             lane: 0,
             version: 0,
@@ -279,13 +272,7 @@ fn what_is_whole_before_what_is_not_is_given() {
             trouble: Some(trouble.clone()),
         };
         let buffer = Buffer { bytes: bytes.clone(), pieces: vec![piece] };
-        let mut open = Open {
-            parcel: Parcel { buffer, broker: 0 },
-            piece: 0,
-            given: 0,
-            batch: None,
-            aborted: Vec::new(),
-        };
+        let mut open = opened(buffer);
         let (mut seen, how) = (0, How { headers: false, read_committed: false });
         let stop = open.give(&mut lanes, &mut Vec::new(), how, &mut |_| {
             seen += 1;
